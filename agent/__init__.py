@@ -1,0 +1,1 @@
+"""Digest to policy to action."""

@@ -1,0 +1,54 @@
+"""The `edgewright` script: sub-commands composed from the packages' entry points."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import entry_points, version
+
+import click
+
+_GROUP = "edgewright.commands"
+_ORDER = ("run", "replay", "chat", "serve", "finetune", "casestudy", "bench", "corpus", "pretrain", "audit")
+
+
+class _EntryPointGroup(click.Group):
+    """A group whose sub-commands are found by entry point and imported only when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        names = {point.name for point in entry_points(group=_GROUP)}
+        return [name for name in _ORDER if name in names] + sorted(names - set(_ORDER))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        found = tuple(entry_points(group=_GROUP, name=cmd_name))
+        if not found:
+            return None
+        module_name, _, attribute = found[0].value.partition(":")
+        command = getattr(importlib.import_module(module_name), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"entry point {cmd_name!r} is {type(command).__name__}, not a click command")
+        return command
+
+
+@click.group(cls=_EntryPointGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("edgewright"), prog_name="edgewright")
+def cli() -> None:
+    """Manage an IoT network with a language model: telemetry in, checked policies out.
+
+    Exit status: 0 done, 1 a check failed, 2 bad usage or input, 3 infeasible, 4 refused by a guard, 5 needs approval.
+    """
+
+
+def main() -> None:
+    """Run the command line; the packages' own errors end it with a message, never a traceback."""
+    try:
+        cli.main(prog_name="edgewright", standalone_mode=True)
+    except Exception as error:
+        # Each package's error root says how the process ends; anything else is a defect and keeps its traceback.
+        status = getattr(error, "exit_status", None)
+        if not isinstance(status, int):
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(status)

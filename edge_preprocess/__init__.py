@@ -1,0 +1,1 @@
+"""Raw frames and logs in, what is worth telling a language model out."""

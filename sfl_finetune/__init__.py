@@ -1,0 +1,1 @@
+"""Split federated LoRA: text and tensors, nothing of networks."""

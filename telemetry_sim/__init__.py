@@ -1,0 +1,1 @@
+"""The network: what it reports and what it obeys."""
