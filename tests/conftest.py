@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pytest_socket import disable_socket, socket_allow_hosts
+from pytest_socket import socket_allow_hosts
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +18,6 @@ os.environ["LANGSMITH_TRACING"] = "false"
 
 @pytest.fixture(autouse=True)
 def _only_loopback() -> None:
-    disable_socket(allow_unix_socket=True)
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
 
 

@@ -1,0 +1,29 @@
+"""The errors of the edge.
+
+EdgeError
+├── DigestInvalid       a digest that breaks its contract
+├── SourceUnreadable    a log, signal or trace that can't be read at all
+└── StateUnreadable     saved edge state of another version, or damaged
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeError(Exception):
+    """Root of the package's errors."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class DigestInvalid(EdgeError):
+    """A digest that breaks its contract."""
+
+
+class SourceUnreadable(EdgeError):
+    """An input file that is missing, empty or of another format."""
+
+
+class StateUnreadable(EdgeError):
+    """Saved state that is damaged or of another version."""
