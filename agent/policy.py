@@ -126,5 +126,8 @@ def _refuse_overcommitment(actions: tuple[ControlAction, ...]) -> None:
 
 
 def _describe(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False)[:3]
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}, got {str(e['input'])[:120]!r}" for e in first)
+    parts = []
+    for fault in error.errors(include_url=False, include_context=False)[:3]:
+        where = ".".join(map(str, fault["loc"])) or "policy"
+        parts.append(f"{where}: {fault['msg']}, got {str(fault['input'])[:120]!r}")
+    return "; ".join(parts)

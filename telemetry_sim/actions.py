@@ -58,7 +58,8 @@ class SliceAction(_Action):
     def _is_ordered(self) -> Self:
         if not self.dedicated_pct <= self.min_pct <= self.max_pct:
             raise ValueError(
-                f"dedicated_pct <= min_pct <= max_pct must hold, got {self.dedicated_pct}, {self.min_pct}, {self.max_pct}"
+                "dedicated_pct <= min_pct <= max_pct must hold, "
+                f"got {self.dedicated_pct}, {self.min_pct}, {self.max_pct}"
             )
         total = self.offload_device_pct + self.offload_edge_pct + self.offload_cloud_pct
         if total != 100:

@@ -104,7 +104,8 @@ class Topology(_Contract):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if not self.cells or not self.slices:
-            raise ValueError(f"topology has {len(self.cells)} cells and {len(self.slices)} slices; at least one of each")
+            counts = f"{len(self.cells)} cells and {len(self.slices)} slices"
+            raise ValueError(f"topology has {counts}; at least one of each is needed")
         cell_ids = [cell.id for cell in self.cells]
         slice_ids = [profile.id for profile in self.slices]
         for what, ids in (("cells", cell_ids), ("slices", slice_ids)):
