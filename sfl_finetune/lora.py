@@ -1,0 +1,151 @@
+"""Adapters: attached by peft, then taken apart into sets of parameters that can be swapped under one base."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sfl_finetune.errors import ModelUnsupported, SettingInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+    from sfl_finetune.anatomy import Anatomy
+
+Task = Literal["causal_lm", "classification"]
+
+AdapterState = dict[str, Tensor]
+"""Values of trainable parameters under their names in the unsplit model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraSettings:
+    """How the adapter is made."""
+
+    rank: int = 16
+    alpha: float | None = None
+    """Scale of the update; twice the rank where it is not given."""
+    dropout: float = 0.0
+    targets: tuple[str, ...] | Literal["all", "default"] = "all"
+    """Names of the linear modules; `all` is every one inside a layer, `default` is peft's choice for the family."""
+
+    def __post_init__(self) -> None:
+        """Refuse what peft would refuse later and less clearly."""
+        if self.rank < 1:
+            raise SettingInvalid(f"rank={self.rank} is no rank; allowed: 1 and up")
+        if not 0.0 <= self.dropout < 1.0:
+            raise SettingInvalid(f"dropout={self.dropout} is out of range; allowed: 0 up to but not including 1")
+
+    def config(self, task: Task, model: PreTrainedModel, parts: Anatomy) -> PeftConfig:
+        """Configuration, in peft's own form, of this adapter for `model`."""
+        from peft import LoraConfig, TaskType
+        from transformers.pytorch_utils import Conv1D
+
+        targets: str | list[str] | None = list(self.targets)
+        if isinstance(self.targets, str):
+            targets = linear_targets(model, parts) if self.targets == "all" else None
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=2 * self.rank if self.alpha is None else self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=targets,
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+            task_type=TaskType.CAUSAL_LM if task == "causal_lm" else TaskType.SEQ_CLS,
+        )
+
+
+def linear_targets(model: PreTrainedModel, parts: Anatomy) -> str | list[str]:
+    """Every linear module inside a layer: by plain names where they are unambiguous, else as one pattern.
+
+    peft's own `all-linear` also takes what lies outside the layers, and then refuses DistilBERT's classifier.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    linear = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
+    inside = sorted(
+        {name[len(parts.layers) + 1 :].partition(".")[2] for name in linear if name.startswith(parts.layers + ".")}
+    )
+    leaves = {name.rpartition(".")[2] for name in inside}
+    outside = {name.rpartition(".")[2] for name in linear if not name.startswith(parts.layers + ".")}
+    if not leaves & outside:
+        return sorted(leaves)
+    choices = "|".join(re.escape(name) for name in inside)
+    return rf"(?:.*\.)?{re.escape(parts.layers)}\.\d+\.(?:{choices})"
+
+
+def attach(model: PreTrainedModel, config: PeftConfig, *, seed: int) -> PeftModel:
+    """`model` with a fresh adapter, its base frozen; the adapter's first values depend on `seed` alone."""
+    from peft import get_peft_model
+
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft 0.21 reads a property that transformers 5.23 renamed; its value is the same.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def check_placement(model: PreTrainedModel, parts: Anatomy) -> None:
+    """Refuse adapters whose parameters live outside layers, embedding and head, such as soft prompts."""
+    places = (parts.layers, *parts.front, *parts.back)
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    if not names:
+        raise ModelUnsupported("the adapter has no trainable parameter")
+    strays = [name for name in names if not name.startswith(tuple(f"{place}." for place in places))]
+    if strays:
+        raise ModelUnsupported(f"the adapter's parameter {strays[0]!r} belongs to no layer, so no segment can own it")
+
+
+class AdapterSlots:
+    """The places of a module's trainable parameters; filling them is a pointer swap, no weight is copied."""
+
+    def __init__(self, module: nn.Module, *, prefix: str = "model.") -> None:
+        """Remember every trainable parameter's place; `prefix` is cut from the names."""
+        self.names: tuple[str, ...] = ()
+        self._places: list[tuple[dict[str, Any], str]] = []
+        for path, child in module.named_modules():
+            for key, weight in child.named_parameters(recurse=False):
+                if weight.requires_grad:
+                    self.names += (f"{path}.{key}".removeprefix(prefix),)
+                    # The module's own dictionary: `setattr` would search and register again at 20 times the cost.
+                    self._places.append((child._parameters, key))  # noqa: SLF001 - torch has no public way to do this
+
+    def fresh(self) -> tuple[nn.Parameter, ...]:
+        """A set of new parameters with the current values."""
+        return tuple(nn.Parameter(place[key].detach().clone()) for place, key in self._places)
+
+    def current(self) -> tuple[nn.Parameter, ...]:
+        """The parameters now in place."""
+        return tuple(place[key] for place, key in self._places)
+
+    def fill(self, adapter: Iterable[nn.Parameter]) -> None:
+        """Put `adapter` in place of the current set."""
+        for (place, key), weight in zip(self._places, adapter, strict=True):
+            place[key] = weight
+
+
+def state_of(names: Iterable[str], adapter: Iterable[nn.Parameter]) -> AdapterState:
+    """A copy of the values of `adapter`."""
+    return {name: weight.detach().clone() for name, weight in zip(names, adapter, strict=True)}
+
+
+def load_state(names: Iterable[str], adapter: Iterable[nn.Parameter], state: Mapping[str, Tensor]) -> None:
+    """Write the values of `state` into `adapter`, in place."""
+    with torch.no_grad():
+        for name, weight in zip(names, adapter, strict=True):
+            if name not in state or state[name].shape != weight.shape:
+                found = tuple(state[name].shape) if name in state else "nothing"
+                raise ModelUnsupported(f"adapter parameter {name!r}: got {found}, wanted shape {tuple(weight.shape)}")
+            weight.copy_(state[name])
+
+
+def trainable_state(model: nn.Module) -> AdapterState:
+    """A copy of every trainable value of an unsplit model."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
