@@ -22,4 +22,5 @@ beside them the same over NumPy arrays (ufuncs that broadcast). Units are in the
     range); `cqi`, `choose_mcs`.
 `transport_block`: `transport_block_scalar_bits(mcs, num_prb, num_re_per_prb)` (bits a slot, exact sizes),
     `goodput_scalar_bits_per_prb(mcs, bler)` (expected bits a PRB and slot); `transport_block_bits`.
+`lte_transport_block`: `lte_transport_block_bits(mcs, num_prb)` (bits a subframe), for recordings of LTE cells.
 """
