@@ -1,0 +1,226 @@
+"""From an interval's rows and counters to one believable figure per cell and slice, gaps filled from what is known.
+
+Shapes: C cells, S slices, G = C * S groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_preprocess import windows
+from edge_preprocess.windows import PerCell, PerGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_preprocess.windows import DelayCounts, RowStatistics
+    from telemetry_sim.records import TelemetryFrame
+    from telemetry_sim.topology import Topology
+
+_DEFAULT_BITS_PER_HZ = 2.0
+"""Truncated Shannon bound at 10 dB, until anything is measured."""
+_PRIOR_PRB_SECONDS = 0.1
+"""A measured efficiency counts as much as the prior at this use."""
+_CALIBRATION_WEIGHT = 0.3
+_CALIBRATION_BOUNDS = (0.2, 5.0)
+_MAX_SCALE = 120.0
+_MIN_TASKS_FOR_MEAN = 30.0
+_WORTH_CORRECTING = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEstimates:
+    """One entry per group; units as in SliceDigest."""
+
+    num_devices: PerGroup
+    demand_kbps: PerGroup
+    served_kbps: PerGroup
+    in_time_ratio: PerGroup
+    backlog_kbit: PerGroup
+    delay_p95_ms: PerGroup
+    prb_used: PerGroup
+    kbps_per_prb: PerGroup
+    num_refused: PerGroup
+    tasks_per_s: PerGroup
+    task_megacycles: PerGroup
+    tasks_in_time_ratio: PerGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellEstimates:
+    """One entry per cell; units as in EdgeDigest."""
+
+    prb_used: PerCell
+    interference_dbm: PerCell
+    """NaN where unknown."""
+    tx_power_step_db: PerCell
+    is_asleep: PerCell
+    is_up: PerCell
+    edge_utilisation: PerCell
+    backhaul_utilisation: PerCell
+    backhaul_delay_ms: PerCell
+    energy_w: PerCell
+    num_handovers: PerCell
+    num_handover_failures: PerCell
+    policy_version: PerCell
+
+
+class Estimator:
+    """Turns intervals into estimates; remembers what fills the next interval's gaps."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._num_cells, self._num_slices = len(topology.cells), len(topology.slices)
+        num_groups = self._num_cells * self._num_slices
+        self.budgets_ms: PerGroup = np.tile([p.delay_budget_ms for p in topology.slices], self._num_cells)
+        self.prb_khz: PerGroup = np.repeat([c.prb_khz for c in topology.cells], self._num_slices)
+        self._declared_megacycles: PerGroup = np.tile([p.task_megacycles for p in topology.slices], self._num_cells)
+        self._kbps_per_prb: PerGroup = np.full(num_groups, np.nan)
+        self._calibration: PerGroup = np.ones(num_groups)
+        self._device_kbps: PerGroup = np.zeros(num_groups)
+        self._latest: SliceEstimates | None = None
+
+    def slices(self, statistics: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> SliceEstimates:
+        """Estimates of an interval of `duration_s`; an interval without a frame repeats the one before."""
+        if not frames and self._latest is not None:
+            return self._latest
+        tasks = self._tasks(frames, duration_s)
+        radio = self._radio(statistics, frames, duration_s)
+        self._latest = replace(radio, **tasks)
+        return self._latest
+
+    def cells(self, frames: Sequence[TelemetryFrame], slices: SliceEstimates, duration_s: float) -> CellEstimates:
+        """The cells' own counters, with neutral values where the source has none."""
+
+        def counter(name: str) -> NDArray[np.float64]:
+            return windows.cell_counter(frames, lambda c: getattr(c, name), num_cells=self._num_cells)
+
+        def mean(name: str) -> PerCell:
+            return _or(windows.mean_over_time(counter(name)), 0.0)
+
+        used = windows.mean_over_time(counter("prb_used"))
+        by_slice = slices.prb_used.reshape(self._num_cells, self._num_slices).sum(axis=1)
+        interference = windows.mean_over_time(10.0 ** (np.clip(counter("interference_dbm"), -200.0, 60.0) / 10.0))
+        with np.errstate(divide="ignore"):
+            interference_dbm = 10.0 * np.log10(interference)
+        return CellEstimates(
+            prb_used=np.maximum(np.where(np.isnan(used), by_slice, used), 0.0),
+            interference_dbm=interference_dbm,
+            tx_power_step_db=_or(windows.last_over_time(counter("tx_power_step_db")), 0.0),
+            is_asleep=_or(windows.last_over_time(counter("is_asleep")), 0.0),
+            is_up=_or(windows.last_over_time(counter("is_up")), 1.0),
+            edge_utilisation=np.clip(mean("edge_utilisation"), 0.0, 1.0),
+            backhaul_utilisation=np.clip(mean("backhaul_utilisation"), 0.0, 1.0),
+            backhaul_delay_ms=np.maximum(mean("backhaul_delay_ms"), 0.0),
+            energy_w=np.maximum(_or(windows.sum_over_time(counter("energy_j")), 0.0), 0.0) / duration_s,
+            num_handovers=np.maximum(_or(windows.sum_over_time(counter("num_handovers")), 0.0), 0.0),
+            num_handover_failures=np.maximum(_or(windows.sum_over_time(counter("num_handover_failures")), 0.0), 0.0),
+            policy_version=np.maximum(_or(windows.last_over_time(counter("policy_version")), 0.0), 0.0),
+        )
+
+    def _radio(self, rows: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> SliceEstimates:
+        counted = self._counter(frames, "num_devices")
+        present = windows.mean_over_time(counted)
+        at_end = _or_other(windows.last_over_time(counted), rows.num_devices)
+        scale = _scale_to_all(rows.covered_s, present * duration_s)
+        to_kbps = scale / duration_s / 1000.0
+        silent = (rows.covered_s == 0) & (_or(present, 0.0) > 0)
+        demand = np.where(silent, self._device_kbps * _or(present, 0.0), rows.offered_bits * to_kbps)
+        devices_s = np.where(np.isnan(present), rows.num_devices, present)
+        heard = (rows.covered_s > 0) & (devices_s > 0)
+        self._device_kbps = np.where(heard, demand / np.maximum(devices_s, 1e-9), self._device_kbps)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            in_time = np.where(rows.offered_bits > 0, rows.in_time_bits / rows.offered_bits, 1.0)
+            per_device = np.where(rows.num_devices > 0, at_end / rows.num_devices, 1.0)
+        used = windows.mean_over_time(self._counter(frames, "prb_used"))
+        return SliceEstimates(
+            num_devices=at_end,
+            demand_kbps=demand,
+            served_kbps=rows.served_bits * to_kbps,
+            in_time_ratio=np.clip(in_time, 0.0, 1.0),
+            backlog_kbit=rows.backlog_bits * np.clip(per_device, 1.0, _MAX_SCALE) / 1000.0,
+            delay_p95_ms=self._delay_p95(rows, frames, duration_s),
+            prb_used=np.where(np.isnan(used), rows.prb_seconds * scale / duration_s, used),
+            kbps_per_prb=self._efficiency(rows),
+            num_refused=_or(windows.last_over_time(self._counter(frames, "num_refused")), 0.0),
+            tasks_per_s=np.zeros_like(demand),
+            task_megacycles=self._declared_megacycles,
+            tasks_in_time_ratio=np.ones_like(demand),
+        )
+
+    def _tasks(self, frames: Sequence[TelemetryFrame], duration_s: float) -> dict[str, PerGroup]:
+        offered = _or(windows.sum_over_time(self._counter(frames, "tasks_offered")), 0.0)
+        in_time = _or(windows.sum_over_time(self._counter(frames, "tasks_in_time")), 0.0)
+        cycles = _or(windows.sum_over_time(self._counter(frames, "edge_cycles_offered")), 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(offered > 0, np.clip(in_time / offered, 0.0, 1.0), 1.0)
+            # Tasks kept on the device or sent to the cloud bring no cycles here, so this is a lower bound of the mean.
+            at_least = np.where(offered >= _MIN_TASKS_FOR_MEAN, cycles / offered / 1e6, 0.0)
+        heavier = at_least > _WORTH_CORRECTING * self._declared_megacycles
+        return {
+            "tasks_per_s": offered / duration_s,
+            "tasks_in_time_ratio": ratio,
+            "task_megacycles": np.where(heavier, at_least, self._declared_megacycles),
+        }
+
+    def _delay_p95(self, rows: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> PerGroup:
+        counts = self._delay_counts(frames, rows.delay_counts)
+        delay = windows.delay_quantile_ms(counts, 0.95)
+        # What waits while nothing is served has waited for the interval at least.
+        starved = np.where(rows.backlog_bits > 0, 1000.0 * duration_s, 0.0)
+        return np.where(np.isnan(delay), starved, delay)
+
+    def _delay_counts(self, frames: Sequence[TelemetryFrame], from_rows: DelayCounts) -> DelayCounts:
+        found = [f.slices.delay_counts for f in frames if f.slices is not None]
+        if not found:
+            return from_rows
+        counts = np.maximum(np.sum(found, axis=0), 0).astype(np.float64).reshape(len(from_rows), -1)
+        width = min(counts.shape[1], from_rows.shape[1])
+        own = np.zeros_like(from_rows)
+        own[:, :width] = counts[:, :width]
+        return np.where(own.sum(axis=1, keepdims=True) > 0, own, from_rows)
+
+    def _efficiency(self, rows: RowStatistics) -> PerGroup:
+        """Measured rate of a PRB, leaning on SINR or the last known value the less was measured."""
+        usable = (rows.prb_seconds > 1e-6) & (rows.served_bits > 0)
+        measured = np.divide(
+            rows.served_bits, 1000.0 * rows.prb_seconds, out=np.zeros_like(rows.served_bits), where=usable
+        )
+        ratio = np.where(usable, measured / rows.shannon_kbps_per_prb, np.nan)
+        enough = ~np.isnan(ratio) & (rows.prb_seconds > 10 * _PRIOR_PRB_SECONDS)
+        step = _CALIBRATION_WEIGHT * (np.clip(np.where(enough, ratio, 1.0), *_CALIBRATION_BOUNDS) - self._calibration)
+        prior = self._prior_efficiency(rows.shannon_kbps_per_prb * self._calibration)
+        weight = np.where(usable, rows.prb_seconds / (rows.prb_seconds + _PRIOR_PRB_SECONDS), 0.0)
+        self._calibration = np.where(enough, self._calibration + step, self._calibration)
+        estimate = np.where(usable, weight * measured + (1 - weight) * prior, prior)
+        self._kbps_per_prb = np.where(usable | ~np.isnan(rows.shannon_kbps_per_prb), estimate, self._kbps_per_prb)
+        return estimate
+
+    def _prior_efficiency(self, from_sinr: PerGroup) -> PerGroup:
+        """From SINR, else the last known value, else the cell's other slices, else a default."""
+        known = np.where(np.isnan(from_sinr), self._kbps_per_prb, from_sinr)
+        by_cell = windows.mean_over_time(known.reshape(self._num_cells, self._num_slices).T)
+        known = np.where(np.isnan(known), np.repeat(by_cell, self._num_slices), known)
+        return np.where(np.isnan(known), _DEFAULT_BITS_PER_HZ * self.prb_khz, known)
+
+    def _counter(self, frames: Sequence[TelemetryFrame], name: str) -> NDArray[np.float64]:
+        num_groups = self._num_cells * self._num_slices
+        return windows.slice_counter(frames, lambda s: getattr(s, name), num_groups=num_groups)
+
+
+def _or(values: NDArray[np.float64], default: float) -> NDArray[np.float64]:
+    return np.where(np.isnan(values), default, values)
+
+
+def _or_other(values: PerGroup, other: PerGroup) -> PerGroup:
+    return np.where(np.isnan(values), other, values)
+
+
+def _scale_to_all(covered_s: PerGroup, present_s: PerGroup) -> PerGroup:
+    """What the rows' sums are multiplied by so that they speak for every device present, silent ones included."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where((covered_s > 0) & ~np.isnan(present_s), present_s / covered_s, 1.0)
+    return np.clip(scale, 1.0, _MAX_SCALE)

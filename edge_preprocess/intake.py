@@ -1,0 +1,215 @@
+"""Raw device rows in, clean columns out; what can't be believed is quarantined with its reason.
+
+Shapes: N accepted rows of all frames of an interval, in time order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy.typing import NDArray
+
+from telemetry_sim.records import DeviceColumns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telemetry_sim.records import TelemetryFrame
+    from telemetry_sim.topology import Topology
+
+PerRow = Float64[NDArray[np.float64], " rows"]
+PerRowIndex = Int64[NDArray[np.int64], " rows"]
+PerRowFlag = Bool[NDArray[np.bool_], " rows"]
+
+_FLOAT_COLUMNS = tuple(f.name for f in fields(DeviceColumns) if f.name not in {"device_id", "cell", "slice"})
+_BITS = ("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits")
+_MAX_BITS = 1e13
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_BITS, (0.0, _MAX_BITS)),
+    "delay_ms": (0.0, 1e7),
+    # The widest carrier has 275 PRBs. Source: 3GPP TS 38.101-1, table 5.3.2-1.
+    "prb": (0.0, 275.0 * 1.001),
+    "sinr_db": (-60.0, 80.0),
+    # What a device can report, with a margin (a value near 0 is mW, not dBm). Source: 3GPP TS 38.133, table 10.1.6.1-1.
+    "rsrp_dbm": (-170.0, -20.0),
+    "cqi": (0.0, 15.0),
+    "mcs": (0.0, 31.0),
+    "bler": (0.0, 1.0),
+    "energy_j": (0.0, 1e9),
+    "battery_j": (0.0, 1e12),
+}
+_IN_TIME_SLACK = 1.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Accepted device rows of an interval, concatenated."""
+
+    device_id: PerRowIndex
+    device: PerRowIndex
+    """Position among the interval's distinct devices, 0 <= device < num_devices."""
+    num_devices: int
+    group: PerRowIndex
+    """cell * number of slices + slice."""
+    time_s: PerRow
+    period_s: PerRow
+    columns: dict[str, PerRow]
+    """By DeviceColumns' names; NaN where the source reports nothing."""
+
+    def __len__(self) -> int:
+        return len(self.device_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What came in during an interval: received = accepted + quarantined, per cell."""
+
+    rows: Rows
+    received: Int64[NDArray[np.int64], " cells"]
+    quarantined: Int64[NDArray[np.int64], " cells"]
+    reasons: Counter[str]
+    frames: tuple[TelemetryFrame, ...]
+    """The frames that were used, in time order."""
+
+
+def take_in(frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: float) -> Intake:
+    """The believable rows of the frames that end after `after_s`.
+
+    Rows of an unknown cell are counted at the first cell, so that the sum over cells stays exact.
+    """
+    num_cells, num_slices = len(topology.cells), len(topology.slices)
+    received = np.zeros(num_cells, dtype=np.int64)
+    quarantined = np.zeros(num_cells, dtype=np.int64)
+    reasons: Counter[str] = Counter()
+    usable: list[TelemetryFrame] = []
+    latest_s = after_s
+    for frame in frames:
+        counts = _rows_per_cell(frame.devices.cell, num_cells)
+        received += counts
+        reason = _frame_fault(frame, latest_s, num_cells, num_slices)
+        if reason:
+            quarantined += counts
+            reasons[reason] += int(counts.sum())
+            continue
+        latest_s = frame.time_s
+        usable.append(frame)
+    cell, rows = _concatenate(usable, num_slices)
+    fault = _row_faults(rows, cell, usable, num_cells, num_slices)
+    if fault.any():
+        codes, numbers = np.unique(fault[fault > 0], return_counts=True)
+        reasons.update({_REASONS[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
+        quarantined += _rows_per_cell(cell[fault > 0], num_cells)
+        rows = _kept(rows, fault == 0)
+    return Intake(rows=rows, received=received, quarantined=quarantined, reasons=reasons, frames=tuple(usable))
+
+
+def _rows_per_cell(cell: NDArray[np.integer], num_cells: int) -> Int64[NDArray[np.int64], " cells"]:
+    known = np.where((cell >= 0) & (cell < num_cells), cell, 0)
+    return np.bincount(known, minlength=num_cells).astype(np.int64)
+
+
+def _frame_fault(frame: TelemetryFrame, latest_s: float, num_cells: int, num_slices: int) -> str:
+    """Why none of a frame's rows can be used, or an empty string."""
+    if not (np.isfinite(frame.time_s) and np.isfinite(frame.period_s) and frame.period_s > 0):
+        return "time_invalid"
+    if frame.time_s <= latest_s:
+        return "time_backwards"
+    devices = frame.devices
+    lengths = {len(devices.device_id), len(devices.cell), len(devices.slice)}
+    lengths.update(len(getattr(devices, name)) for name in _FLOAT_COLUMNS)
+    if len(lengths) != 1:
+        return "ragged"
+    if frame.slices is not None and frame.slices.num_devices.shape != (num_cells, num_slices):
+        return "ragged"
+    if frame.cells is not None and frame.cells.prb_used.shape != (num_cells,):
+        return "ragged"
+    return ""
+
+
+def _concatenate(frames: Sequence[TelemetryFrame], num_slices: int) -> tuple[PerRowIndex, Rows]:
+    def column(name: str, dtype: type[np.generic]) -> NDArray[np.generic]:
+        parts = [np.asarray(getattr(frame.devices, name), dtype=dtype) for frame in frames]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+
+    counts = [len(frame.devices.device_id) for frame in frames]
+    device_id = column("device_id", np.int64).astype(np.int64, copy=False)
+    cell = column("cell", np.int64).astype(np.int64, copy=False)
+    distinct, device = np.unique(device_id, return_inverse=True)
+    return cell, Rows(
+        device_id=device_id,
+        device=device.astype(np.int64, copy=False),
+        num_devices=len(distinct),
+        group=cell * num_slices + column("slice", np.int64).astype(np.int64, copy=False),
+        time_s=np.repeat(np.array([frame.time_s for frame in frames], dtype=np.float64), counts),
+        period_s=np.repeat(np.array([frame.period_s for frame in frames], dtype=np.float64), counts),
+        columns={name: column(name, np.float64).astype(np.float64, copy=False) for name in _FLOAT_COLUMNS},
+    )
+
+
+_REASONS = {
+    1: "unknown_cell",
+    2: "unknown_slice",
+    3: "duplicate",
+    4: "missing",
+    5: "infinite",
+    6: "negative",
+    7: "absurd",
+    8: "inconsistent",
+}
+
+
+def _row_faults(
+    rows: Rows, cell: PerRowIndex, frames: Sequence[TelemetryFrame], num_cells: int, num_slices: int
+) -> NDArray[np.int8]:
+    """A code of _REASONS per row, 0 where the row is believable; the first reason found stays."""
+    fault = np.zeros(len(rows), dtype=np.int8)
+    if not len(rows):
+        return fault
+    slice_index = np.concatenate([np.asarray(frame.devices.slice, dtype=np.int64) for frame in frames])
+
+    def mark(code: int, bad: PerRowFlag) -> None:
+        if bad.any():
+            fault[bad & (fault == 0)] = code
+
+    mark(1, (cell < 0) | (cell >= num_cells))
+    mark(2, (slice_index < 0) | (slice_index >= num_slices))
+    mark(3, _is_duplicate(rows, frames))
+    served, offered = rows.columns["served_bits"], rows.columns["offered_bits"]
+    mark(4, np.isnan(served) & np.isnan(offered))
+    for name, (lowest, highest) in _BOUNDS.items():
+        values = rows.columns[name]
+        # One comparison pair clears a clean column; NaN means "not reported" and passes.
+        outside = (values < lowest) | (values > highest)
+        if outside.any():
+            mark(5, np.isinf(values))
+            mark(6, outside & (values < 0) & (lowest == 0.0))
+            mark(7, outside)
+    mark(8, rows.columns["in_time_bits"] > served * _IN_TIME_SLACK + 1.0)
+    return fault
+
+
+def _is_duplicate(rows: Rows, frames: Sequence[TelemetryFrame]) -> PerRowFlag:
+    """True for every row but the first of a device in a frame."""
+    counts = [len(frame.devices.device_id) for frame in frames]
+    key = np.repeat(np.arange(len(frames)), counts) * rows.num_devices + rows.device
+    backwards = np.arange(len(key) - 1, -1, -1)
+    first = np.empty(len(frames) * rows.num_devices, dtype=np.int64)
+    # The last write wins, so writing backwards leaves each key's first row.
+    first[key[backwards]] = backwards
+    return np.asarray(first[key] != np.arange(len(key)))
+
+
+def _kept(rows: Rows, keep: PerRowFlag) -> Rows:
+    return Rows(
+        device_id=rows.device_id[keep],
+        device=rows.device[keep],
+        num_devices=rows.num_devices,
+        group=rows.group[keep],
+        time_s=rows.time_s[keep],
+        period_s=rows.period_s[keep],
+        columns={name: values[keep] for name, values in rows.columns.items()},
+    )
