@@ -10,6 +10,7 @@ AgentError
 ├── DispatchTimeout     may be retried
 ├── DecisionDrift       a replay no longer decides as recorded
 ├── StoreUnusable       the store can't be opened, or its audit chain is broken
+│   └── StoreFull       the disk is full; what was asked is not written
 └── AgentInputInvalid   a file or option the agent can't use
 """
 
@@ -68,6 +69,10 @@ class DecisionDrift(AgentError):
 
 class StoreUnusable(AgentError):
     """A store that can't be opened or trusted."""
+
+
+class StoreFull(StoreUnusable):
+    """A store whose disk is full; nothing was half-written."""
 
 
 class AgentInputInvalid(AgentError):

@@ -1,0 +1,1 @@
+"""The sub-commands of `edgewright` that the agent owns."""

@@ -1,0 +1,83 @@
+"""`edgewright audit`: verify and export the audit trail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+DEFAULT_STORE = "sqlite:///edgewright.db"
+
+
+@click.group()
+def audit() -> None:
+    """Verify or export the hash-chained audit trail."""
+
+
+@audit.command()
+@click.option("--store", "store_url", default=DEFAULT_STORE, show_default=True, help="Database URL.")
+@click.option("--anchor", help="A head hash noted earlier; it must occur in the trail.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def verify(store_url: str, anchor: str | None, as_json: bool) -> None:
+    """Recompute the whole chain; exit status 1 where any byte of it changed."""
+    from agent.store.audit_trail import verify_trail
+
+    engine = _existing_engine(store_url)
+    with engine.connect() as connection:
+        report = verify_trail(connection, anchor=anchor)
+    if as_json:
+        faults = [{"seq": fault.seq, "what": fault.what} for fault in report.faults]
+        document = {"entries": report.num_entries, "head": report.head_hash, "faults": faults}
+        click.echo(json.dumps({"intact": report.is_intact, **document}))
+    else:
+        for fault in report.faults:
+            click.echo(f"entry {fault.seq}: {fault.what}", err=True)
+        word = "intact" if report.is_intact else "BROKEN"
+        click.echo(f"{report.num_entries} entries, head {report.head_hash}: {word}")
+    if not report.is_intact:
+        sys.exit(1)
+
+
+@audit.command()
+@click.option("--store", "store_url", default=DEFAULT_STORE, show_default=True, help="Database URL.")
+@click.option("--after", "after_seq", type=click.IntRange(min=0), default=0, help="Only entries after this number.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a line for each entry.")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
+def export(store_url: str, after_seq: int, as_json: bool, target: Path | None) -> None:
+    """Write the trail as JSON lines to TARGET or stdout."""
+    from dataclasses import asdict
+
+    from agent.store.audit_trail import read_trail
+
+    engine = _existing_engine(store_url)
+    with engine.connect() as connection:
+        lines = [json.dumps(asdict(entry), sort_keys=True) for entry in read_trail(connection, after_seq=after_seq)]
+    text = "[" + ",\n".join(lines) + "]\n" if as_json else "".join(f"{line}\n" for line in lines)
+    if target is None:
+        click.echo(text, nl=False)
+    else:
+        target.write_text(text, encoding="utf-8")
+        click.echo(f"{len(lines)} entries written to {target}", err=True)
+
+
+def _existing_engine(store_url: str) -> Engine:
+    """The store's engine; a mistyped path is an error, not a new and perfectly intact trail."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    from agent.errors import StoreUnusable
+    from agent.store.engine import open_engine
+
+    try:
+        url = make_url(store_url)
+    except ArgumentError:
+        return open_engine(store_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise StoreUnusable(f"store {store_url!r}: there is no such file")
+    return open_engine(store_url)

@@ -1,0 +1,1 @@
+"""What outlives a process: policies, approvals, decisions, goals, sessions and the audit trail."""

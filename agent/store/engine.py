@@ -1,0 +1,99 @@
+"""A database, opened and migrated; SQLite in WAL mode by default, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from agent.errors import StoreUnusable
+
+SCHEMA_REVISION = "0001"
+"""The newest migration."""
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine on a database whose schema is current; raises StoreUnusable."""
+    engine: Engine | None = None
+    try:
+        parsed = _parse(url)
+        engine = create_engine(parsed, **_options(parsed))
+        if parsed.get_backend_name() == "sqlite":
+            _tune_sqlite(engine)
+        _migrate(engine)
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        if engine is not None:
+            engine.dispose()
+        raise StoreUnusable(f"store {_without_password(url)}: {str(error).splitlines()[0]}") from error
+    return engine
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        allowed = "sqlite:///path/to/file.db or postgresql+psycopg://user@host/database"
+        raise StoreUnusable(f"store {_without_password(url)}: expected {allowed}") from error
+    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    return parsed
+
+
+def _options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, "pool_size": 4}
+    if url.database in (None, "", ":memory:"):
+        from sqlalchemy.pool import StaticPool
+
+        return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    return {"connect_args": {"check_same_thread": False, "timeout": 10.0}}
+
+
+def _tune_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, record: Any) -> None:
+        del record
+        # The driver's own implicit BEGIN is deferred and would let two writers read the same audit head.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        mode = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the schema up to date; alembic is imported only where there is something to do."""
+    if _current_revision(engine) == SCHEMA_REVISION:
+        return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.connect().execution_options(writes=True) as connection:
+        config.attributes["connection"] = connection
+        with connection.begin():
+            command.upgrade(config, "head")
+
+
+def _current_revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(select(text("version_num")).select_from(text("alembic_version"))).scalar()
+
+
+def _without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return repr(url[:80])

@@ -1,0 +1,103 @@
+"""Goals: operators' own and those that came over A1-P, with their documents and enforcement status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from agent.goal import Goal
+from agent.store.tables import GOALS
+from agent.store.writer import Transaction
+
+OPERATOR_TYPE = ""
+"""The policy type of goals that did not come over A1-P."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredGoal:
+    """A goal and where it came from."""
+
+    policy_type: str
+    id: str
+    document: str
+    """The request's own JSON, given back as it came."""
+    goal: Goal | None
+    """None where the document can't be turned into one."""
+    notification_destination: str = ""
+    status: str = "NOT_ENFORCED"
+    reason: str = ""
+    revision: int = 1
+    created_us: int = 0
+    updated_us: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.policy_type, self.id)
+
+
+def put_goal(transaction: Transaction, wanted: StoredGoal, *, actor: str) -> tuple[StoredGoal, bool]:
+    """Create or replace; returns what is kept and whether it is new."""
+    now_us = transaction.now_us()
+    known = find_goal(transaction.connection, *wanted.key)
+    if known is None:
+        kept = replace(wanted, revision=1, created_us=now_us, updated_us=now_us)
+        transaction.connection.execute(insert(GOALS).values(**_row(kept)))
+    else:
+        kept = replace(wanted, revision=known.revision + 1, created_us=known.created_us, updated_us=now_us)
+        transaction.connection.execute(update(GOALS).where(_is(*wanted.key)).values(**_row(kept)))
+    body = {"type": kept.policy_type, "id": kept.id, "revision": kept.revision, "document": kept.document}
+    transaction.audit("goal_put", actor=actor, body=body)
+    return kept, known is None
+
+
+def delete_goal(transaction: Transaction, policy_type: str, goal_id: str, *, actor: str) -> bool:
+    """False where there was none."""
+    gone = transaction.connection.execute(delete(GOALS).where(_is(policy_type, goal_id)))
+    if gone.rowcount != 1:
+        return False
+    transaction.audit("goal_deleted", actor=actor, body={"type": policy_type, "id": goal_id})
+    return True
+
+
+def set_goal_status(
+    transaction: Transaction, policy_type: str, goal_id: str, *, status: str, reason: str, actor: str
+) -> bool:
+    """False where the goal is gone meanwhile."""
+    changed = transaction.connection.execute(
+        update(GOALS).where(_is(policy_type, goal_id)).values(status=status, reason=reason)
+    )
+    if changed.rowcount != 1:
+        return False
+    body = {"type": policy_type, "id": goal_id, "status": status, "reason": reason}
+    transaction.audit("goal_status", actor=actor, body=body)
+    return True
+
+
+def find_goal(connection: Connection, policy_type: str, goal_id: str) -> StoredGoal | None:
+    row = connection.execute(select(GOALS).where(_is(policy_type, goal_id))).mappings().one_or_none()
+    return None if row is None else _stored(dict(row))
+
+
+def list_goals(connection: Connection, *, policy_type: str | None = None) -> list[StoredGoal]:
+    """In the order in which they were created."""
+    query = select(GOALS).order_by(GOALS.c.created_us, GOALS.c.policy_type, GOALS.c.id)
+    if policy_type is not None:
+        query = query.where(GOALS.c.policy_type == policy_type)
+    return [_stored(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _is(policy_type: str, goal_id: str) -> ColumnElement[bool]:
+    return (GOALS.c.policy_type == policy_type) & (GOALS.c.id == goal_id)
+
+
+def _row(stored: StoredGoal) -> dict[str, object]:
+    row = {name: getattr(stored, name) for name in StoredGoal.__slots__}
+    row["goal"] = "" if stored.goal is None else stored.goal.model_dump_json()
+    return row
+
+
+def _stored(row: dict[str, object]) -> StoredGoal:
+    text = str(row.pop("goal"))
+    goal = Goal.model_validate_json(text) if text else None
+    return StoredGoal(**row, goal=goal)  # type: ignore[arg-type]  # a row of the table that _row wrote
