@@ -61,6 +61,12 @@ class SliceColumns:
     """One entry per cell and slice, counted by the cell itself."""
 
     num_devices: PerCellSlice
+    offered_bits: PerCellSlice
+    """Arrived at the downlink buffers in the period, whatever the devices report and when."""
+    served_bits: PerCellSlice
+    in_time_bits: PerCellSlice
+    """The part of served_bits that met the packet delay budget."""
+    dropped_bits: PerCellSlice
     num_refused: PerCellSlice
     """Devices that admission kept out."""
     prb_used: PerCellSlice
