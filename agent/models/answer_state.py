@@ -1,0 +1,99 @@
+"""One answer in the making: what the grammar and the budget still allow.
+
+Shapes: V tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import llguidance
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+from agent.errors import ModelUnavailable
+from agent.models.vocabulary import Vocabulary
+
+_BUDGET = 100
+_OPEN_NUMBER = re.compile(r'"(min|cpu)":(\d*)$')
+_CLOSED_NUMBER = re.compile(r'"(min|cpu)":(\d+)(?=[^\d])')
+
+TokenMask = Bool[NDArray[np.bool_], " V"]
+
+
+class AnswerState:
+    """Grammar matcher plus the budgets a JSON schema can't express: `min` and `cpu` each sum to at most 100."""
+
+    def __init__(self, vocabulary: Vocabulary, schema: dict[str, Any]) -> None:
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(
+            json.dumps(schema), defaults={"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+        )
+        self._vocabulary = vocabulary
+        self._matcher = llguidance.LLMatcher(vocabulary.grammar_tokenizer, grammar)
+        if self._matcher.is_error():
+            raise ModelUnavailable(f"grammar refused: {self._matcher.get_error()}")
+        self.text = ""
+        self.num_tokens = 0
+        self._spent = {"min": 0, "cpu": 0}
+        self._last_was_number = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the answer is complete."""
+        return bool(self._matcher.is_stopped())
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next, already taken; empty when the model has a choice."""
+        tokens: list[int] = []
+        if self._vocabulary.numbers_are_whole and self._last_was_number:
+            tokens.append(self._after_number())
+            self.take(tokens[0])
+        more = self._matcher.compute_ff_tokens()
+        for token in more:
+            self.take(token)
+        return tokens + list(more)
+
+    def allowed(self) -> TokenMask:
+        """Which tokens may come next."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        mask = np.unpackbits(bits, bitorder="little")[: len(self._vocabulary.texts)].astype(bool)
+        open_number = _OPEN_NUMBER.search(self.text)
+        if open_number:
+            mask &= self._affordable(open_number.group(1), open_number.group(2))
+        return mask
+
+    def take(self, token: int) -> None:
+        """Append one token."""
+        if not self._matcher.consume_token(token):
+            raise ModelUnavailable(f"token {token} breaks the grammar after {self.text[-40:]!r}")
+        piece = (
+            ""
+            if self._matcher.is_stopped() and token == self._vocabulary.grammar_tokenizer.eos_token
+            else (self._vocabulary.texts[token])
+        )
+        self._count(self.text, piece)
+        self.text += piece
+        self.num_tokens += 1
+        self._last_was_number = piece.isdigit()
+
+    def _affordable(self, key: str, digits: str) -> TokenMask:
+        """Tokens that keep the number within what is left of its budget."""
+        vocabulary = self._vocabulary
+        value = int(digits or 0) * 10**vocabulary.leading_length + vocabulary.leading_value
+        return (vocabulary.leading_length == 0) | (value <= _BUDGET - self._spent[key])
+
+    def _count(self, before: str, piece: str) -> None:
+        open_number = _OPEN_NUMBER.search(before)
+        tail = before[open_number.start() :] + piece if open_number else piece
+        for match in _CLOSED_NUMBER.finditer(tail):
+            self._spent[match.group(1)] += int(match.group(2))
+
+    def _after_number(self) -> int:
+        """The longest token that ends the number: the one the tokenizer would write."""
+        mask = self.allowed() & ~self._vocabulary.starts_with_digit
+        if not mask.any():
+            raise ModelUnavailable(f"nothing may follow {self.text[-40:]!r}")
+        return int(np.argmax(np.where(mask, self._vocabulary.text_length, -1)))

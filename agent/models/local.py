@@ -1,0 +1,129 @@
+"""A causal LM on this machine, decoding token by token under a grammar.
+
+Shapes: B prompts, L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent.errors import ModelUnavailable
+from agent.models.answer_state import AnswerState
+from agent.models.port import Answer
+from agent.models.vocabulary import Vocabulary, read_vocabulary
+from agent.prompting import Prompt, answer_schema
+
+_MAX_STEPS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caches:
+    """What the forward passes so far have left behind."""
+
+    keys_values: Any
+    mask_BL: torch.Tensor
+
+
+class LocalModel:
+    """A Hugging Face causal LM whose answers are valid by construction; greedy, so deterministic."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, name: str) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._vocabulary: Vocabulary = read_vocabulary(tokenizer)
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """Short name for logs and reports."""
+        return self._name
+
+    @torch.inference_mode()
+    def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
+        """One answer for each prompt, decoded together."""
+        states = [AnswerState(self._vocabulary, answer_schema(p.num_slices)) for p in prompts]
+        pending = [
+            [*self._tokenizer(p.text, add_special_tokens=True)["input_ids"], *s.forced()]
+            for p, s in zip(prompts, states, strict=True)
+        ]
+        sampled = [0] * len(states)
+        caches: _Caches | None = None
+        for _ in range(_MAX_STEPS):
+            if all(state.is_done for state in states):
+                return tuple(
+                    Answer(text=s.text, num_tokens=s.num_tokens, num_sampled=n)
+                    for s, n in zip(states, sampled, strict=True)
+                )
+            logits_BV, caches = self._forward(pending, caches)
+            for row, state in enumerate(states):
+                pending[row] = [] if state.is_done else self._choose(state, logits_BV[row])
+                sampled[row] += bool(pending[row])
+        raise ModelUnavailable(f"model {self._name!r} did not finish within {_MAX_STEPS} steps")
+
+    @staticmethod
+    def _choose(state: AnswerState, logits_V: np.ndarray[Any, Any]) -> list[int]:
+        mask = state.allowed()
+        scores = np.where(mask, logits_V[: len(mask)], -np.inf)
+        token = int(np.argmax(scores))
+        if not mask[token]:
+            raise ModelUnavailable(f"no token is allowed after {state.text[-40:]!r}")
+        state.take(token)
+        return [token] if state.is_done else [token, *state.forced()]
+
+    def _forward(
+        self, pending: Sequence[Sequence[int]], caches: _Caches | None
+    ) -> tuple[np.ndarray[Any, Any], _Caches]:
+        """Logits after each row's pending tokens; shorter rows are padded on the left and masked."""
+        longest = max(map(len, pending))
+        tokens_BL = torch.zeros((len(pending), longest), dtype=torch.long)
+        fresh_BL = torch.zeros((len(pending), longest), dtype=torch.long)
+        for row, ids in enumerate(pending):
+            if ids:
+                tokens_BL[row, longest - len(ids) :] = torch.tensor(ids)
+                fresh_BL[row, longest - len(ids) :] = 1
+        mask_BL = fresh_BL if caches is None else torch.cat((caches.mask_BL, fresh_BL), dim=1)
+        positions_BL = (mask_BL.cumsum(dim=1) - 1).clamp(min=0)[:, -longest:]
+        device = self._model.device
+        output = self._model(
+            input_ids=tokens_BL.to(device),
+            attention_mask=mask_BL.to(device),
+            position_ids=positions_BL.to(device),
+            past_key_values=None if caches is None else caches.keys_values,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits_BV = output.logits[:, -1].float().cpu().numpy()
+        return logits_BV, _Caches(keys_values=output.past_key_values, mask_BL=mask_BL)
+
+
+def load_local_model(path: str, *, adapter: Path | None = None, device: str = "cpu") -> LocalModel:
+    """A causal LM from a folder (or a hub name already in the local cache), with a PEFT adapter if given.
+
+    Raises ModelUnavailable for missing, foreign or damaged weights.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+        if adapter is not None:
+            model = _with_adapter(model, adapter)
+        return LocalModel(model.to(device), tokenizer, name=Path(path).name)
+    except ModelUnavailable:
+        raise
+    except Exception as error:  # transformers, safetensors and peft raise a dozen unrelated types for damaged files
+        raise ModelUnavailable(f"model {path!r}: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    if not (adapter / "adapter_config.json").is_file():
+        raise ModelUnavailable(f"adapter {str(adapter)!r}: no adapter_config.json; expected a PEFT adapter folder")
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()

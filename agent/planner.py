@@ -1,0 +1,239 @@
+"""Planners: digests and goals in, one plan per cell out, with an account of where each plan came from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from agent import baselines
+from agent.cell_plan import CellPlan
+from agent.errors import ModelUnavailable, PolicyInvalid
+from agent.goal import GoalTerms
+from agent.guardrails import GuardRails, project
+from agent.models.port import PolicyModel
+from agent.optimiser import plan_cell
+from agent.prompting import Prompt, parse_answer, write_prompt
+from agent.twin import Twin
+from edge_preprocess.digest import EdgeDigest
+
+
+class Source(StrEnum):
+    """Who wrote a cell's plan."""
+
+    MODEL = "model"
+    REPAIRED = "repaired"
+    """The model's, after projection on the feasible set."""
+    FALLBACK = "fallback"
+    """The optimiser's: the model was away, invalid, or worse in the twin."""
+    FORMULA = "formula"
+    """A planner without a model."""
+    NONE = "none"
+    """No plan: the cell keeps what it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellDecision:
+    """One cell's plan and its evidence."""
+
+    cell: int
+    plan: CellPlan | None
+    source: Source
+    prompt: str = ""
+    answer: str = ""
+    is_valid: bool = True
+    """Whether the model's answer was valid before any repair."""
+    repairs: tuple[str, ...] = ()
+    twin_utility: float | None = None
+    """Of the dispatched plan."""
+    twin_alternative: float | None = None
+    """Of the best alternative: the optimiser's plan or the current one."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """All cells' decisions of one interval."""
+
+    planner: str
+    cells: tuple[CellDecision, ...]
+    elapsed_s: float = 0.0
+
+
+class Planner(Protocol):
+    """Decides for all cells at once, from digests and resolved goals alone."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables and logs."""
+        ...
+
+    def decide(
+        self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
+    ) -> Decision:
+        """One decision per digest, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaPlanner:
+    """A planner that treats each cell by a formula."""
+
+    name: str
+    formula: Callable[[EdgeDigest, GoalTerms], CellPlan]
+
+    def decide(
+        self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
+    ) -> Decision:
+        del current
+        began = time.perf_counter()
+        cells = tuple(
+            CellDecision(cell=d.cell, plan=self.formula(d, t), source=Source.FORMULA)
+            for d, t in zip(digests, terms, strict=True)
+        )
+        return Decision(planner=self.name, cells=cells, elapsed_s=time.perf_counter() - began)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepPlanner:
+    """Does nothing: every cell keeps the network's initial state."""
+
+    name: str = "do_nothing"
+
+    def decide(
+        self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
+    ) -> Decision:
+        del terms, current
+        return Decision(
+            planner=self.name, cells=tuple(CellDecision(cell=d.cell, plan=None, source=Source.NONE) for d in digests)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawModelPlanner:
+    """The language model alone: grammar and budget mask, no repair, no gate; an unusable answer does nothing."""
+
+    model: PolicyModel
+    name: str = "llm_raw"
+
+    def decide(
+        self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
+    ) -> Decision:
+        del current
+        began = time.perf_counter()
+        cells = _ask(self.model, digests, terms)
+        return Decision(planner=self.name, cells=cells, elapsed_s=time.perf_counter() - began)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatedModelPlanner:
+    """The language model behind projection and twin; the optimiser's plan where the model's is clearly worse."""
+
+    model: PolicyModel
+    twin: Twin = field(default_factory=Twin)
+    rails: GuardRails = field(default_factory=GuardRails)
+    tolerance: float = 0.02
+    """Twin utility that the model's plan may lie below the best alternative."""
+    name: str = "llm_gated"
+
+    def decide(
+        self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
+    ) -> Decision:
+        began = time.perf_counter()
+        asked = _ask(self.model, digests, terms)
+        cells = tuple(
+            self._gate(raw, digest, term, now)
+            for raw, digest, term, now in zip(asked, digests, terms, current, strict=True)
+        )
+        return Decision(planner=self.name, cells=cells, elapsed_s=time.perf_counter() - began)
+
+    def _gate(self, raw: CellDecision, digest: EdgeDigest, terms: GoalTerms, now: CellPlan) -> CellDecision:
+        fallback = project(plan_cell(digest, terms), now, self.rails).plan
+        alternative = max(self.twin.utility(plan, digest, terms) for plan in (fallback, now))
+        if raw.plan is not None:
+            projected = project(raw.plan, now, self.rails)
+            utility = self.twin.utility(projected.plan, digest, terms)
+            if utility >= alternative - self.tolerance:
+                return CellDecision(
+                    cell=raw.cell,
+                    plan=projected.plan,
+                    source=Source.REPAIRED if projected.repairs else Source.MODEL,
+                    prompt=raw.prompt,
+                    answer=raw.answer,
+                    is_valid=raw.is_valid,
+                    repairs=projected.repairs,
+                    twin_utility=utility,
+                    twin_alternative=alternative,
+                )
+            note = f"the twin puts the model's plan at {utility:.3f}, the alternative at {alternative:.3f}"
+        else:
+            note = raw.note
+        return CellDecision(
+            cell=raw.cell,
+            plan=fallback,
+            source=Source.FALLBACK,
+            prompt=raw.prompt,
+            answer=raw.answer,
+            is_valid=raw.is_valid,
+            twin_utility=self.twin.utility(fallback, digest, terms),
+            twin_alternative=alternative,
+            note=note,
+        )
+
+
+def baseline_planners() -> tuple[Planner, ...]:
+    """Every planner without a model, from doing nothing to the optimiser."""
+    return (
+        KeepPlanner(),
+        FormulaPlanner(name="uniform", formula=baselines.uniform),
+        FormulaPlanner(name="proportional", formula=baselines.proportional),
+        FormulaPlanner(name="proportional_fair", formula=baselines.proportional_fair),
+        FormulaPlanner(name="edf", formula=baselines.earliest_deadline_first),
+        FormulaPlanner(name="weighted_need", formula=baselines.weighted_need),
+        optimiser_planner(),
+    )
+
+
+def optimiser_planner() -> FormulaPlanner:
+    """The exact per-cell optimiser as a planner."""
+    return FormulaPlanner(name="optimiser", formula=plan_cell)
+
+
+def _ask(model: PolicyModel, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> tuple[CellDecision, ...]:
+    """The model's own decisions; a cell whose answer can't be used has no plan and says why."""
+    prompts = tuple(write_prompt(digest, term) for digest, term in zip(digests, terms, strict=True))
+    try:
+        answers = model.answer(prompts)
+    except ModelUnavailable as error:
+        return tuple(
+            CellDecision(cell=p.cell, plan=None, source=Source.NONE, prompt=p.text, is_valid=False, note=str(error))
+            for p in prompts
+        )
+    return tuple(_read(prompt, answer.text) for prompt, answer in zip(prompts, answers, strict=True))
+
+
+def _read(prompt: Prompt, answer: str) -> CellDecision:
+    try:
+        plan = parse_answer(answer, prompt)
+    except PolicyInvalid as error:
+        return CellDecision(
+            cell=prompt.cell,
+            plan=None,
+            source=Source.NONE,
+            prompt=prompt.text,
+            answer=answer,
+            is_valid=False,
+            note=str(error),
+        )
+    if not plan.is_within_budget:
+        return CellDecision(
+            cell=prompt.cell,
+            plan=None,
+            source=Source.NONE,
+            prompt=prompt.text,
+            answer=answer,
+            note="shares exceed the budget",
+        )
+    return CellDecision(cell=prompt.cell, plan=plan, source=Source.MODEL, prompt=prompt.text, answer=answer)

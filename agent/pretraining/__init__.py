@@ -1,0 +1,1 @@
+"""Training of the embedded policy model: tokenizer, examples, training loop."""

@@ -1,0 +1,99 @@
+"""From nothing to the shipped weights, in stages that can be interrupted and resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
+
+from agent.pretraining.corpus import random_examples, read_examples, write_examples
+from agent.pretraining.examples import Example
+from agent.pretraining.new_model import ModelSize, new_model
+from agent.pretraining.tokenizer import save_tokenizer, train_tokenizer
+from agent.pretraining.training import Progress, TrainingPlan, encode_examples, train
+
+_TOKENIZER_SAMPLE = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stretch of training on one corpus."""
+
+    name: str
+    corpora: tuple[Path, ...]
+    plan: TrainingPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What a stage ended with."""
+
+    name: str
+    num_examples: int
+    num_steps: int
+    loss: float
+
+
+def write_synthetic_corpus(path: Path, num_examples: int, *, seed: int) -> Path:
+    """The synthetic corpus at `path`, written unless it is there already."""
+    if not path.exists():
+        write_examples(random_examples(num_examples, seed=seed), path)
+    return path
+
+
+def train_stages(
+    stages: Sequence[Stage],
+    *,
+    size: ModelSize,
+    seed: int,
+    work: Path,
+    on_step: Callable[[str, Progress], None] = lambda _name, _progress: None,
+) -> tuple[LlamaForCausalLM, Tokenizer, tuple[StageResult, ...]]:
+    """Run the stages one after another, each resumed from its own folder under `work`."""
+    tokenizer = _tokenizer(stages, work)
+    model = new_model(tokenizer, size, seed=seed)
+    results = []
+    for stage in stages:
+        examples: list[Example] = []
+        for corpus in stage.corpora:
+            examples.extend(read_examples(corpus))
+        rows = encode_examples(examples, tokenizer)
+
+        def report(progress: Progress, name: str = stage.name) -> None:
+            on_step(name, progress)
+
+        loss = train(model, rows, stage.plan, folder=work / stage.name, on_step=report)
+        results.append(
+            StageResult(name=stage.name, num_examples=len(examples), num_steps=stage.plan.num_steps, loss=loss)
+        )
+    return model, tokenizer, tuple(results)
+
+
+def export(
+    model: LlamaForCausalLM,
+    tokenizer: Tokenizer,
+    results: Sequence[StageResult],
+    folder: Path,
+    *,
+    facts: dict[str, object],
+) -> None:
+    """Write bf16 safetensors, tokenizer and the training record, loadable with `from_pretrained`."""
+    save_tokenizer(tokenizer, folder)
+    model.to(torch.bfloat16).save_pretrained(str(folder))
+    record = {"stages": [asdict(result) for result in results], **facts}
+    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _tokenizer(stages: Sequence[Stage], work: Path) -> Tokenizer:
+    saved = work / "tokenizer.json"
+    if saved.exists():
+        return Tokenizer.from_file(str(saved))
+    sample = read_examples(stages[0].corpora[0])[:_TOKENIZER_SAMPLE]
+    tokenizer = train_tokenizer(example.prompt + example.completion for example in sample)
+    save_tokenizer(tokenizer, work)
+    return tokenizer

@@ -1,0 +1,197 @@
+"""The training loop: resumable, seeded, loss on the completion only.
+
+Shapes: B examples in a batch, L tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from agent.errors import AgentInputInvalid
+from agent.pretraining.examples import Example
+from agent.pretraining.tokenizer import END
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_IGNORED = -100
+_STATE = "training_state.json"
+_TENSORS = "training_state.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """How long and how fast to learn."""
+
+    num_steps: int
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    checkpoint_every: int = 500
+    device: str = "cpu"
+    use_bf16: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the loop reports after each step."""
+
+    step: int
+    num_steps: int
+    loss: float
+    elapsed_s: float
+
+
+def encode_examples(examples: Sequence[Example], tokenizer: Tokenizer) -> tuple[tuple[tuple[int, ...], int], ...]:
+    """Token ids of prompt + completion + end, with the prompt's length, for each example."""
+    end = tokenizer.token_to_id(END)
+    prompts = tokenizer.encode_batch([e.prompt for e in examples])
+    completions = tokenizer.encode_batch([e.completion for e in examples])
+    return tuple(((*p.ids, *c.ids, end), len(p.ids)) for p, c in zip(prompts, completions, strict=True))
+
+
+def train(
+    model: nn.Module,
+    rows: Sequence[tuple[tuple[int, ...], int]],
+    plan: TrainingPlan,
+    *,
+    folder: Path,
+    on_step: Callable[[Progress], None] = lambda _: None,
+) -> float:
+    """Train in place and return the mean loss of the last 100 steps; picks up where `folder` left off."""
+    torch.manual_seed(plan.seed)
+    device = torch.device(plan.device)
+    model.to(device).train()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
+    )
+    start = _restore(model, optimiser, plan, folder)
+    batches = _Batches(rows, plan)
+    losses: list[float] = []
+    began = time.monotonic()
+    for step in range(start, plan.num_steps):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.learning_rate * _schedule(step, plan)
+        loss = _step(model, optimiser, batches.at(step), plan)
+        losses.append(loss)
+        on_step(Progress(step=step + 1, num_steps=plan.num_steps, loss=loss, elapsed_s=time.monotonic() - began))
+        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.num_steps:
+            _save(model, optimiser, plan, step + 1, folder)
+    model.eval()
+    return float(np.mean(losses[-100:])) if losses else float("nan")
+
+
+class _Batches:
+    """Batches as a pure function of the step, so that a resumed run sees what an uninterrupted one sees."""
+
+    def __init__(self, rows: Sequence[tuple[tuple[int, ...], int]], plan: TrainingPlan) -> None:
+        if len(rows) < plan.batch_size:
+            raise AgentInputInvalid(f"corpus has {len(rows)} rows, fewer than one batch of {plan.batch_size}")
+        self._rows, self._plan = rows, plan
+        self._per_epoch = len(rows) // plan.batch_size
+        self._epoch = -1
+        self._order: list[np.ndarray[Any, Any]] = []
+
+    def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        epoch, within = divmod(step, self._per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._shuffle(epoch)
+        return self._collate([self._rows[i] for i in self._order[within]])
+
+    def _shuffle(self, epoch: int) -> list[np.ndarray[Any, Any]]:
+        """Batches of similar lengths, in random order."""
+        rng = np.random.default_rng((self._plan.seed, epoch))
+        jitter = rng.random(len(self._rows))
+        lengths = np.array([len(ids) for ids, _ in self._rows])
+        order = np.lexsort((jitter, lengths))
+        skip = int(rng.integers(0, len(order) - self._per_epoch * self._plan.batch_size + 1))
+        batches = order[skip : skip + self._per_epoch * self._plan.batch_size].reshape(self._per_epoch, -1)
+        return list(batches[rng.permutation(self._per_epoch)])
+
+    def _collate(self, rows: Sequence[tuple[tuple[int, ...], int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        longest = max(len(ids) for ids, _ in rows)
+        tokens_BL = torch.zeros((len(rows), longest), dtype=torch.long)
+        labels_BL = torch.full((len(rows), longest), _IGNORED)
+        mask_BL = torch.zeros((len(rows), longest), dtype=torch.long)
+        for row, (ids, prompt_length) in enumerate(rows):
+            tokens_BL[row, : len(ids)] = torch.tensor(ids)
+            labels_BL[row, prompt_length : len(ids)] = torch.tensor(ids[prompt_length:])
+            mask_BL[row, : len(ids)] = 1
+        device = torch.device(self._plan.device)
+        return tokens_BL.to(device), labels_BL.to(device), mask_BL.to(device)
+
+
+def _step(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    plan: TrainingPlan,
+) -> float:
+    tokens_BL, labels_BL, mask_BL = batch
+    with torch.autocast(tokens_BL.device.type, dtype=torch.bfloat16, enabled=plan.use_bf16):
+        hidden_BLD = model.model(input_ids=tokens_BL, attention_mask=mask_BL, use_cache=False).last_hidden_state
+        # Only answer positions meet the vocabulary: the prompt's logits would be thrown away.
+        wanted = labels_BL[:, 1:] != _IGNORED
+        logits = model.lm_head(hidden_BLD[:, :-1][wanted])
+        loss = nn.functional.cross_entropy(logits.float(), labels_BL[:, 1:][wanted])
+    if not torch.isfinite(loss):
+        raise AgentInputInvalid(f"loss is {loss.item()}; lower the learning rate of {plan.learning_rate}")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), plan.max_grad_norm)
+    optimiser.step()
+    return float(loss.item())
+
+
+def _schedule(step: int, plan: TrainingPlan) -> float:
+    """Linear warm-up, then a cosine to a twentieth."""
+    if step < plan.warmup_steps:
+        return (step + 1) / plan.warmup_steps
+    done = (step - plan.warmup_steps) / max(plan.num_steps - plan.warmup_steps, 1)
+    return 0.05 + 0.95 * 0.5 * (1.0 + float(np.cos(np.pi * done)))
+
+
+def _save(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, step: int, folder: Path) -> None:
+    """Write weights and optimiser moments; the small file that names the step is replaced last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.named_parameters()}
+    state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
+    for index, moments in state.items():
+        tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v).cpu().clone() for k, v in moments.items()}
+    partial = folder / (_TENSORS + ".part")
+    save_file(tensors, partial)
+    partial.replace(folder / _TENSORS)
+    (folder / _STATE).write_text(json.dumps({"step": step, "plan": asdict(plan)}, indent=2) + "\n")
+
+
+def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, folder: Path) -> int:
+    if not (folder / _STATE).exists():
+        return 0
+    state = json.loads((folder / _STATE).read_text())
+    if state["plan"] != asdict(plan):
+        raise AgentInputInvalid(f"{folder} holds a run with another plan {state['plan']}; expected {asdict(plan)}")
+    tensors = load_file(folder / _TENSORS)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            moments.setdefault(int(index), {})[key] = tensor
+    template = optimiser.state_dict()
+    optimiser.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
+    return int(state["step"])

@@ -1,0 +1,218 @@
+"""Digest and goal to prompt, answer to plan: the one place that knows the language the policy model speaks.
+
+A prompt is a line for the cell, then a line per slice; every number is an integer of at most three digits:
+
+    cell load=96 near=71 up=1 cpu=80 back=12 save=0 log=2
+    slice w=40 need=31 load=22 now=20 q=17 d=13 floor=0 task=25 dl=17 tt=9
+    plan
+
+Loads are percent of the cell's PRBs (load, need, now) or of its edge CPU (task), `w` is the slice's part of the goal's
+weight, `q` the packets that arrive in one delay budget, `d` the delay budget, `dl` the task deadline and `tt` the tasks
+per deadline (all four in tenths of a decade). Nothing a device wrote as text appears in it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.cell_plan import POWER_STEPS_DB, REPORT_INTERVALS_S, CellPlan, SlicePlan, Tier
+from agent.errors import PolicyInvalid
+from agent.goal import GoalTerms, PerSlice
+from agent.policy import ReasonCode
+from agent.utility import CellLoad, expected_load, in_time_fraction
+from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.actions import Scheduler
+
+TEMPLATE = "cell-plan-1"
+"""Version of prompt and answer; weights are trained for one template."""
+
+_MOST = 300
+_NEED_TARGET = 0.98
+_NEED_GRID = np.arange(0.0, 301.0)
+_MAX_REASONS = 2
+
+
+class _SliceAnswer(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    min: int
+    sch: str
+    cpu: int
+    off: str
+    rep: int
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    slices: list[_SliceAnswer]
+    pow: int
+    why: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What the model reads for one cell, and what its answer must fit."""
+
+    cell: int
+    text: str
+    num_slices: int
+
+
+def write_prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
+    """The prompt of one cell."""
+    load = expected_load(digest, terms)
+    lines = [_cell_line(digest, load, terms)]
+    columns = _slice_columns(digest, load, terms)
+    for row in range(len(digest.slices)):
+        fields = (f"{name}={int(column[row])}" for name, column in columns.items())
+        lines.append("slice " + " ".join(fields))
+    lines.append("plan\n")
+    return Prompt(cell=digest.cell, text="\n".join(lines), num_slices=len(digest.slices))
+
+
+def write_answer(plan: CellPlan) -> str:
+    """The answer a model should give, as compact JSON."""
+    document = {
+        "slices": [
+            {
+                "min": part.min_pct,
+                "sch": part.scheduler.value,
+                "cpu": part.compute_pct,
+                "off": part.tier.value,
+                "rep": part.report_interval_s,
+            }
+            for part in plan.slices
+        ],
+        "pow": plan.tx_power_step_db,
+        "why": [reason.value for reason in plan.reasons[:_MAX_REASONS]],
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def answer_schema(num_slices: int) -> dict[str, object]:
+    """JSON schema of an answer; what a schema can't say (sums) is the decoder's budget mask."""
+    percent = {"type": "integer", "minimum": 0, "maximum": 100}
+    part = {
+        "min": percent,
+        "sch": {"enum": [s.value for s in Scheduler]},
+        "cpu": percent,
+        "off": {"enum": [t.value for t in Tier]},
+        "rep": {"enum": list(REPORT_INTERVALS_S)},
+    }
+    return _closed_object(
+        {
+            "slices": {
+                "type": "array",
+                "items": _closed_object(part),
+                "minItems": num_slices,
+                "maxItems": num_slices,
+            },
+            "pow": {"enum": list(POWER_STEPS_DB)},
+            "why": {
+                "type": "array",
+                "items": {"enum": [code.value for code in ReasonCode]},
+                "minItems": 1,
+                "maxItems": _MAX_REASONS,
+            },
+        }
+    )
+
+
+def parse_answer(text: str, prompt: Prompt) -> CellPlan:
+    """Read an answer strictly; raises PolicyInvalid with what is wrong and what was allowed."""
+    try:
+        answer = _Answer.model_validate_json(text)
+        plan = CellPlan(
+            cell=prompt.cell,
+            slices=tuple(_parse_slice(part) for part in answer.slices),
+            tx_power_step_db=_one_of("pow", answer.pow, POWER_STEPS_DB),
+            reasons=tuple(ReasonCode(code) for code in answer.why[:_MAX_REASONS]),
+        )
+    except (ValidationError, ValueError) as error:
+        raise PolicyInvalid(f"answer {text[:200]!r}: {str(error)[:300]}") from error
+    if len(plan.slices) != prompt.num_slices:
+        raise PolicyInvalid(f"answer has {len(plan.slices)} slices, the cell has {prompt.num_slices}")
+    return plan
+
+
+def needed_share_pct(load: CellLoad) -> PerSlice:
+    """Least share of the PRBs ([S], 0-300) at which 98 % of the packets are in time."""
+    ratio = in_time_fraction(load.packets_per_s, load.packets_per_s_full * _NEED_GRID[:, None] / 100.0, load.budget_s)
+    reached = ratio >= _NEED_TARGET
+    return np.where(reached.any(axis=0), reached.argmax(axis=0), _MOST).astype(float)
+
+
+def _cell_line(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> str:
+    neighbours = [n.prb_utilisation for n in digest.neighbours if n.is_up]
+    fields = {
+        "load": load.load_pct.sum(),
+        "near": 100.0 * max(neighbours, default=0.0),
+        "up": float(digest.is_up and all(n.is_up for n in digest.neighbours)),
+        "cpu": load.task_load_pct.sum(),
+        "back": digest.backhaul_delay_ms,
+        "save": 100.0 * terms.energy_weight,
+        "log": float(len(digest.anomalies)),
+    }
+    return "cell " + " ".join(f"{name}={_bounded(value)}" for name, value in fields.items())
+
+
+def _slice_columns(
+    digest: EdgeDigest, load: CellLoad, terms: GoalTerms
+) -> dict[str, Float64[NDArray[np.float64], " s"]]:
+    demand = np.array([row.demand_kbps for row in digest.slices])
+    per_prb = np.array([row.kbps_per_prb for row in digest.slices])
+    now_pct = 100.0 * demand / np.maximum(per_prb * digest.num_prb, 1e-9)
+    columns = {
+        "w": 100.0 * terms.weight / terms.weight.sum(),
+        "need": needed_share_pct(load),
+        "load": load.load_pct,
+        "now": now_pct,
+        "q": _decibel(load.packets_per_s * load.budget_s),
+        "d": _decibel(1000.0 * load.budget_s),
+        "floor": 100.0 * terms.floor,
+        "task": load.task_load_pct,
+        "dl": _decibel(1000.0 * load.task_budget_s * (load.tasks_per_s > 0)),
+        "tt": _decibel(load.tasks_per_s * load.task_budget_s),
+    }
+    return {name: np.clip(np.round(np.nan_to_num(column)), 0, _MOST) for name, column in columns.items()}
+
+
+def _decibel(value: Float64[NDArray[np.float64], " s"]) -> Float64[NDArray[np.float64], " s"]:
+    return 10.0 * np.log10(1.0 + np.maximum(value, 0.0))
+
+
+def _bounded(value: float) -> int:
+    return int(np.clip(round(float(np.nan_to_num(value))), 0, _MOST))
+
+
+def _closed_object(properties: dict[str, object]) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _parse_slice(part: _SliceAnswer) -> SlicePlan:
+    percent = range(101)
+    return SlicePlan(
+        min_pct=_one_of("min", part.min, percent),
+        scheduler=Scheduler(part.sch),
+        compute_pct=_one_of("cpu", part.cpu, percent),
+        tier=Tier(part.off),
+        report_interval_s=_one_of("rep", part.rep, REPORT_INTERVALS_S),
+    )
+
+
+def _one_of(name: str, value: int, allowed: range | tuple[int, ...]) -> int:
+    if value not in allowed:
+        raise ValueError(f"{name}: {value} is not allowed; {allowed} are")
+    return value

@@ -1,0 +1,139 @@
+"""What a plan is worth, and the queue model that planners use to foresee it.
+
+Shapes: S slices. Shares are percent of a cell's PRBs (radio) or of its edge CPU (compute).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+
+from agent.goal import GoalTerms, PerSlice
+from edge_preprocess.digest import EdgeDigest
+
+FLOOR_PENALTY = 4.0
+"""Utility lost per unit of weight when a floor is missed entirely; larger than any gain, so floors come first."""
+_CURVATURE = 9.0
+_CLOUD_HZ = 50e9
+"""Clock that one task finds in the cloud, which is never full."""
+
+Ratios = Float64[NDArray[np.float64], "..."]
+
+
+def satisfaction(in_time_ratio: Ratios) -> Ratios:
+    """Worth of an in-time ratio, 0-1, with diminishing returns: log(1 + 9 r) / log(10).
+
+    The logarithm makes starving one slice for another expensive (proportional fairness, Kelly 1997).
+    """
+    return np.log1p(_CURVATURE * np.clip(in_time_ratio, 0.0, 1.0)) / np.log1p(_CURVATURE)
+
+
+def in_time_fraction(arrival_per_s: Ratios, service_per_s: Ratios, budget_s: Ratios) -> Ratios:
+    """Share of packets that a queue of rate `service_per_s` serves within `budget_s`.
+
+    A packet that finds more work before it than fits the budget is late, so the queue is M/M/1/K with
+    K = service rate x budget, and the share is one minus its blocking probability.
+    Source: Kleinrock, Queueing Systems I, 1975, section 3.6.
+    """
+    arrival, service = np.broadcast_arrays(np.asarray(arrival_per_s, float), np.asarray(service_per_s, float))
+    places = np.maximum(service * budget_s, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        load = np.where(service > 0, arrival / np.maximum(service, 1e-300), np.inf)
+        # For load > 1 numerator and denominator are divided by load^(K+1), which keeps them finite.
+        light = (1.0 - load) * load**places / (1.0 - load ** (places + 1.0))
+        heavy = (1.0 - 1.0 / load) / (1.0 - load ** -(places + 1.0))
+        critical = 1.0 / (places + 1.0)
+        blocked = np.where(load < 1.0, light, heavy)
+        blocked = np.where(np.abs(load - 1.0) < 1e-9, critical, blocked)
+    served = np.where(service > 0, 1.0 - blocked, 0.0)
+    return np.where(arrival > 0, np.clip(served, 0.0, 1.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellLoad:
+    """One cell's expected load, in the queue model's units."""
+
+    packets_per_s: PerSlice
+    packets_per_s_full: PerSlice
+    """Service rate if the slice had every PRB of the cell."""
+    budget_s: PerSlice
+    tasks_per_s: PerSlice
+    tasks_per_s_full: PerSlice
+    """Service rate if the slice had the whole edge CPU; 0 where it computes nothing."""
+    task_budget_s: PerSlice
+
+    @property
+    def load_pct(self) -> PerSlice:
+        """Mean PRB demand in percent of the cell; above 100 it cannot be served."""
+        return 100.0 * self.packets_per_s / np.maximum(self.packets_per_s_full, 1e-9)
+
+    @property
+    def task_load_pct(self) -> PerSlice:
+        """Mean CPU demand in percent of the edge node."""
+        return np.where(self.tasks_per_s > 0, 100.0 * self.tasks_per_s / np.maximum(self.tasks_per_s_full, 1e-9), 0.0)
+
+
+def expected_load(digest: EdgeDigest, terms: GoalTerms, *, margin: float = 0.5) -> CellLoad:
+    """What the next interval asks of the cell: the digest's forecast plus `margin` of its own deviation."""
+    rows = digest.slices
+    cap_kbps = terms.ue_rate_cap_mbps * 1000.0 * np.array([max(row.num_devices, 1) for row in rows])
+    forecast = np.array([row.forecast_demand_kbps + margin * row.forecast_deviation_kbps for row in rows])
+    packet_kbit = np.array([row.packet_size_bits for row in rows]) / 1000.0
+    cycles = np.array([row.task_megacycles for row in rows]) * 1e6
+    tasks = np.where(cycles > 0, [row.forecast_tasks_per_s for row in rows], 0.0)
+    uplink_s = 2e-3 * np.array([min(row.delay_p95_ms, row.task_deadline_ms) for row in rows])
+    deadline_s = np.array([row.task_deadline_ms for row in rows]) / 1000.0
+    return CellLoad(
+        packets_per_s=np.minimum(forecast, cap_kbps) / packet_kbit,
+        packets_per_s_full=np.array([row.kbps_per_prb for row in rows]) * digest.num_prb / packet_kbit,
+        budget_s=np.minimum(terms.delay_budget_ms, [row.delay_budget_ms for row in rows]) / 1000.0,
+        tasks_per_s=tasks,
+        tasks_per_s_full=np.where(cycles > 0, digest.edge_cpu_ghz * 1e9 / np.maximum(cycles, 1.0), 0.0),
+        task_budget_s=np.maximum(deadline_s - uplink_s, 0.2 * deadline_s),
+    )
+
+
+def radio_ratio(load: CellLoad, share_pct: Ratios) -> Ratios:
+    """Expected in-time ratio of each slice at `share_pct` ([..., S]) of the PRBs."""
+    return in_time_fraction(load.packets_per_s, load.packets_per_s_full * share_pct / 100.0, load.budget_s)
+
+
+def compute_ratio(load: CellLoad, share_pct: Ratios, edge_fraction: Ratios) -> Ratios:
+    """Expected in-time ratio of the tasks that stay at the edge with `share_pct` ([..., S]) of its CPU."""
+    return in_time_fraction(
+        load.tasks_per_s * edge_fraction, load.tasks_per_s_full * share_pct / 100.0, load.task_budget_s
+    )
+
+
+def cloud_ratio(digest: EdgeDigest, load: CellLoad) -> PerSlice:
+    """Expected in-time ratio of tasks that cross the backhaul, their delay exponential around its mean."""
+    cycles = np.array([row.task_megacycles for row in digest.slices]) * 1e6
+    mean_s = 2e-3 * max(digest.backhaul_delay_ms, 0.1) + cycles / _CLOUD_HZ
+    return np.where(load.task_budget_s > mean_s, 1.0 - np.exp(-load.task_budget_s / mean_s), 0.0)
+
+
+def slice_worth(in_time: Ratios, tasks_in_time: Ratios, has_tasks: Ratios, terms: GoalTerms) -> Ratios:
+    """Weighted worth of each slice ([..., S]): radio and, where it computes, tasks count half each.
+
+    A missed floor costs FLOOR_PENALTY times its relative shortfall.
+    """
+    worth = np.where(has_tasks > 0, 0.5 * (satisfaction(in_time) + satisfaction(tasks_in_time)), satisfaction(in_time))
+    shortfall = np.maximum(terms.floor - in_time, 0.0) / np.maximum(terms.floor, 1e-9)
+    return terms.weight * (worth - FLOOR_PENALTY * shortfall * (terms.floor > 0))
+
+
+def measured_utility(digest: EdgeDigest, terms: GoalTerms) -> float:
+    """Worth of what really happened in the digest's interval, at most 1."""
+    in_time = np.array([row.in_time_ratio for row in digest.slices])
+    tasks = np.array([row.tasks_in_time_ratio for row in digest.slices])
+    has_tasks = np.array([float(row.tasks_per_s > 0) for row in digest.slices])
+    worth = slice_worth(in_time, tasks, has_tasks, terms).sum() / terms.weight.sum()
+    return float(worth - terms.energy_weight * relative_energy(digest))
+
+
+def relative_energy(digest: EdgeDigest) -> float:
+    """The cell's power against a nominal kilowatt, 0-1."""
+    return min(digest.energy_w / 1000.0, 1.0)
