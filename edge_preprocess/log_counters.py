@@ -1,0 +1,142 @@
+"""Named counters: the fixed list of events that matter to a network, found in the words of templates.
+
+The names are the only thing about a log line, besides ids and numbers, that may travel further than the edge.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class LogCounter(StrEnum):
+    """What is counted per interval."""
+
+    HANDOVER_FAILURE = "handover_failure"
+    RADIO_LINK_FAILURE = "radio_link_failure"
+    RLC_RETRANSMISSION = "rlc_retransmission"
+    RANDOM_ACCESS_FAILURE = "random_access_failure"
+    ADMISSION_REFUSED = "admission_refused"
+    CELL_OUTAGE = "cell_outage"
+    INTERFERENCE = "interference"
+    OVERLOAD = "overload"
+    BACKHAUL_LOSS = "backhaul_loss"
+    LINK_FLAP = "link_flap"
+    PACKET_LOSS = "packet_loss"
+    OOM = "oom"
+    NODE_RESTART = "node_restart"
+    PROCESS_CRASH = "process_crash"
+    DISK_FAULT = "disk_fault"
+    OVERHEATING = "overheating"
+    POWER_FAULT = "power_fault"
+    CLOCK_SKEW = "clock_skew"
+    AUTH_FAILURE = "auth_failure"
+    BATTERY_LOW = "battery_low"
+    SENSOR_FAULT = "sensor_fault"
+    DEVICE_OFFLINE = "device_offline"
+    TIMEOUT = "timeout"
+    CONFIG_REJECTED = "config_rejected"
+
+
+_FAILS = r"fail\w*|abort\w*|reject\w*|unsuccessful|timed? ?out|expir\w*|too (?:late|early)|ping ?pong|cancel\w*"
+_LOSES = r"lost|loss(?:es)?|down|unreachable|fail\w*|drop(?:s|ped)?|severed|interrupted|degraded|timed? ?out"
+_PAIRS: tuple[tuple[LogCounter, str, str], ...] = (
+    (LogCounter.HANDOVER_FAILURE, r"hand ?over|ho|reconfiguration ?with ?sync", _FAILS),
+    (LogCounter.RLC_RETRANSMISSION, r"rlc|am pdus?", r"re ?tx\w*|re ?trans\w*|max ?retx\w*|nacks?"),
+    (LogCounter.RANDOM_ACCESS_FAILURE, r"rach|prach|random access|msg\d|contention resolution|preamble", _FAILS),
+    (LogCounter.ADMISSION_REFUSED, r"admission|rrc (?:setup|connection)|attach", r"refus\w*|reject\w*|denied|barred"),
+    (
+        LogCounter.CELL_OUTAGE,
+        r"cell|sector|rru?|radio unit|carrier",
+        r"outage|out of service|disabled|not transmitting",
+    ),
+    (LogCounter.CELL_OUTAGE, r"cell|sector|rru|radio unit", r"down|inactive|unavailable"),
+    (
+        LogCounter.OVERLOAD,
+        r"cpu|load|utili[sz]ation|queue|buffer|backlog",
+        r"high|exceed\w*|above|full|over(?:flow|run)",
+    ),
+    (
+        LogCounter.BACKHAUL_LOSS,
+        r"back ?haul|front ?haul|transport|gtp ?u?|s1|ng ?[cu]|n[23]|f1 ?[cu]?|sctp|tunnel",
+        _LOSES,
+    ),
+    (LogCounter.LINK_FLAP, r"link|carrier|eth\w*|port", r"flap\w*|up ?/ ?down|carrier lost|lost carrier"),
+    (LogCounter.LINK_FLAP, r"link", r"down|error|reset"),
+    (LogCounter.PACKET_LOSS, r"packets?|frames?|datagrams?|pdus?", r"lost|loss|drop(?:s|ped|ping)?|discard\w*"),
+    (LogCounter.OOM, r"malloc|memory|heap", r"fail\w*|exhausted|cannot allocate|out of memory"),
+    (
+        LogCounter.DISK_FAULT,
+        r"disk|flash|file ?system|i/o|nvme|emmc|sd card",
+        r"errors?|full|fail\w*|corrupt\w*|read only",
+    ),
+    (
+        LogCounter.OVERHEATING,
+        r"temperature|thermal\w*|temp",
+        r"exceed\w*|high|above|throttl\w*|shutdown|trip\w*|critical",
+    ),
+    (LogCounter.POWER_FAULT, r"power|psu|mains|rectifier|supply", r"fail\w*|loss|lost|faults?|problem|outage"),
+    (LogCounter.CLOCK_SKEW, r"clock|rtc", r"skew\w*|drift\w*|offset|unsync\w*|jump\w*|lost|ahead|behind"),
+    (LogCounter.CLOCK_SKEW, r"ptp|ntp|gps|gnss|time ?sync\w*", r"lost|loss|unlock\w*|fail\w*|offset|drift\w*|skew\w*"),
+    (
+        LogCounter.AUTH_FAILURE,
+        r"auth\w*|login|password|credentials?",
+        r"fail\w*|reject\w*|denied|invalid|wrong|mismatch",
+    ),
+    (LogCounter.BATTERY_LOW, r"battery|batt|vbatt?", r"low|critical|deplet\w*|empty|under|below"),
+    (
+        LogCounter.SENSOR_FAULT,
+        r"sensor|probe|adc|i2c|accelerometer|thermometer|reading|sample",
+        r"fault\w*|fail\w*|errors?|stuck|out of range|nack|no response|invalid|drift\w*|saturat\w*|implausible|frozen",
+    ),
+    (
+        LogCounter.DEVICE_OFFLINE,
+        r"device|node|ue|client|peer|end ?device|mote|station|heartbeat|keep ?alive",
+        r"offline|unreachable|not responding|disappeared|detached|missed|missing",
+    ),
+    (
+        LogCounter.CONFIG_REJECTED,
+        r"config\w*|policy|provisioning|ota",
+        r"reject\w*|invalid|fail\w*|rolled ?back|mismatch",
+    ),
+)
+_PHRASES: tuple[tuple[LogCounter, str], ...] = (
+    (LogCounter.RADIO_LINK_FAILURE, r"radio link fail\w*|rlf|t310 expir\w*|out of sync"),
+    (LogCounter.RLC_RETRANSMISSION, r"max(?:imum)? (?:number of )?re ?transmissions?|max ?retx\w*"),
+    (LogCounter.INTERFERENCE, r"interfer(?:ence|er|ers)|jamm(?:ing|er|ed)|noise (?:floor|rise)"),
+    (LogCounter.OVERLOAD, r"overload\w*|congest\w*|throttl\w*|resources? exhaust\w*"),
+    (LogCounter.PACKET_LOSS, r"(?:crc|checksum) (?:errors?|fail\w*|mismatch)"),
+    (LogCounter.OOM, r"out of memory|oom(?: ?kill\w*)?|out ?of ?memory ?error"),
+    (LogCounter.NODE_RESTART, r"restart(?:ed|ing)?|re ?boot\w*|watchdog|(?:cold|warm) ?start|reset (?:reason|cause)"),
+    (LogCounter.NODE_RESTART, r"brown ?out|power on reset|booting|boot count"),
+    (LogCounter.PROCESS_CRASH, r"segfault|segmentation fault|core dump\w*|panic|crash\w*|hard ?fault|stack overflow"),
+    (LogCounter.PROCESS_CRASH, r"exited abnormally|generating core|assert\w* fail\w*"),
+    (LogCounter.DISK_FAULT, r"no space left"),
+    (LogCounter.OVERHEATING, r"over ?heat\w*|over ?temperature"),
+    (LogCounter.POWER_FAULT, r"under ?voltage"),
+    (LogCounter.CLOCK_SKEW, r"time (?:went|going) backwards?|time offset|holdover"),
+    (
+        LogCounter.AUTH_FAILURE,
+        r"invalid user|(?:access|permission|join) denied|unauthori[sz]ed|mic (?:fail\w*|mismatch)",
+    ),
+    (LogCounter.AUTH_FAILURE, r"(?:invalid|bad|wrong) (?:key|token|certificate)|break in attempt"),
+    (LogCounter.DEVICE_OFFLINE, r"not responding"),
+    (LogCounter.TIMEOUT, r"timed ?out|time ?out|deadline (?:missed|exceeded)"),
+)
+_COMPILED_PAIRS = tuple(
+    (name, re.compile(rf"\b(?:{subject})\b"), re.compile(rf"\b(?:{trouble})\b")) for name, subject, trouble in _PAIRS
+)
+_COMPILED_PHRASES = tuple((name, re.compile(rf"\b(?:{phrase})\b")) for name, phrase in _PHRASES)
+_JOINTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-:=.,;()\[\]\"'<>*]+|\s+")
+_MAX_LENGTH = 500
+
+
+def counters_of(text: str) -> tuple[LogCounter, ...]:
+    """The counters that one line of this template adds one to, in the list's order."""
+    # The first part alone: a line says what happened first, and long tails are lists and dumps.
+    plain = " ".join(_JOINTS.sub(" ", text[:_MAX_LENGTH]).lower().split())
+    found = {name for name, phrase in _COMPILED_PHRASES if phrase.search(plain)}
+    for name, subject, trouble in _COMPILED_PAIRS:
+        if trouble.search(plain) and subject.search(plain):
+            found.add(name)
+    return tuple(name for name in LogCounter if name in found)

@@ -1,0 +1,150 @@
+"""Which constant words of masked lines turn out to be variable.
+
+A pattern is a masked line's words with wildcards. A slot is a pattern with one word left open; what has stood in it is
+the evidence. A slot opens for good when enough different words have stood there with everything else equal, or as soon
+as a typed variable has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_preprocess.log_masking import WILDCARD
+
+Pattern = tuple[str, ...]
+
+_MODULUS = (1 << 61) - 1
+_MULTIPLIER = 0x1B873593CC9E2D51
+_NEVER = 1 << 30
+_ANNOUNCING = frozenset(
+    {"user", "username", "login", "account", "host", "hostname", "server", "client", "peer", "domain", "service"}
+)
+"""Words after which a name follows more often than not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How many different words in one place make it variable; one setting for all systems."""
+
+    num_words: int = 8
+    num_codes: int = 4
+    """For words that hold digits."""
+    num_named: int = 3
+    """For what follows an equals sign or a word that announces a name."""
+
+
+class PatternSet:
+    """The patterns seen and the slots that have opened."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._patterns: set[Pattern] = set()
+        self._slots: dict[int, list[Pattern]] = {}
+        self._open: set[int] = set()
+        self._opened: list[Pattern] = []
+        self._moved: dict[Pattern, Pattern] = {}
+        self._factors = [_MULTIPLIER]
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    @property
+    def opened(self) -> tuple[Pattern, ...]:
+        """The open slots, as patterns; enough to restore what was learned."""
+        return tuple(self._opened)
+
+    def reopen(self, slot: Pattern) -> None:
+        """Take over an open slot that was learned before."""
+        if (key := self._key(slot)) not in self._open:
+            self._open.add(key)
+            self._opened.append(slot)
+
+    def canonical(self, words: Pattern) -> Pattern:
+        """The words with every open slot's word replaced by the wildcard."""
+        return self._reduced(words)[0] if self._open else words
+
+    def place(self, words: Pattern) -> Pattern:
+        """The pattern of these words, which count as evidence if they are new."""
+        pattern, key, slots = self._reduced(words)
+        if pattern in self._patterns:
+            return pattern
+        self._patterns.add(pattern)
+        ripe = self._record(pattern, key, slots)
+        if ripe is None:
+            return pattern
+        self._open_slot(*ripe)
+        return self.canonical(pattern)
+
+    def take_moves(self) -> dict[Pattern, Pattern]:
+        """Patterns that became others since the last call, with what they are now."""
+        moved, self._moved = self._moved, {}
+        return {old: self.canonical(new) for old, new in moved.items()}
+
+    def discard(self, pattern: Pattern) -> None:
+        """Forget a pattern; slots that it helped to open stay open."""
+        self._patterns.discard(pattern)
+        _, _, slots = self._reduced(pattern)
+        for key in slots:
+            self._slots.pop(key, None)
+
+    def _reduced(self, words: Pattern) -> tuple[Pattern, int, dict[int, int]]:
+        """The canonical pattern, its key, and its slots: key to position."""
+        factors = self._factors
+        while len(factors) < len(words):
+            factors.append(factors[-1] * _MULTIPLIER % _MODULUS)
+        hashes = [hash(word) * factor for word, factor in zip(words, factors, strict=False)]
+        key = sum(hashes) % _MODULUS
+        blank = hash(WILDCARD)
+        slots: dict[int, int] = {}
+        for position, word in enumerate(words):
+            if word[-1:].isalnum() or word[:1].isalnum():
+                slot = (key - hashes[position] + blank * factors[position]) % _MODULUS
+                if slot in self._open:
+                    return self._reduced((*words[:position], WILDCARD, *words[position + 1 :]))
+                slots[slot] = position
+        return words, key, slots
+
+    def _key(self, pattern: Pattern) -> int:
+        while len(self._factors) < len(pattern):
+            self._factors.append(self._factors[-1] * _MULTIPLIER % _MODULUS)
+        return sum(hash(word) * factor for word, factor in zip(pattern, self._factors, strict=False)) % _MODULUS
+
+    def _record(self, pattern: Pattern, key: int, slots: dict[int, int]) -> tuple[int, Pattern] | None:
+        """A slot that this pattern makes ripe, if any."""
+        if key in self._slots:
+            return key, pattern
+        ripe = None
+        for slot, position in slots.items():
+            holed = (*pattern[:position], WILDCARD, *pattern[position + 1 :])
+            members = self._slots.setdefault(slot, [])
+            members.append(pattern)
+            if ripe is None and (holed in self._patterns or len(members) > 1):
+                members[:] = [member for member in members if member in self._patterns]
+                if holed in self._patterns or len(members) >= self._needed(members, holed, position):
+                    ripe = (slot, holed)
+        return ripe
+
+    def _needed(self, members: list[Pattern], holed: Pattern, position: int) -> int:
+        num_constant = sum(word.isalpha() for word in holed)
+        if num_constant == 0 or holed[position + 1 : position + 2] == ("(",):
+            return _NEVER
+        if _is_named(holed, position):
+            return self._evidence.num_named
+        if all(any(map(str.isdigit, member[position])) for member in members):
+            return self._evidence.num_codes
+        return self._evidence.num_words if num_constant > 1 else _NEVER
+
+    def _open_slot(self, slot: int, holed: Pattern) -> None:
+        self._open.add(slot)
+        self._opened.append(holed)
+        for member in self._slots.pop(slot, ()):
+            if member in self._patterns:
+                self._patterns.discard(member)
+                self._moved[member] = self.place(member)
+
+
+def _is_named(pattern: Pattern, position: int) -> bool:
+    before = pattern[max(position - 2, 0) : position]
+    if before[-1:] == ("=",):
+        return True
+    return len(before) == 2 and before[1] in {" ", ":"} and before[0].lower() in _ANNOUNCING

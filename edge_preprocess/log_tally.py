@@ -1,0 +1,94 @@
+"""What the log lines of an interval amount to: ids, counts and fixed words; no text of a device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_preprocess.log_intake import QuarantineReason, clean_line
+from edge_preprocess.log_templates import LogTemplateMiner
+
+if TYPE_CHECKING:
+    from edge_preprocess.log_counters import LogCounter
+    from edge_preprocess.log_templates import LogMatch
+    from telemetry_sim.records import Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogTally:
+    """The lines of one interval; received = accepted + quarantined."""
+
+    num_received: int
+    num_accepted: int
+    num_quarantined: dict[QuarantineReason, int]
+    counters: dict[LogCounter, int]
+    """Most frequent first."""
+    severities: dict[Severity, int]
+    """Plain information is not counted here."""
+    templates: dict[str, int]
+    """Lines per template id, most frequent first."""
+    new_templates: tuple[str, ...]
+    """Ids first seen in the interval, in order of appearance."""
+
+
+class LogDigester:
+    """Log lines of one edge node, mined and counted per interval."""
+
+    def __init__(self, miner: LogTemplateMiner | None = None) -> None:
+        self.miner = miner or LogTemplateMiner()
+        self._begin()
+
+    def observe(self, raw: bytes | str) -> LogMatch | QuarantineReason:
+        """What the line is, or why it could not be read; either way it is counted."""
+        self._num_received += 1
+        line = clean_line(raw)
+        if isinstance(line, QuarantineReason):
+            self._quarantined[line] += 1
+            return line
+        match = self.miner.observe(line)
+        self._count(match)
+        return match
+
+    def refuse(self, reason: QuarantineReason) -> None:
+        """Count a line that never became one, such as a piece too long to hold."""
+        self._num_received += 1
+        self._quarantined[reason] += 1
+
+    def close_interval(self) -> LogTally:
+        """What came since the last call; the next interval begins empty."""
+        templates: Counter[str] = Counter()
+        counters: Counter[LogCounter] = Counter()
+        # Templates may have merged during the interval, so ids are looked up at its end.
+        for match, count in self._lines.values():
+            templates[match.template_id] += count
+            for counter in match.counters:
+                counters[counter] += count
+        tally = LogTally(
+            num_received=self._num_received,
+            num_accepted=self._num_received - self._quarantined.total(),
+            num_quarantined=dict(self._quarantined.most_common()),
+            counters=dict(sorted(counters.items(), key=lambda item: (-item[1], item[0]))),
+            severities=dict(self._severities.most_common()),
+            templates=dict(sorted(templates.items(), key=lambda item: (-item[1], item[0]))),
+            new_templates=tuple(dict.fromkeys(match.template_id for match in self._new)),
+        )
+        self._begin()
+        return tally
+
+    def _begin(self) -> None:
+        self._num_received = 0
+        self._quarantined: Counter[QuarantineReason] = Counter()
+        self._severities: Counter[Severity] = Counter()
+        self._lines: dict[int, tuple[LogMatch, int]] = {}
+        self._new: list[LogMatch] = []
+
+    def _count(self, match: LogMatch) -> None:
+        severity = match.severity
+        if severity is not None:
+            self._severities[severity] += 1
+        key = id(match.kind)
+        first, count = self._lines.get(key, (match, 0))
+        self._lines[key] = (first, count + 1)
+        if match.is_new:
+            self._new.append(match)

@@ -1,0 +1,98 @@
+"""Templates, ids, parameters and what is new."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from edge_preprocess.errors import StateUnreadable
+from edge_preprocess.log_masking import VariableKind
+from edge_preprocess.log_templates import LogTemplateMiner, MinerLimits, template_id_of
+
+GNB = "2026-05-01T10:00:00.123Z gnb-7 WARN rrc: handover of ue 4711 to cell 3 failed after 57 ms"
+
+
+def test_lines_that_differ_in_numbers_share_a_template() -> None:
+    miner = LogTemplateMiner()
+    first, second = miner.observe(GNB), miner.observe(GNB.replace("4711", "12").replace("57 ms", "1043 ms"))
+    assert first.template == second.template == "handover of ue <*> to cell <*> failed after <*> ms"
+    assert (first.is_new, second.is_new) == (True, False)
+
+
+def test_parameters_carry_their_kind() -> None:
+    match = LogTemplateMiner().observe(
+        "session 0x34ede65503f002d from 10.0.0.8 wrote /var/log/a.log at 4.5 KB to db1.example.org"
+    )
+    assert [parameter.kind for parameter in match.parameters] == [
+        VariableKind.HEX,
+        VariableKind.NUMBER,
+        VariableKind.PATH,
+        VariableKind.QUANTITY,
+        VariableKind.HOST,
+    ]
+    assert match.parameters[2].text == "/var/log/a.log"
+
+
+def test_a_word_becomes_variable_once_enough_others_stood_in_its_place() -> None:
+    miner = LogTemplateMiner()
+    colours = ["red", "green", "blue", "black", "white", "amber", "violet", "brown"]
+    matches = [miner.observe(f"the lamp in the hall now shines {colour} again") for colour in colours]
+    assert {match.template for match in matches} == {"the lamp in the hall now shines <*> again"}
+    assert [parameter.text for parameter in matches[-1].parameters] == ["brown"]
+    assert sum(template.count for template in miner.templates) == len(colours)
+
+
+def test_a_few_states_stay_apart() -> None:
+    miner = LogTemplateMiner()
+    matches = [miner.observe(f"task <1> moved to state {state}") for state in ("NEW", "RUNNING", "DONE")]
+    assert len({match.template_id for match in matches}) == 3
+
+
+def test_ids_do_not_depend_on_the_order_of_lines_or_on_the_edge() -> None:
+    lines = [f"link {port} is {state}" for port in range(5) for state in ("up", "down")]
+    forwards, backwards = LogTemplateMiner(), LogTemplateMiner()
+    ids = {forwards.observe(line).template_id for line in lines}
+    assert ids == {backwards.observe(line).template_id for line in reversed(lines)}
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9:.-]{0,47}", template_id) for template_id in ids)
+
+
+def test_an_id_is_the_hash_of_the_text_and_of_the_rules_version() -> None:
+    match = LogTemplateMiner().observe("link 5 is up")
+    assert match.template_id == template_id_of("link <*> is up") == "t1-f153eda379c8"
+
+
+def test_what_was_learned_survives_a_restart() -> None:
+    miner = LogTemplateMiner()
+    for name in ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"]:
+        miner.observe(f"session opened for user {name} on console")
+    restored = LogTemplateMiner.from_state(json.loads(json.dumps(miner.to_state())))
+    match = restored.observe("session opened for user zoe on console")
+    assert match.template == "session opened for user <*> on console"
+    assert not match.is_new
+    assert restored.num_lines == 9
+
+
+@pytest.mark.parametrize("damage", [{"version": 2}, {"rules": "t0"}, {"patterns": [[1]]}, {"extra": 1}, {"slots": 3}])
+def test_damaged_or_foreign_state_is_refused(damage: dict[str, object]) -> None:
+    state = LogTemplateMiner().to_state() | damage
+    with pytest.raises(StateUnreadable):
+        LogTemplateMiner.from_state(state)
+
+
+def test_memory_is_bounded_and_what_was_forgotten_is_counted() -> None:
+    miner = LogTemplateMiner(MinerLimits(max_templates=40, max_shapes=50))
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for first in letters:
+        for second in letters[:10]:
+            miner.observe(f"{first * 3} says {second * 4} to {first}{second} with {second}{first}")
+    assert len(miner.templates) <= 40
+    assert miner.num_forgotten > 0
+
+
+def test_a_line_with_other_codes_is_not_taken_for_one_with_the_same_shape() -> None:
+    miner = LogTemplateMiner()
+    assert miner.observe("wl0 is ready").template == "wl0 is ready"
+    assert miner.observe("wl1 is ready").template == "wl1 is ready"
+    assert miner.observe("wl0 is ready").template == "wl0 is ready"
