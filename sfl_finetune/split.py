@@ -1,8 +1,8 @@
 """A transformer cut in segments, without a copied line of model code.
 
 Each segment is the model's own class with some submodules exchanged: layers it does not own pass their input on, the
-last layer before its range hands in what came over the link, embeddings it does not own are hollow. Masks, rotary angles,
-heads and losses stay the model's own. Layer numbers stay global, so a parameter has one name in every segment.
+last layer before its range hands in what came over the link, embeddings it does not own are hollow. Masks, rotary
+angles, heads and losses stay the model's own. Layer numbers stay global, so a parameter has one name in every segment.
 
 Shapes: B texts, L tokens, D features.
 """

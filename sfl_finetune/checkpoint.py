@@ -1,0 +1,100 @@
+"""Checkpoints: tensors in safetensors, the rest in JSON, each replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sfl_finetune.errors import CheckpointInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sfl_finetune.lora import AdapterState
+
+_POINTER = "latest.json"
+_TENSORS = "tensors.safetensors"
+_META = "meta.json"
+
+
+def fingerprint(model: torch.nn.Module, settings: str) -> str:
+    """What a checkpoint must have in common with the run that resumes from it: the weights' start and the settings."""
+    digest = sha256(settings.encode())
+    for name, weight in model.named_parameters():
+        head = weight.detach().reshape(-1)[:64].float().cpu().contiguous()
+        digest.update(f"{name}{tuple(weight.shape)}".encode() + head.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    state: AdapterState,
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    round_: int,
+    run: str,
+    extra: Mapping[str, Any],
+) -> Path:
+    """Write round `round_` beside the former checkpoint, point at it, then remove the former."""
+    tensors = {f"state|{name}": value.contiguous() for name, value in state.items()}
+    for owner, optimiser in optimisers.items():
+        for index, moments in optimiser.state_dict()["state"].items():
+            tensors |= {
+                f"optimiser|{owner}|{index}|{key}": torch.as_tensor(value).contiguous()
+                for key, value in moments.items()
+            }
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"round-{round_:06d}"
+    partial = folder / f".partial-{round_:06d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    save_file(tensors, partial / _TENSORS)
+    (partial / _META).write_text(json.dumps({"round": round_, "run": run, "extra": dict(extra)}))
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    pointer = folder / f".{_POINTER}"
+    pointer.write_text(json.dumps({"checkpoint": target.name}))
+    os.replace(pointer, folder / _POINTER)  # noqa: PTH105 - Path.replace does the same; this reads as what it is
+    for old in folder.glob("round-*"):
+        if old != target:
+            shutil.rmtree(old)
+    return target
+
+
+def load_checkpoint(
+    folder: Path, *, optimisers: Mapping[str, torch.optim.Optimizer], run: str
+) -> tuple[int, AdapterState, dict[str, Any]]:
+    """Round, adapter and extras of the latest checkpoint; the optimisers take over their moments."""
+    try:
+        name = json.loads((folder / _POINTER).read_text())["checkpoint"]
+        meta = json.loads((folder / name / _META).read_text())
+        tensors = load_file(folder / name / _TENSORS)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointInvalid(f"no readable checkpoint in {str(folder)!r}: {error}") from error
+    if meta["run"] != run:
+        raise CheckpointInvalid(
+            f"the checkpoint in {str(folder)!r} belongs to another run: base, corpus or settings differ; "
+            "resume with the former command, or choose another --out"
+        )
+    for owner, optimiser in optimisers.items():
+        _restore(optimiser, owner, tensors)
+    state = {key.removeprefix("state|"): value for key, value in tensors.items() if key.startswith("state|")}
+    return meta["round"], state, meta["extra"]
+
+
+def _restore(optimiser: torch.optim.Optimizer, owner: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    prefix = f"optimiser|{owner}|"
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            index, _, name = key.removeprefix(prefix).partition("|")
+            moments.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,0 +1,53 @@
+"""The package's sub-commands; everything heavy is imported once a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
+
+
+@click.command()
+@click.option("--model", required=True, help="Folder (or cached name) of a Hugging Face causal language model.")
+@click.option("--corpus", required=True, type=click.Path(path_type=Path), help="Folder with a JSONL file per site.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Receives the PEFT adapter.")
+@click.option("--scheme", type=click.Choice(_SCHEMES), default="lean", show_default=True)
+@click.option("--rounds", default=50, show_default=True, type=click.IntRange(min=1))
+@click.option("--local-steps", default=4, show_default=True, type=click.IntRange(min=1), help="Steps a client a round.")
+@click.option("--cut-layer", default=1, show_default=True, type=int, help="Layers each client keeps.")
+@click.option("--rank", default=16, show_default=True, type=int, help="LoRA rank.")
+@click.option("--alpha", type=float, help="LoRA scale; twice the rank by default.")
+@click.option("--dropout", default=0.0, show_default=True, type=float, help="LoRA dropout.")
+@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
+@click.option("--learning-rate", default=2e-3, show_default=True, type=float)
+@click.option(
+    "--max-tokens", type=click.IntRange(min=2), help="Longer rows are left out; the model's limit by default."
+)
+@click.option(
+    "--wire", type=click.Choice(("fp32", "bf16", "int8", "int4")), help="Format on the link; the scheme's own."
+)
+@click.option("--precision", type=click.Choice(("fp32", "bf16")), help="Number format of the frozen base.")
+@click.option("--aggregation", type=click.Choice(("fedavg", "freeze_a", "svd")), default="fedavg", show_default=True)
+@click.option("--u-shape", is_flag=True, help="Keep head and labels at the client.")
+@click.option("--validation-share", default=0.0, show_default=True, type=float, help="Share of texts held out.")
+@click.option("--patience", type=click.IntRange(min=1), help="End after so many evaluations without improvement.")
+@click.option("--evaluate-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
+@click.option("--checkpoint-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
+@click.option("--fault", "faults", multiple=True, help="Drill: CLIENT:ROUND:absent|vanish|nan|shape|oversize[:STEP].")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events as well.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def finetune(**options: Any) -> None:
+    """Fine-tune a causal language model over several sites, whose texts stay where they are.
+
+    Each *.jsonl file of --corpus is a site; its rows are {"prompt": text, "completion": text}. --out ends as a PEFT
+    adapter folder; metrics and checkpoints lie in its `run` folder. SIGINT ends the run after the current round.
+    """
+    from sfl_finetune.finetune_run import run_finetune
+
+    run_finetune(options)

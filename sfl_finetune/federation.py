@@ -1,0 +1,358 @@
+"""Sites and server brought together, and what happens in one round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from sfl_finetune.aggregation import Method, aggregate, fedavg
+from sfl_finetune.anatomy import anatomy
+from sfl_finetune.client import Client
+from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SettingInvalid, SflError, TrainingFailed
+from sfl_finetune.faults import Fault, FaultKind, fault_of, is_absent, spoil
+from sfl_finetune.link import InProcessLink
+from sfl_finetune.lora import AdapterState, Task, attach, check_placement, load_state, trainable_state
+from sfl_finetune.optimisation import OptimiserSettings, make_optimiser, take_step
+from sfl_finetune.server import Pending, Server
+from sfl_finetune.split import check_cut, client_segment, head_segment
+from sfl_finetune.whole import WholeModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from peft import PeftConfig
+    from transformers import PreTrainedModel
+
+    from sfl_finetune.corpus import Site
+    from sfl_finetune.schemes import Scheme
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FederationSettings:
+    """How sites and server learn together."""
+
+    task: Task
+    scheme: Scheme
+    cut_layer: int | Mapping[str, int] = 1
+    """Layers at the client: one number for all, or one by site."""
+    local_steps: int = 1
+    """Steps of each client between two averages."""
+    num_rounds: int = 10
+    batch_size: int = 16
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    aggregation: Method = "fedavg"
+    sync: Literal["adapters", "gradients"] = "adapters"
+    """gradients: one step of one optimiser on the averaged gradient, which makes Adam equal to centralised training."""
+    is_u_shaped: bool = False
+    """True: head and labels stay at the client."""
+    seed: int = 0
+    limit_bytes: int = 256 * 2**20
+    """Largest message the link accepts."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no round could be run with."""
+        for name in ("local_steps", "num_rounds", "batch_size"):
+            if getattr(self, name) < 1:
+                raise SettingInvalid(f"{name}={getattr(self, name)}; allowed: 1 and up")
+        if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
+            raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
+
+    def cut_of(self, site: str) -> int:
+        """The cut layer of a site."""
+        if isinstance(self.cut_layer, int):
+            return self.cut_layer
+        if site not in self.cut_layer:
+            raise SettingInvalid(f"no cut layer is given for site {site!r}; given: {', '.join(self.cut_layer)}")
+        return self.cut_layer[site]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundReport:
+    """What one round did."""
+
+    round: int
+    loss: float
+    """Mean over all targets learnt from."""
+    num_targets: int
+    participants: tuple[str, ...]
+    dropped: dict[str, str]
+    """Reason by client."""
+    uplink_bytes: int
+    downlink_bytes: int
+    learning_rate: float
+
+
+class Federation:
+    """All parties of a run in one process, with everything between them crossing a link as bytes."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        adapter: PeftConfig,
+        sites: Sequence[Site],
+        settings: FederationSettings,
+        *,
+        faults: Sequence[Fault] = (),
+        serve_order: Callable[[Sequence[str]], Sequence[str]] | None = None,
+    ) -> None:
+        """`model` is the plain base and belongs to the federation; `serve_order` sorts the clients that wait."""
+        if settings.scheme.precision == "bf16":
+            model = model.to(torch.bfloat16)
+        self.settings = settings
+        self.faults = tuple(faults)
+        self.tuned = attach(model, adapter, seed=settings.seed)
+        self.model: PreTrainedModel = self.tuned.base_model.model.train()
+        if settings.aggregation == "freeze_a":
+            for name, weight in self.model.named_parameters():
+                weight.requires_grad_(weight.requires_grad and ".lora_A." not in name)
+        self.model.config.use_cache = False
+        self.parts = anatomy(self.model)
+        check_placement(self.model, self.parts)
+        self.state: AdapterState = trainable_state(self.model)
+        self.uplink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
+        self.downlink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
+        self._serve_order = serve_order
+        self.clients: dict[str, Client] = {}
+        self.whole: WholeModel | None = None
+        if not settings.scheme.is_split:
+            self.whole = WholeModel(
+                self.model, sites, settings.task, settings.batch_size, settings.optimiser, settings.seed
+            )
+            return
+        self._seat_parties(sites)
+
+    def _seat_parties(self, sites: Sequence[Site]) -> None:
+        settings = self.settings
+        cuts = {site.name: settings.cut_of(site.name) for site in sites}
+        for cut in cuts.values():
+            check_cut(cut, self.parts.num_layers)
+        for site in sites:
+            self.clients[site.name] = Client(
+                site,
+                client_segment(self.model, self.parts, cut_layer=cuts[site.name]),
+                head=head_segment(self.model, self.parts) if settings.is_u_shaped else None,
+                task=settings.task,
+                batch_size=settings.batch_size,
+                optimiser=settings.optimiser,
+                seed=settings.seed,
+            )
+        self.server = Server(
+            self.model,
+            self.parts,
+            cuts,
+            scheme=settings.scheme,
+            optimiser=settings.optimiser,
+            is_u_shaped=settings.is_u_shaped,
+            seed=settings.seed,
+        )
+        for name, client in self.clients.items():
+            owned = {*client.names, *self.server.seats[name].slots.names}
+            if owned != set(self.state):
+                raise ModelUnsupported(f"no segment owns {min(set(self.state) ^ owned)!r}; this model can't be split")
+        self._synced = {name: nn.Parameter(value.clone()) for name, value in self.state.items()}
+        self._sync_optimiser = make_optimiser(self._synced.values(), settings.optimiser)
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimiser with state worth keeping, by its owner."""
+        if self.whole is not None:
+            return {"whole": self.whole.optimiser}
+        if self.settings.sync == "gradients":
+            return {} if self._sync_optimiser is None else {"sync": self._sync_optimiser}
+        found = {f"client {name}": client.optimiser for name, client in self.clients.items()}
+        found |= {f"seat {name}": seat.optimiser for name, seat in self.server.seats.items()}
+        return {owner: optimiser for owner, optimiser in found.items() if optimiser is not None}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from another global adapter."""
+        self.state = {name: value.clone() for name, value in state.items()}
+        self.publish()
+        if self.whole is None:
+            load_state(self._synced, self._synced.values(), state)
+
+    def publish(self) -> None:
+        """Write the global adapter into the unsplit model, to be evaluated or saved."""
+        own = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        load_state(own, own.values(), self.state)
+
+    def run_round(self, round_: int) -> RoundReport:
+        """One round, counted from 0; raises TrainingFailed where nobody took part."""
+        before = (self.uplink.traffic.num_bytes, self.downlink.traffic.num_bytes)
+        tally = _Tally()
+        if self.whole is not None:
+            self._whole_round(self.whole, round_, tally)
+        else:
+            present = [name for name in self.clients if not is_absent(self.faults, name, round_)]
+            tally.dropped |= {name: "absent" for name in self.clients if name not in present}
+            if self.settings.scheme.is_relay:
+                self._relay_round(present, round_, tally)
+            else:
+                self._parallel_round(present, round_, tally)
+        if not tally.targets:
+            raise TrainingFailed(f"round {round_}: no client took part: {tally.dropped}")
+        num_targets = sum(tally.targets.values())
+        return RoundReport(
+            round=round_,
+            loss=sum(tally.loss_sums.values()) / num_targets,
+            num_targets=num_targets,
+            participants=tuple(tally.targets),
+            dropped=tally.dropped,
+            uplink_bytes=self.uplink.traffic.num_bytes - before[0],
+            downlink_bytes=self.downlink.traffic.num_bytes - before[1],
+            learning_rate=self._rate(round_ * self.settings.local_steps),
+        )
+
+    def _rate(self, step: int) -> float:
+        return self.settings.optimiser.rate_at(step, self.settings.num_rounds * self.settings.local_steps)
+
+    def _whole_round(self, whole: WholeModel, round_: int, tally: _Tally) -> None:
+        for local in range(self.settings.local_steps * whole.num_sites):
+            rate = self._rate(round_ * self.settings.local_steps + local // whole.num_sites)
+            loss, num_targets = whole.step(round_ * self.settings.local_steps * whole.num_sites + local, rate)
+            tally.add("all", loss, num_targets)
+        self.state = trainable_state(self.model)
+
+    def _relay_round(self, present: Sequence[str], round_: int, tally: _Tally) -> None:
+        for name in present:
+            client, seat = self.clients[name], self.server.seats[name]
+            client.load(self.state)
+            seat.load(self.state)
+            for local in range(self.settings.local_steps):
+                self._steps([name], round_, local, tally)
+            if name in tally.targets:
+                self.state = {**client.state(), **seat.state()}
+
+    def _parallel_round(self, present: Sequence[str], round_: int, tally: _Tally) -> None:
+        for name in present:
+            self.clients[name].load(self.state)
+            self.server.seats[name].load(self.state)
+        for local in range(self.settings.local_steps):
+            self._steps([name for name in present if name not in tally.dropped], round_, local, tally)
+        survivors = list(tally.targets)
+        if not survivors:
+            return
+        weights = [float(tally.targets[name]) for name in survivors]
+        if self.settings.sync == "gradients":
+            self._sync_step(survivors, weights, self._rate(round_))
+        else:
+            states = [{**self.clients[name].state(), **self.server.seats[name].state()} for name in survivors]
+            # The order of names is the unsplit model's, whatever the first survivor's cut.
+            merged = aggregate(states, weights, self.settings.aggregation)
+            self.state = {name: merged[name] for name in self.state}
+
+    def _sync_step(self, survivors: Sequence[str], weights: Sequence[float], rate: float) -> None:
+        gradients = []
+        for name in survivors:
+            client, seat = self.clients[name], self.server.seats[name]
+            owned = zip((*client.names, *seat.slots.names), (*client.adapter, *seat.adapter), strict=True)
+            gradients.append({key: torch.zeros_like(w) if w.grad is None else w.grad for key, w in owned})
+        mean = fedavg(gradients, weights)
+        for key, weight in self._synced.items():
+            weight.grad = mean[key]
+        take_step(self._sync_optimiser, self.settings.optimiser, rate)
+        self.state = {key: weight.detach().clone() for key, weight in self._synced.items()}
+        for name in self.clients:
+            self._forget(name)
+
+    def _steps(self, names: Sequence[str], round_: int, local: int, tally: _Tally) -> None:
+        """One local step of each client: all send, the server serves, all receive."""
+        step = round_ * self.settings.local_steps + local
+        waiting = self._send_all(names, round_, step, local, tally)
+        if self._serve_order is not None and len(waiting) > 1:
+            order = list(self._serve_order(waiting))
+            self.uplink.reorder([waiting.index(name) for name in order])
+            waiting = order
+        if self.settings.scheme.all_in_flight:
+            pending = {name: self._try(name, tally, self._admit) for name in waiting}
+            for name, one in pending.items():
+                self._serve(name, one, round_, step, local, tally)
+        else:
+            for name in waiting:
+                self._serve(name, self._try(name, tally, self._admit), round_, step, local, tally)
+
+    def _send_all(self, names: Sequence[str], round_: int, step: int, local: int, tally: _Tally) -> list[str]:
+        waiting = []
+        for name in names:
+            fault = fault_of(self.faults, name, round_, local)
+
+            def send(name: str = name, fault: FaultKind | None = fault) -> bool:
+                message = self.clients[name].forward(round_, step)
+                self.uplink.send(spoil(message, fault, self.settings.limit_bytes))
+                return True
+
+            if self._try(name, tally, send):
+                waiting.append(name)
+        return waiting
+
+    def _admit(self) -> Pending:
+        return self.server.forward(self.uplink.receive())
+
+    def _serve(self, name: str, pending: Pending | None, round_: int, step: int, local: int, tally: _Tally) -> None:
+        """The server's step for one client, then the client's own; whoever fails is out for this round."""
+        if pending is None:
+            return
+        has_vanished = fault_of(self.faults, name, round_, local) == "vanish"
+
+        def learn() -> tuple[float, int]:
+            reply = self._server_backward(name, pending, has_vanished=has_vanished)
+            is_synced = self.settings.sync == "gradients"
+            if not is_synced:
+                self.server.step(name, self._rate(step))
+            if has_vanished:
+                raise MessageInvalid(f"client {name!r} vanished between sending and receiving")
+            self.downlink.send(reply)
+            self.clients[name].backward(self.downlink.receive())
+            if not is_synced:
+                self.clients[name].step(self._rate(step))
+            if reply.loss is None:
+                raise MessageInvalid(f"client {name!r} reported no loss")
+            return reply.loss, pending.message.extra.get("num_targets", len(pending.received))
+
+        learnt = self._try(name, tally, learn)
+        if learnt is not None:
+            tally.add(name, *learnt)
+
+    def _server_backward(self, name: str, pending: Pending, *, has_vanished: bool) -> Any:
+        if not self.settings.is_u_shaped:
+            return self.server.backward(pending)
+        if has_vanished:
+            raise MessageInvalid(f"client {name!r} vanished before it returned its features' gradient")
+        self.downlink.send(self.server.features(pending))
+        self.uplink.send(self.clients[name].finish(self.downlink.receive()))
+        return self.server.backward(pending, self.uplink.receive())
+
+    def _try(self, name: str, tally: _Tally, work: Callable[[], _T]) -> _T | None:
+        """The result of `work`, or None once the client has been dropped from the round for what it sent."""
+        try:
+            return work()
+        except SflError as error:
+            self._forget(name)
+            tally.drop(name, str(error))
+            return None
+
+    def _forget(self, name: str) -> None:
+        self.clients[name].forget()
+        self.server.forget(name)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Tally:
+    """What a round adds up."""
+
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    targets: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, loss: float, num_targets: int) -> None:
+        self.loss_sums[name] = self.loss_sums.get(name, 0.0) + loss * num_targets
+        self.targets[name] = self.targets.get(name, 0) + num_targets
+
+    def drop(self, name: str, reason: str) -> None:
+        """A dropped client's earlier steps of the round count no more."""
+        self.loss_sums.pop(name, None)
+        self.targets.pop(name, None)
+        self.dropped[name] = reason

@@ -1,0 +1,157 @@
+"""What `edgewright finetune` does: options to settings, a progress bar, the adapter folder, a summary."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sfl_finetune.faults import parse_fault
+from sfl_finetune.federation import FederationSettings
+from sfl_finetune.lora import LoraSettings
+from sfl_finetune.optimisation import OptimiserSettings
+from sfl_finetune.recipes import Prepared, prepare_causal_lm
+from sfl_finetune.schemes import scheme_named
+from sfl_finetune.training import RunResult, RunSettings, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from sfl_finetune.federation import RoundReport
+
+_INTERRUPTED = 130
+"""Exit status after SIGINT, by the shells' convention."""
+
+
+def run_finetune(options: Mapping[str, Any]) -> None:
+    """Run the command with its parsed options."""
+    prepared = _prepare(options)
+    out: Path = options["out"]
+    run = RunSettings(
+        folder=out / "run",
+        checkpoint_every=options["checkpoint_every"],
+        evaluate_every=options["evaluate_every"] if prepared.validation else 0,
+        patience=options["patience"],
+        is_resumed=options["resume"],
+        has_tensorboard=options["tensorboard"],
+        fingerprint=_corpus_digest(prepared),
+    )
+    for site, reason in prepared.corpus.refused.items():
+        click.echo(f"Site {site} is refused: {reason}", err=True)
+    if prepared.corpus.num_too_long:
+        click.echo(f"{prepared.corpus.num_too_long} rows exceed the token limit and are left out", err=True)
+    with stop_on_sigint() as should_stop, _bar(prepared, run) as on_round:
+        result = train(
+            prepared.federation, run, validation=prepared.validation, on_round=on_round, should_stop=should_stop
+        )
+    if not result.was_interrupted:
+        prepared.federation.tuned.save_pretrained(out)
+    _report(prepared, result, options)
+    if result.was_interrupted:
+        click.echo(f"Interrupted after round {result.num_rounds}; run again with --resume to go on", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+def _prepare(options: Mapping[str, Any]) -> Prepared:
+    settings = FederationSettings(
+        task="causal_lm",
+        scheme=scheme_named(options["scheme"], wire=options["wire"], precision=options["precision"]),
+        cut_layer=options["cut_layer"],
+        local_steps=options["local_steps"],
+        num_rounds=options["rounds"],
+        batch_size=options["batch_size"],
+        optimiser=OptimiserSettings(learning_rate=options["learning_rate"]),
+        aggregation=options["aggregation"],
+        is_u_shaped=options["u_shape"],
+        seed=options["seed"],
+    )
+    return prepare_causal_lm(
+        options["model"],
+        options["corpus"],
+        settings,
+        LoraSettings(rank=options["rank"], alpha=options["alpha"], dropout=options["dropout"]),
+        max_tokens=options["max_tokens"],
+        validation_share=options["validation_share"],
+        device=options["device"],
+        faults=[parse_fault(text) for text in options["faults"]],
+    )
+
+
+def _corpus_digest(prepared: Prepared) -> str:
+    digest = sha256()
+    for site in prepared.corpus.sites:
+        digest.update(f"{site.name}{len(site.examples)}".encode())
+        for example in site.examples:
+            digest.update(repr(example.token_ids).encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def stop_on_sigint() -> Iterator[Callable[[], bool]]:
+    """A question that becomes true at the first SIGINT; the second one ends the process as usual."""
+    asked: list[int] = []
+
+    def remember(number: int, _: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, previous)
+        click.echo("Stopping after this round; press again to stop at once", err=True)
+
+    previous = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _bar(prepared: Prepared, run: RunSettings) -> Iterator[Callable[[RoundReport], None]]:
+    columns = (TextColumn("round"), MofNCompleteColumn(), BarColumn(), TextColumn("loss {task.fields[loss]}"))
+    num_rounds = prepared.federation.settings.num_rounds
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(str(run.folder), total=num_rounds, loss="-")
+
+        def show(report: RoundReport) -> None:
+            progress.update(task, completed=report.round + 1, loss=f"{report.loss:.4f}")
+            for client, reason in report.dropped.items():
+                progress.console.print(f"round {report.round}: client {client} dropped: {reason}", markup=False)
+
+        yield show
+
+
+def _report(prepared: Prepared, result: RunResult, options: Mapping[str, Any]) -> None:
+    last = result.reports[-1] if result.reports else None
+    evaluation = result.evaluations[-1][1] if result.evaluations else None
+    summary = {
+        "adapter": None if result.was_interrupted else str(options["out"]),
+        "scheme": options["scheme"],
+        "sites": [site.name for site in prepared.corpus.sites],
+        "refused_sites": prepared.corpus.refused,
+        "rows_too_long": prepared.corpus.num_too_long,
+        "rounds": result.num_rounds,
+        "interrupted": result.was_interrupted,
+        "loss": None if last is None else last.loss,
+        "validation_loss": None if evaluation is None else evaluation.loss,
+        "validation_accuracy": None if evaluation is None else evaluation.accuracy,
+        "uplink_bytes": sum(report.uplink_bytes for report in result.reports),
+        "downlink_bytes": sum(report.downlink_bytes for report in result.reports),
+        "dropped": [
+            {"round": report.round, "client": client, "reason": reason}
+            for report in result.reports
+            for client, reason in report.dropped.items()
+        ],
+        "trainable_parameters": sum(value.numel() for value in prepared.federation.state.values()),
+        "seconds": round(result.seconds, 3),
+    }
+    if options["as_json"]:
+        click.echo(json.dumps(summary))
+        return
+    for name, value in summary.items():
+        click.echo(f"{name}: {value}")

@@ -1,0 +1,116 @@
+"""Ready-made runs: one function per thing people want to do."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sfl_finetune.anatomy import anatomy
+from sfl_finetune.corpus import Corpus, Example, Site, read_corpus
+from sfl_finetune.errors import ModelUnsupported, SettingInvalid
+from sfl_finetune.federation import Federation, FederationSettings
+from sfl_finetune.lora import LoraSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from sfl_finetune.faults import Fault
+
+_DEFAULT_MAX_TOKENS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A federation ready to run."""
+
+    federation: Federation
+    corpus: Corpus
+    validation: tuple[Example, ...]
+
+
+def prepare_causal_lm(
+    model_folder: str | Path,
+    corpus_folder: Path,
+    settings: FederationSettings,
+    lora: LoraSettings,
+    *,
+    max_tokens: int | None = None,
+    validation_share: float = 0.0,
+    device: str = "auto",
+    faults: Sequence[Fault] = (),
+) -> Prepared:
+    """Fine-tuning of any causal LM on prompt-completion sites; `validation_share` of each site's texts is held out."""
+    if not 0.0 <= validation_share < 1.0:
+        raise SettingInvalid(
+            f"validation_share={validation_share} is out of range; allowed: 0 up to but not including 1"
+        )
+    model = load_causal_lm(model_folder)
+    tokenizer = _load_tokenizer(model_folder)
+    limit = int(getattr(model.config, "max_position_embeddings", _DEFAULT_MAX_TOKENS))
+    corpus = read_corpus(corpus_folder, tokenizer, max_tokens=min(max_tokens or _DEFAULT_MAX_TOKENS, limit))
+    _check_vocabulary(corpus, model)
+    sites, validation = _hold_out(corpus.sites, validation_share)
+    model = model.to(pick_device(device))
+    adapter = lora.config("causal_lm", model, anatomy(model))
+    adapter.base_model_name_or_path = str(model_folder)
+    federation = Federation(model, adapter, sites, settings, faults=faults)
+    return Prepared(federation=federation, corpus=corpus, validation=validation)
+
+
+def load_causal_lm(folder: str | Path) -> PreTrainedModel:
+    """The model in fp32, from a local folder or a name that is already in the local cache."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    except (OSError, ValueError) as error:
+        raise ModelUnsupported(
+            f"{str(folder)!r} can't be loaded as a causal language model: {str(error).splitlines()[0]}; "
+            "give a folder with config.json and safetensors weights"
+        ) from error
+
+
+def _load_tokenizer(folder: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ModelUnsupported(f"{str(folder)!r} has no readable tokenizer: {str(error).splitlines()[0]}") from error
+
+
+def pick_device(name: str) -> str:
+    """The device that `auto` means here, or the named one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise SettingInvalid(f"device {name!r} is not available; allowed here: auto, cpu")
+    return name
+
+
+def _check_vocabulary(corpus: Corpus, model: PreTrainedModel) -> None:
+    largest = max(max(example.token_ids) for site in corpus.sites for example in site.examples)
+    if largest >= model.config.vocab_size:
+        raise ModelUnsupported(f"the tokenizer gives id {largest}, the model knows ids below {model.config.vocab_size}")
+
+
+def _hold_out(sites: tuple[Site, ...], share: float) -> tuple[tuple[Site, ...], tuple[Example, ...]]:
+    """Every k-th text goes to validation, so that the choice depends on nothing but the file."""
+    if share == 0:
+        return sites, ()
+    every = max(2, round(1 / share))
+    kept, held = [], []
+    for site in sites:
+        chosen = set(range(every - 1, len(site.examples), every))
+        held += [site.examples[index] for index in sorted(chosen)]
+        rest = tuple(example for index, example in enumerate(site.examples) if index not in chosen)
+        kept.append(Site(name=site.name, examples=rest))
+    return tuple(kept), tuple(held)
