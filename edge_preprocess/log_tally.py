@@ -50,10 +50,11 @@ class LogDigester:
         self._count(match)
         return match
 
-    def refuse(self, reason: QuarantineReason) -> None:
+    def refuse(self, reason: QuarantineReason) -> QuarantineReason:
         """Count a line that never became one, such as a piece too long to hold."""
         self._num_received += 1
         self._quarantined[reason] += 1
+        return reason
 
     def close_interval(self) -> LogTally:
         """What came since the last call; the next interval begins empty."""

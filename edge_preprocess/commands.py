@@ -1,0 +1,15 @@
+"""The edge's commands, found by entry point; each body stands in a module of its own."""
+
+from __future__ import annotations
+
+import click
+
+from edge_preprocess.command_logs import logs
+
+
+@click.group()
+def digest() -> None:
+    """Show what an edge node would say about logs, signals and traces."""
+
+
+digest.add_command(logs)

@@ -1,0 +1,146 @@
+"""A log file or stream read to its end, with a row per line where asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+from edge_preprocess.errors import SourceUnreadable, StateUnreadable
+from edge_preprocess.log_intake import LineSplitter, QuarantineReason
+from edge_preprocess.log_report import report_of
+from edge_preprocess.log_tally import LogDigester
+from edge_preprocess.log_templates import LogTemplateMiner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_preprocess.log_report import LogReport
+    from edge_preprocess.log_templates import LogMatch
+
+    Observed = LogMatch | QuarantineReason
+
+_CHUNK_BYTES = 1 << 18
+_COLUMNS = ("line", "template_id", "template", "parameters")
+_MAX_STATE_BYTES = 64 << 20
+
+
+def digest_logs(
+    file: Path, *, rows: Path | None, state: Path | None, announce: Callable[[LogMatch], None] | None = None
+) -> LogReport:
+    """The report of a file or of the standard input (-); `announce` hears of each new template as it comes."""
+    digester = LogDigester(_load(state))
+    is_stream = str(file) == "-"
+    with _opened(file) as source, _row_target(rows if is_stream else None) as target:
+        for number, observed in _observe_all(digester, source):
+            if target is not None:
+                _write_row(target, number, observed)
+            if announce is not None and not isinstance(observed, QuarantineReason) and observed.is_new:
+                announce(observed)
+    report = report_of(str(file), digester)
+    _save(state, digester.miner)
+    if not is_stream:
+        _write_rows_again(file, rows, digester)
+    return report
+
+
+def _write_rows_again(file: Path, rows: Path | None, digester: LogDigester) -> None:
+    """The rows of a file, in a second reading: templates have merged since their first lines were seen."""
+    with _opened(file) as source, _row_target(rows) as target:
+        if target is not None:
+            for number, observed in _observe_all(digester, source):
+                _write_row(target, number, observed)
+
+
+def _observe_all(digester: LogDigester, source: BinaryIO) -> Iterator[tuple[int, Observed]]:
+    """Each line's number, from 1, and what it is; Ctrl-C ends a stream as its end would."""
+    splitter = LineSplitter()
+    number = 0
+    try:
+        while chunk := _read_some(source):
+            for number, line in enumerate(splitter.feed(chunk), number + 1):  # noqa: B020 (goes on counting)
+                yield number, _observe(digester, line)
+    except KeyboardInterrupt:
+        if source is not sys.stdin.buffer:
+            raise
+    for line in splitter.finish():
+        yield number + 1, _observe(digester, line)
+
+
+def _read_some(source: BinaryIO) -> bytes:
+    """What is there now, without waiting for more; empty at the end."""
+    read_now = getattr(source, "read1", source.read)
+    chunk: bytes = read_now(_CHUNK_BYTES)
+    return chunk
+
+
+def _observe(digester: LogDigester, line: bytes | QuarantineReason) -> Observed:
+    if isinstance(line, QuarantineReason):
+        return digester.refuse(line)
+    return digester.observe(line)
+
+
+def _write_row(target: TextIO, number: int, observed: Observed) -> None:
+    writer = csv.writer(target, lineterminator="\n")
+    if isinstance(observed, QuarantineReason):
+        writer.writerow((number, f"quarantined:{observed}", "", "[]"))
+        return
+    parameters = json.dumps([[kind, text] for kind, text in observed.parameters], ensure_ascii=False)
+    writer.writerow((number, observed.template_id, observed.template, parameters))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise SourceUnreadable(f"log {str(file)!r}: {error.strerror}, allowed is a readable file or -") from error
+    with source:
+        yield source
+
+
+@contextmanager
+def _row_target(rows: Path | None) -> Iterator[TextIO | None]:
+    if rows is None:
+        yield None
+    elif str(rows) == "-":
+        print(",".join(_COLUMNS))
+        yield sys.stdout
+    else:
+        try:
+            target = rows.open("w", encoding="utf-8", newline="", buffering=1)
+        except OSError as error:
+            raise SourceUnreadable(f"rows {str(rows)!r}: {error.strerror}, allowed is a writable file or -") from error
+        with target:
+            print(",".join(_COLUMNS), file=target)
+            yield target
+
+
+def _load(state: Path | None) -> LogTemplateMiner:
+    if state is None or not state.exists():
+        return LogTemplateMiner()
+    try:
+        with state.open("rb") as source:
+            raw = source.read(_MAX_STATE_BYTES + 1)
+        if len(raw) > _MAX_STATE_BYTES:
+            raise StateUnreadable(f"state {str(state)!r}: over {_MAX_STATE_BYTES} bytes, allowed are that many")
+        return LogTemplateMiner.from_state(json.loads(raw))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StateUnreadable(f"state {str(state)!r}: {error}, allowed is a file saved by this command") from error
+
+
+def _save(state: Path | None, miner: LogTemplateMiner) -> None:
+    if state is None:
+        return
+    partial = state.with_name(state.name + ".partial")
+    try:
+        partial.write_text(json.dumps(miner.to_state()), encoding="utf-8")
+        partial.replace(state)
+    except OSError as error:
+        raise StateUnreadable(f"state {str(state)!r}: {error.strerror}, allowed is a writable file") from error
