@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from agent.dispatch.desired import target_of
+from agent.dispatch.desired import DesiredState, target_of
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import PolicyRejected
 from agent.policy import SchedulingPolicy
@@ -52,6 +52,16 @@ class InProcessDispatcher:
             actions = tuple(action for part in parts for action in part)
             self._settle(actions, version, self._apply(actions, version))
         return self._outcome()
+
+    def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
+        self._latest, self._latest_hash = latest, latest.content_hash()
+        for cell in self._states:
+            changed = [action for action in desired.of_cell(cell) if desired.versions.get(target_of(action), 0)]
+            if changed:
+                version = max(desired.versions[target_of(action)] for action in changed)
+                self._pending[cell] = (version, tuple(changed))
+                self._states[cell] = TargetState(cell=cell, desired_version=version, reason="restarting")
+        return self.reconcile() or self._outcome()
 
     def states(self) -> tuple[TargetState, ...]:
         return tuple(self._states.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.dispatch.desired import DesiredState
 from agent.policy import SchedulingPolicy
 from telemetry_sim.actions import Acknowledgement
 
@@ -57,6 +58,10 @@ class Dispatcher(Protocol):
 
     def reconcile(self) -> DispatchOutcome | None:
         """Send the latest policy again to targets that have not applied it; None where there are none."""
+        ...
+
+    def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
+        """After a restart: take up the stored state and send it to every target that does not report it."""
         ...
 
     def states(self) -> tuple[TargetState, ...]:

@@ -23,8 +23,12 @@ class PolicyStatus(StrEnum):
     DISPATCHING = "dispatching"
     ENFORCED = "enforced"
     NOT_ENFORCED = "not_enforced"
-    REVERTED = "reverted"
+    ABORTED = "aborted"
+    """A target refused, so every target went back to what it had."""
     SUPERSEDED = "superseded"
+    """Waited for approval while another was dispatched."""
+    REVERTED = "reverted"
+    """Was in force and has been rolled back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,14 @@ def set_policy_status(
     transaction.audit("policy_status", actor=actor, body=body)
 
 
+def supersede_waiting(transaction: Transaction, *, actor: str) -> None:
+    """Another policy goes out: those that wait were planned against a state that is no more."""
+    waiting = POLICIES.c.status == PolicyStatus.AWAITING_APPROVAL.value
+    versions = transaction.connection.execute(select(POLICIES.c.version).where(waiting)).scalars().all()
+    for version in versions:
+        set_policy_status(transaction, version, PolicyStatus.SUPERSEDED, actor=actor)
+
+
 def find_policy(connection: Connection, version: int) -> StoredPolicy | None:
     row = connection.execute(select(POLICIES).where(POLICIES.c.version == version)).mappings().one_or_none()
     return None if row is None else _stored(dict(row))
@@ -107,15 +119,6 @@ def list_policies(
         query = query.where(POLICIES.c.planner == planner)
     if before_version is not None:
         query = query.where(POLICIES.c.version < before_version)
-    return [_stored(dict(row)) for row in connection.execute(query).mappings()]
-
-
-def dispatched_policies(connection: Connection) -> list[StoredPolicy]:
-    """Every policy that reached the dispatcher, oldest first: replayed, they give the desired state."""
-    reached = (PolicyStatus.DISPATCHING, PolicyStatus.ENFORCED, PolicyStatus.NOT_ENFORCED, PolicyStatus.SUPERSEDED)
-    query = (
-        select(POLICIES).where(POLICIES.c.status.in_([status.value for status in reached])).order_by(POLICIES.c.version)
-    )
     return [_stored(dict(row)) for row in connection.execute(query).mappings()]
 
 

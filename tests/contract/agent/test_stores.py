@@ -17,7 +17,6 @@ from agent.store.decisions import DecisionRecord, list_decisions, save_decision
 from agent.store.goals import StoredGoal, delete_goal, find_goal, list_goals, put_goal, set_goal_status
 from agent.store.policies import (
     PolicyStatus,
-    dispatched_policies,
     find_policy,
     list_policies,
     next_version,
@@ -102,7 +101,6 @@ def test_policies_are_filtered_and_paged_newest_first(store):
     assert [p.policy.version for p in store.read(lambda c: list_policies(c, before_version=3))] == [2, 1]
     enforced = store.read(lambda c: list_policies(c, status=PolicyStatus.ENFORCED))
     assert [p.policy.version for p in enforced] == [2]
-    assert [p.policy.version for p in store.read(dispatched_policies)] == [2]
 
 
 def test_the_status_of_an_unknown_policy_cannot_be_set(store):

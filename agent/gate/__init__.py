@@ -1,0 +1,1 @@
+"""Between a plan and the network: limits, risk, approvals, stops and rollback."""

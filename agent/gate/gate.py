@@ -1,0 +1,344 @@
+"""The gate: the only way from a plan to the dispatcher; whatever it can't be sure of stays out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from agent.dispatch.desired import DesiredState
+from agent.dispatch.port import Dispatcher, DispatchOutcome
+from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
+from agent.gate.forecast import TwinForecast, refuse_if_worse
+from agent.gate.history import state_as_of, stored_state
+from agent.gate.limits import Limits, check_limits
+from agent.gate.risk import Risk, assess_risk, needs_approval
+from agent.gate.stops import Stops, load_stops, refuse_if_stopped, save_stops
+from agent.gate.watch import RollbackWatch
+from agent.policy import SchedulingPolicy, check_against
+from agent.store.approvals import Approval, grant_approval, use_approval
+from agent.store.policies import (
+    PolicyStatus,
+    find_policy,
+    list_policies,
+    next_version,
+    save_policy,
+    set_policy_status,
+    supersede_waiting,
+)
+from agent.store.store import Store
+from agent.store.writer import Transaction
+from telemetry_sim.topology import Topology
+
+_Check = tuple[str, Callable[[], None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """What an installation allows."""
+
+    limits: Limits = field(default_factory=Limits)
+    default_stops: Stops = field(default_factory=Stops)
+    """In force until an operator sets others; suggest-only."""
+    forecast_is_needed: bool = False
+    """Refuse policies that no twin has tried."""
+    forecast_tolerance: float = 0.02
+    """Fall of utility, 0-1, that the twin may foresee."""
+    cooldown_s: float = 30.0
+    """Network time after an automatic rollback in which no planned change passes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What the gate thinks of a policy, check by check, without letting it through."""
+
+    checks: dict[str, str] = field(default_factory=dict)
+    """Name of each check that ran, and `ok` or why it failed."""
+    risk: Risk
+    needs_approval: bool
+    refusal: PolicyRejected | PolicyInvalid | None = None
+
+
+class Gate:
+    """Examines, asks for approval, dispatches, watches and rolls back; one policy at a time."""
+
+    def __init__(self, *, store: Store, dispatcher: Dispatcher, topology: Topology, settings: GateSettings) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._topology = topology
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._desired = DesiredState.initial(topology)
+        self._window_start_s = -settings.limits.window_s
+        self._window_state = self._desired
+        self._cooldown_until_s = 0.0
+        self._latest: SchedulingPolicy | None = None
+        self._watch = RollbackWatch()
+
+    @property
+    def desired(self) -> DesiredState:
+        """What every target should run now."""
+        return self._desired
+
+    @property
+    def policy_in_force(self) -> SchedulingPolicy | None:
+        """The last policy that was dispatched; None in the network's initial state."""
+        return self._latest
+
+    def waiting(self, now_s: float) -> SchedulingPolicy | None:
+        """The policy that could be dispatched if a person approved it now; None where there is none."""
+        newest = self._store.read(partial(list_policies, status=PolicyStatus.AWAITING_APPROVAL, limit=1))
+        if not newest:
+            return None
+        policy = newest[0].policy
+        is_live = policy.parent_version == self._desired.version and now_s < policy.valid_until_s
+        return policy if is_live else None
+
+    def next_version(self) -> int:
+        return max(self._store.read(next_version), self._desired.version + 1)
+
+    def stops(self) -> Stops:
+        return self._store.read(lambda connection: load_stops(connection, self._settings.default_stops))
+
+    def set_stops(self, stops: Stops, *, actor: str) -> None:
+        self._store.write(lambda transaction: save_stops(transaction, stops, actor=actor))
+
+    def window_state(self, now_s: float) -> DesiredState:
+        """The state that rate-of-change caps count from at this network time."""
+        is_over = now_s >= self._window_start_s + self._settings.limits.window_s
+        return self._desired if is_over else self._window_state
+
+    def examine(self, policy: SchedulingPolicy, *, now_s: float, forecast: TwinForecast | None = None) -> Examination:
+        """Run every check; the first failure is the refusal."""
+        checks: dict[str, str] = {}
+        stops = self.stops()
+        risk = assess_risk(policy.actions, self._desired)
+        refusal: PolicyRejected | PolicyInvalid | None = None
+        steps: tuple[_Check, ...] = (
+            ("stops", lambda: self._check_stops(policy, stops)),
+            ("semantics", lambda: check_against(policy, self._topology)),
+            ("freshness", lambda: self._check_freshness(policy, now_s)),
+            ("limits", lambda: self._check_limits(policy, now_s)),
+            ("forecast", lambda: self._check_forecast(forecast)),
+        )
+        for name, check in steps:
+            try:
+                check()
+            except (PolicyRejected, PolicyInvalid) as error:
+                checks[name] = str(error)
+                refusal = error
+                break
+            checks[name] = "ok"
+        return Examination(checks=checks, risk=risk, needs_approval=needs_approval(risk, stops.mode), refusal=refusal)
+
+    def submit(
+        self,
+        policy: SchedulingPolicy,
+        *,
+        now_s: float,
+        actor: str = "loop",
+        forecast: TwinForecast | None = None,
+    ) -> DispatchOutcome:
+        """Dispatch the policy if it passes; raises PolicyInvalid, PolicyRejected or ApprovalNeeded.
+
+        What was dispatched before and is still the latest is sent again without a second approval.
+        """
+        with self._lock:
+            if self._is_latest(policy):
+                self._check_stops(policy, self.stops())
+                return self._send(policy, actor=actor)
+            found = self.examine(policy, now_s=now_s, forecast=forecast)
+            if found.refusal is not None:
+                refusal = found.refusal
+                self._store.write(lambda t: _note_refusal(t, policy, actor, str(refusal)))
+                raise found.refusal
+            self._admit(policy, found, actor)
+            return self._send_new(policy, now_s=now_s, actor=actor)
+
+    def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> Approval:
+        """Approve a kept policy; raises PolicyInvalid where the hash is not that version's."""
+
+        def work(transaction: Transaction) -> Approval:
+            stored = find_policy(transaction.connection, version)
+            if stored is None:
+                raise PolicyInvalid(f"version {version} is unknown")
+            if stored.content_hash != policy_hash:
+                raise PolicyInvalid(f"version {version} has hash {stored.content_hash}, got {policy_hash!r}")
+            if stored.status is not PolicyStatus.AWAITING_APPROVAL:
+                raise PolicyInvalid(f"version {version} is {stored.status.value}, not awaiting_approval")
+            return grant_approval(transaction, policy_hash, approver=approver, reason=reason, lifetime_s=lifetime_s)
+
+        return self._store.write(work)
+
+    def reject(self, version: int, *, actor: str, reason: str) -> None:
+        """An operator's no to a policy that awaits approval; raises PolicyInvalid."""
+
+        def work(transaction: Transaction) -> None:
+            stored = find_policy(transaction.connection, version)
+            if stored is None or stored.status is not PolicyStatus.AWAITING_APPROVAL:
+                state = "unknown" if stored is None else stored.status.value
+                raise PolicyInvalid(f"version {version} is {state}, not awaiting_approval")
+            set_policy_status(transaction, version, PolicyStatus.REJECTED, actor=actor, reason=reason)
+
+        self._store.write(work)
+
+    def rollback(self, to_version: int, *, now_s: float, lifetime_s: float, actor: str, reason: str) -> DispatchOutcome:
+        """Bring every target back to what it had under an earlier version, as a new version.
+
+        Not held back by stops, approvals or caps: the state was in force before.
+        """
+        with self._lock:
+            earlier = state_as_of(self._store, self._topology, to_version)
+            changed = [
+                target for target, action in self._desired.actions.items() if earlier.actions.get(target) != action
+            ]
+            policy = SchedulingPolicy(
+                version=self.next_version(),
+                parent_version=self._desired.version,
+                planner="rollback",
+                valid_from_s=now_s,
+                valid_until_s=now_s + lifetime_s,
+                actions=earlier.restoring(changed),
+            )
+
+            def work(transaction: Transaction) -> None:
+                save_policy(transaction, policy, PolicyStatus.DISPATCHING, actor=actor)
+                if self._latest is not None:
+                    why = f"rolled back to {to_version}: {reason}"
+                    set_policy_status(transaction, self._latest.version, PolicyStatus.REVERTED, actor=actor, reason=why)
+
+            self._store.write(work)
+            return self._send_new(policy, now_s=now_s, actor=actor)
+
+    def observe(self, utility: float, *, now_s: float, expected: float | None = None) -> DispatchOutcome | None:
+        """Tell the gate how the interval went; the outcome of the rollback where it was bad for too long."""
+        with self._lock:
+            if self._latest is None:
+                return None
+            trigger = self._latest.rollback
+            back_to = self._watch.observe(
+                utility,
+                version=self._desired.version,
+                drop=trigger.utility_drop,
+                num_intervals=trigger.num_intervals,
+                expected=expected,
+            )
+            if back_to is None or self.stops().is_killed:
+                return None
+            self._cooldown_until_s = now_s + self._settings.cooldown_s
+            lifetime_s = self._latest.valid_until_s - self._latest.valid_from_s
+            why = f"utility {utility:.4f} was worse than normal for {trigger.num_intervals} intervals"
+            return self.rollback(back_to, now_s=now_s, lifetime_s=lifetime_s, actor="watch", reason=why)
+
+    def reconcile(self) -> DispatchOutcome | None:
+        """Send the latest state again to targets that missed it; None where there are none."""
+        with self._lock:
+            if self.stops().is_killed:
+                return None
+            outcome = self._dispatcher.reconcile()
+            if outcome is not None and outcome.is_enforced and self._latest is not None:
+                version = self._latest.version
+                self._store.write(
+                    lambda t: set_policy_status(t, version, PolicyStatus.ENFORCED, actor="dispatcher", reason="healed")
+                )
+            return outcome
+
+    def resume(self) -> DispatchOutcome | None:
+        """After a restart: take up the stored state and send it to whoever does not have it; None where it is new."""
+        with self._lock:
+            desired, latest = stored_state(self._store, self._topology)
+            if latest is None:
+                return None
+            self._desired = self._window_state = desired
+            self._latest = latest.policy
+            self._watch.last_good_version = self._desired.version
+            outcome = self._dispatcher.restore(self._desired, self._latest)
+            self._note_outcome(self._latest, outcome, actor="restart")
+            return outcome
+
+    def _is_latest(self, policy: SchedulingPolicy) -> bool:
+        return self._latest is not None and policy == self._latest
+
+    def _check_stops(self, policy: SchedulingPolicy, stops: Stops) -> None:
+        refuse_if_stopped(stops, {action.cell for action in policy.actions}, now_unix_s=self._store.clock())
+
+    def _check_freshness(self, policy: SchedulingPolicy, now_s: float) -> None:
+        if now_s >= policy.valid_until_s:
+            raise PolicyRejected(f"version {policy.version} expired at {policy.valid_until_s:g} s, it is {now_s:g} s")
+        if now_s < self._cooldown_until_s:
+            raise PolicyRejected(f"cooling down after a rollback until {self._cooldown_until_s:g} s, it is {now_s:g} s")
+        if policy.parent_version != self._desired.version:
+            raise PolicyRejected(
+                f"version {policy.version} was planned against {policy.parent_version}, in force is "
+                f"{self._desired.version}"
+            )
+
+    def _check_limits(self, policy: SchedulingPolicy, now_s: float) -> None:
+        since = self.window_state(now_s)
+        check_limits(policy.actions, current=self._desired, since=since, limits=self._settings.limits)
+
+    def _check_forecast(self, forecast: TwinForecast | None) -> None:
+        if forecast is not None:
+            refuse_if_worse(forecast, tolerance=self._settings.forecast_tolerance)
+        elif self._settings.forecast_is_needed:
+            raise PolicyRejected("forecast: no twin has tried this policy, and this installation asks for it")
+
+    def _admit(self, policy: SchedulingPolicy, found: Examination, actor: str) -> None:
+        """Keep the policy as dispatching, its approval used up in the same transaction; raises ApprovalNeeded."""
+
+        def work(transaction: Transaction) -> bool:
+            content_hash = save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor)
+            stored = find_policy(transaction.connection, policy.version)
+            if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
+                state = "unknown" if stored is None else stored.status.value
+                raise PolicyRejected(f"version {policy.version} is {state} already")
+            is_free = not found.needs_approval or use_approval(transaction, content_hash) is not None
+            status = PolicyStatus.DISPATCHING if is_free else PolicyStatus.AWAITING_APPROVAL
+            if stored.status is not status:
+                set_policy_status(transaction, policy.version, status, actor=actor)
+            if is_free:
+                supersede_waiting(transaction, actor=actor)
+            return is_free
+
+        if not self._store.write(work):
+            why = "; ".join(found.risk.reasons) or "the mode asks for it"
+            raise ApprovalNeeded(
+                f"version {policy.version} ({found.risk.tier.name.lower()} risk) awaits approval: {why}"
+            )
+
+    def _send_new(self, policy: SchedulingPolicy, *, now_s: float, actor: str) -> DispatchOutcome:
+        before, latest = self._desired, self._latest
+        if now_s >= self._window_start_s + self._settings.limits.window_s:
+            self._window_start_s, self._window_state = now_s, before
+        self._desired = before.after(policy.actions, version=policy.version)
+        self._latest = policy
+        try:
+            outcome = self._send(policy, actor=actor)
+        except PolicyRejected as error:
+            self._desired, self._latest = before, latest
+            why = str(error)
+            self._store.write(
+                lambda t: set_policy_status(t, policy.version, PolicyStatus.REJECTED, actor=actor, reason=why)
+            )
+            raise
+        if outcome.is_reverted:
+            self._desired = DesiredState(version=policy.version, actions=before.actions, versions=before.versions)
+        return outcome
+
+    def _send(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
+        outcome = self._dispatcher.dispatch(policy)
+        self._note_outcome(policy, outcome, actor=actor)
+        return outcome
+
+    def _note_outcome(self, policy: SchedulingPolicy, outcome: DispatchOutcome, *, actor: str) -> None:
+        status = PolicyStatus.ENFORCED if outcome.is_enforced else PolicyStatus.NOT_ENFORCED
+        if outcome.is_reverted:
+            status = PolicyStatus.ABORTED
+        why = "; ".join(f"cell {answer.cell}: {answer.reason}" for answer in outcome.refusals[:5])
+        self._store.write(lambda t: set_policy_status(t, policy.version, status, actor=actor, reason=why))
+
+
+def _note_refusal(transaction: Transaction, policy: SchedulingPolicy, actor: str, reason: str) -> None:
+    body = {"version": policy.version, "content_hash": policy.content_hash(), "reason": reason[:500]}
+    transaction.audit("policy_refused", actor=actor, body=body)

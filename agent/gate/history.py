@@ -1,0 +1,60 @@
+"""The desired state of now or of an earlier version, worked out from the stored policies."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from agent.dispatch.desired import DesiredState, target_of
+from agent.errors import PolicyInvalid
+from agent.store.policies import PolicyStatus, StoredPolicy, find_policy, list_policies
+from agent.store.store import Store
+from telemetry_sim.topology import Topology
+
+_OBEYED = frozenset({PolicyStatus.DISPATCHING, PolicyStatus.ENFORCED, PolicyStatus.NOT_ENFORCED})
+_WERE_OBEYED = _OBEYED | {PolicyStatus.REVERTED}
+_PAGE = 100
+
+
+def stored_state(store: Store, topology: Topology) -> tuple[DesiredState, StoredPolicy | None]:
+    """What the network should run now, and the latest policy of it; None in the initial state.
+
+    A policy that was rolled back is left out: the rollback names every target that it had changed.
+    """
+    found = _newest(store, topology, _OBEYED, before=None)
+    return _replayed(topology, found), found[-1] if found else None
+
+
+def state_as_of(store: Store, topology: Topology, version: int) -> DesiredState:
+    """The desired state right after a version was dispatched; raises PolicyInvalid for one that never was."""
+    if version == 0:
+        return DesiredState.initial(topology)
+    stored = store.read(lambda connection: find_policy(connection, version))
+    if stored is None or stored.status not in _WERE_OBEYED:
+        state = "unknown" if stored is None else stored.status.value
+        raise PolicyInvalid(f"version {version} is {state}; a rollback needs one that was in force")
+    return _replayed(topology, _newest(store, topology, _WERE_OBEYED, before=version + 1))
+
+
+def _newest(
+    store: Store, topology: Topology, statuses: frozenset[PolicyStatus], *, before: int | None
+) -> list[StoredPolicy]:
+    """Enough of the newest policies to cover every target, oldest first."""
+    uncovered = set(DesiredState.initial(topology).actions)
+    found: list[StoredPolicy] = []
+    while uncovered:
+        page = store.read(partial(list_policies, before_version=before, limit=_PAGE))
+        if not page:
+            break
+        before = page[-1].policy.version
+        for stored in page:
+            if stored.status in statuses:
+                found.append(stored)
+                uncovered -= {target_of(action) for action in stored.policy.actions}
+    return found[::-1]
+
+
+def _replayed(topology: Topology, policies: list[StoredPolicy]) -> DesiredState:
+    state = DesiredState.initial(topology)
+    for stored in policies:
+        state = state.after(stored.policy.actions, version=stored.policy.version)
+    return state
