@@ -28,6 +28,7 @@ _PRIOR_PRB_SECONDS = 0.1
 _CALIBRATION_WEIGHT = 0.3
 _CALIBRATION_BOUNDS = (0.2, 5.0)
 _MAX_SCALE = 120.0
+_NO_INTERFERENCE_DBM = -150.0
 _MIN_TASKS_FOR_MEAN = 30.0
 _WORTH_CORRECTING = 1.2
 
@@ -69,6 +70,16 @@ class CellEstimates:
     policy_version: PerCell
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Volumes:
+    """Totals of the interval per group."""
+
+    offered_bits: PerGroup
+    served_bits: PerGroup
+    in_time_bits: PerGroup
+    prb_seconds: PerGroup
+
+
 class Estimator:
     """Turns intervals into estimates; remembers what fills the next interval's gaps."""
 
@@ -80,7 +91,7 @@ class Estimator:
         self._declared_megacycles: PerGroup = np.tile([p.task_megacycles for p in topology.slices], self._num_cells)
         self._kbps_per_prb: PerGroup = np.full(num_groups, np.nan)
         self._calibration: PerGroup = np.ones(num_groups)
-        self._device_kbps: PerGroup = np.zeros(num_groups)
+        self._device_bps: PerGroup = np.zeros(num_groups)
         self._latest: SliceEstimates | None = None
 
     def slices(self, statistics: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> SliceEstimates:
@@ -108,7 +119,7 @@ class Estimator:
             interference_dbm = 10.0 * np.log10(interference)
         return CellEstimates(
             prb_used=np.maximum(np.where(np.isnan(used), by_slice, used), 0.0),
-            interference_dbm=interference_dbm,
+            interference_dbm=np.where(interference_dbm < _NO_INTERFERENCE_DBM, np.nan, interference_dbm),
             tx_power_step_db=_or(windows.last_over_time(counter("tx_power_step_db")), 0.0),
             is_asleep=_or(windows.last_over_time(counter("is_asleep")), 0.0),
             is_up=_or(windows.last_over_time(counter("is_up")), 1.0),
@@ -122,33 +133,48 @@ class Estimator:
         )
 
     def _radio(self, rows: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> SliceEstimates:
+        volumes = self._volumes(rows, frames, duration_s)
+        to_kbps = 1.0 / duration_s / 1000.0
         counted = self._counter(frames, "num_devices")
-        present = windows.mean_over_time(counted)
         at_end = _or_other(windows.last_over_time(counted), rows.num_devices)
-        scale = _scale_to_all(rows.covered_s, present * duration_s)
-        to_kbps = scale / duration_s / 1000.0
-        silent = (rows.covered_s == 0) & (_or(present, 0.0) > 0)
-        demand = np.where(silent, self._device_kbps * _or(present, 0.0), rows.offered_bits * to_kbps)
-        devices_s = np.where(np.isnan(present), rows.num_devices, present)
-        heard = (rows.covered_s > 0) & (devices_s > 0)
-        self._device_kbps = np.where(heard, demand / np.maximum(devices_s, 1e-9), self._device_kbps)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            in_time = np.where(rows.offered_bits > 0, rows.in_time_bits / rows.offered_bits, 1.0)
-            per_device = np.where(rows.num_devices > 0, at_end / rows.num_devices, 1.0)
-        used = windows.mean_over_time(self._counter(frames, "prb_used"))
+        per_device = np.divide(at_end, rows.num_devices, out=np.ones_like(at_end), where=rows.num_devices > 0)
+        offered = volumes.offered_bits
+        in_time = np.divide(volumes.in_time_bits, offered, out=np.ones_like(offered), where=offered > 0)
         return SliceEstimates(
             num_devices=at_end,
-            demand_kbps=demand,
-            served_kbps=rows.served_bits * to_kbps,
+            demand_kbps=offered * to_kbps,
+            served_kbps=volumes.served_bits * to_kbps,
             in_time_ratio=np.clip(in_time, 0.0, 1.0),
             backlog_kbit=rows.backlog_bits * np.clip(per_device, 1.0, _MAX_SCALE) / 1000.0,
             delay_p95_ms=self._delay_p95(rows, frames, duration_s),
-            prb_used=np.where(np.isnan(used), rows.prb_seconds * scale / duration_s, used),
-            kbps_per_prb=self._efficiency(rows),
+            prb_used=volumes.prb_seconds / duration_s,
+            kbps_per_prb=self._efficiency(volumes, rows.shannon_kbps_per_prb),
             num_refused=_or(windows.last_over_time(self._counter(frames, "num_refused")), 0.0),
-            tasks_per_s=np.zeros_like(demand),
+            tasks_per_s=np.zeros_like(offered),
             task_megacycles=self._declared_megacycles,
-            tasks_in_time_ratio=np.ones_like(demand),
+            tasks_in_time_ratio=np.ones_like(offered),
+        )
+
+    def _volumes(self, rows: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> _Volumes:
+        """The cell's own counts where it has them, else the rows' sums made to speak for the silent devices too."""
+        present = windows.mean_over_time(self._counter(frames, "num_devices"))
+        scale = _scale_to_all(rows.covered_s, present * duration_s)
+        num_present = np.where(np.isnan(present), rows.num_devices, present)
+        silent = (rows.covered_s == 0) & (num_present > 0)
+        offered = np.where(silent, self._device_bps * num_present * duration_s, rows.offered_bits * scale)
+        heard = (rows.covered_s > 0) & (num_present > 0)
+        device_bps = offered / duration_s / np.maximum(num_present, 1e-9)
+        self._device_bps = np.where(heard, device_bps, self._device_bps)
+        used = windows.mean_over_time(self._counter(frames, "prb_used")) * duration_s
+
+        def counted(name: str, otherwise: PerGroup) -> PerGroup:
+            return _or_other(windows.sum_over_time(self._counter(frames, name)), otherwise)
+
+        return _Volumes(
+            offered_bits=counted("offered_bits", offered),
+            served_bits=counted("served_bits", rows.served_bits * scale),
+            in_time_bits=counted("in_time_bits", rows.in_time_bits * scale),
+            prb_seconds=_or_other(used, rows.prb_seconds * scale),
         )
 
     def _tasks(self, frames: Sequence[TelemetryFrame], duration_s: float) -> dict[str, PerGroup]:
@@ -183,20 +209,19 @@ class Estimator:
         own[:, :width] = counts[:, :width]
         return np.where(own.sum(axis=1, keepdims=True) > 0, own, from_rows)
 
-    def _efficiency(self, rows: RowStatistics) -> PerGroup:
+    def _efficiency(self, volumes: _Volumes, shannon_kbps: PerGroup) -> PerGroup:
         """Measured rate of a PRB, leaning on SINR or the last known value the less was measured."""
-        usable = (rows.prb_seconds > 1e-6) & (rows.served_bits > 0)
-        measured = np.divide(
-            rows.served_bits, 1000.0 * rows.prb_seconds, out=np.zeros_like(rows.served_bits), where=usable
-        )
-        ratio = np.where(usable, measured / rows.shannon_kbps_per_prb, np.nan)
-        enough = ~np.isnan(ratio) & (rows.prb_seconds > 10 * _PRIOR_PRB_SECONDS)
+        served, prb_seconds = volumes.served_bits, volumes.prb_seconds
+        usable = (prb_seconds > 1e-6) & (served > 0)
+        measured = np.divide(served, 1000.0 * prb_seconds, out=np.zeros_like(served), where=usable)
+        ratio = np.where(usable, measured / shannon_kbps, np.nan)
+        enough = ~np.isnan(ratio) & (prb_seconds > 10 * _PRIOR_PRB_SECONDS)
         step = _CALIBRATION_WEIGHT * (np.clip(np.where(enough, ratio, 1.0), *_CALIBRATION_BOUNDS) - self._calibration)
-        prior = self._prior_efficiency(rows.shannon_kbps_per_prb * self._calibration)
-        weight = np.where(usable, rows.prb_seconds / (rows.prb_seconds + _PRIOR_PRB_SECONDS), 0.0)
+        prior = self._prior_efficiency(shannon_kbps * self._calibration)
+        weight = np.where(usable, prb_seconds / (prb_seconds + _PRIOR_PRB_SECONDS), 0.0)
         self._calibration = np.where(enough, self._calibration + step, self._calibration)
         estimate = np.where(usable, weight * measured + (1 - weight) * prior, prior)
-        self._kbps_per_prb = np.where(usable | ~np.isnan(rows.shannon_kbps_per_prb), estimate, self._kbps_per_prb)
+        self._kbps_per_prb = np.where(usable | ~np.isnan(shannon_kbps), estimate, self._kbps_per_prb)
         return estimate
 
     def _prior_efficiency(self, from_sinr: PerGroup) -> PerGroup:

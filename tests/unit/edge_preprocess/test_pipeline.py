@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_preprocess.pipeline import EdgePipeline
-from telemetry_sim.records import DELAY_BIN_EDGES_MS
+from telemetry_sim.records import DELAY_BIN_EDGES_MS, LogRecord
 
 
 def _steady(make_frame, *, seconds=10, start=0, **values):
@@ -168,3 +168,31 @@ def test_swapped_cells_swap_their_digests(topology, make_frame):
     other_first, other_second = EdgePipeline(topology).digest(swapped, ())
     assert first.slices == other_second.slices
     assert second.slices == other_first.slices
+
+
+def test_the_cells_own_counts_outrank_the_rows(topology, make_frame, make_slice_columns):
+    counters = make_slice_columns(
+        num_devices=1, offered_bits=2e6, served_bits=1.5e6, in_time_bits=1e6, dropped_bits=0, prb_used=3.0
+    )
+    (first, _) = EdgePipeline(topology).digest(_steady(make_frame, slices=counters), ())
+    video = first.slices[0]
+    assert (video.demand_kbps, video.served_kbps, video.in_time_ratio, video.prb_used) == (2000.0, 1500.0, 0.5, 3.0)
+    assert video.kbps_per_prb == pytest.approx(500.0, rel=0.01)
+
+
+def test_log_lines_become_named_counters_of_their_cell(topology, make_frame):
+    lines = [
+        LogRecord(
+            time_s=3.0,
+            cell=1,
+            source="gnb",
+            text=f"00003.100 [RRC] W cell=1 ue=0x{n:04x} handover failure, T304 expired",
+        )
+        for n in range(3)
+    ]
+    lines.append(LogRecord(time_s=4.0, cell=0, source="gnb", text="\x00broken"))
+    first, second = EdgePipeline(topology).digest(_steady(make_frame), lines)
+    assert [(event.name, event.count) for event in second.events] == [("handover_failure", 3)]
+    assert first.events == ()
+    assert (first.quality.rows_received, first.quality.rows_quarantined) == (21, 1)
+    assert (second.quality.rows_received, second.quality.rows_quarantined) == (23, 0)
