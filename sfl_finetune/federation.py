@@ -115,6 +115,7 @@ class Federation:
         check_placement(self.model, self.parts)
         self.state: AdapterState = trainable_state(self.model)
         self.uplink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
+        self.returns = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
         self.downlink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
         self._serve_order = serve_order
         self.clients: dict[str, Client] = {}
@@ -164,7 +165,9 @@ class Federation:
         if self.settings.sync == "gradients":
             return {} if self._sync_optimiser is None else {"sync": self._sync_optimiser}
         found = {f"client {name}": client.optimiser for name, client in self.clients.items()}
-        found |= {f"seat {name}": seat.optimiser for name, seat in self.server.seats.items()}
+        # In a relay several clients share a seat, whose optimiser is then named after the first of them.
+        seats = {id(seat): (name, seat) for name, seat in reversed(self.server.seats.items())}
+        found |= {f"seat {name}": seat.optimiser for name, seat in seats.values()}
         return {owner: optimiser for owner, optimiser in found.items() if optimiser is not None}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -181,7 +184,7 @@ class Federation:
 
     def run_round(self, round_: int) -> RoundReport:
         """One round, counted from 0; raises TrainingFailed where nobody took part."""
-        before = (self.uplink.traffic.num_bytes, self.downlink.traffic.num_bytes)
+        sent_before, served_before = self._bytes_up(), self.downlink.traffic.num_bytes
         tally = _Tally()
         if self.whole is not None:
             self._whole_round(self.whole, round_, tally)
@@ -201,10 +204,13 @@ class Federation:
             num_targets=num_targets,
             participants=tuple(tally.targets),
             dropped=tally.dropped,
-            uplink_bytes=self.uplink.traffic.num_bytes - before[0],
-            downlink_bytes=self.downlink.traffic.num_bytes - before[1],
+            uplink_bytes=self._bytes_up() - sent_before,
+            downlink_bytes=self.downlink.traffic.num_bytes - served_before,
             learning_rate=self._rate(round_ * self.settings.local_steps),
         )
+
+    def _bytes_up(self) -> int:
+        return self.uplink.traffic.num_bytes + self.returns.traffic.num_bytes
 
     def _rate(self, step: int) -> float:
         return self.settings.optimiser.rate_at(step, self.settings.num_rounds * self.settings.local_steps)
@@ -322,8 +328,9 @@ class Federation:
         if has_vanished:
             raise MessageInvalid(f"client {name!r} vanished before it returned its features' gradient")
         self.downlink.send(self.server.features(pending))
-        self.uplink.send(self.clients[name].finish(self.downlink.receive()))
-        return self.server.backward(pending, self.uplink.receive())
+        # Its own direction of the port: other clients' activations may still wait on the uplink.
+        self.returns.send(self.clients[name].finish(self.downlink.receive()))
+        return self.server.backward(pending, self.returns.receive())
 
     def _try(self, name: str, tally: _Tally, work: Callable[[], _T]) -> _T | None:
         """The result of `work`, or None once the client has been dropped from the round for what it sent."""

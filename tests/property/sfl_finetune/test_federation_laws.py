@@ -1,0 +1,231 @@
+"""What a round must keep: it equals centralised training where theory says so, and survives its clients' faults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, TaskType
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BertConfig, LlamaConfig
+
+from sfl_finetune.anatomy import anatomy
+from sfl_finetune.batches import collate
+from sfl_finetune.corpus import IGNORED, Example, Site
+from sfl_finetune.errors import CheckpointInvalid, ModelUnsupported, SettingInvalid, TrainingFailed
+from sfl_finetune.faults import Fault
+from sfl_finetune.federation import Federation, FederationSettings
+from sfl_finetune.lora import linear_targets
+from sfl_finetune.optimisation import OptimiserSettings
+from sfl_finetune.schemes import SCHEMES, lean, memory_efficient, scheme_named, sfl, sl
+from sfl_finetune.training import RunSettings, train
+
+_SIZES: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+_PLAIN_SGD = OptimiserSettings(name="sgd", learning_rate=0.5, clip_norm=None, schedule="constant", warmup_share=0.0)
+_PLAIN_ADAM = OptimiserSettings(learning_rate=0.01, clip_norm=None, schedule="constant", warmup_share=0.0)
+
+
+def make_model(task: str) -> Any:
+    torch.manual_seed(2)
+    if task == "classification":
+        off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        config = BertConfig(**_SIZES, intermediate_size=24, max_position_embeddings=16, num_labels=3, **off)
+        return AutoModelForSequenceClassification.from_config(config)
+    return AutoModelForCausalLM.from_config(LlamaConfig(**_SIZES, intermediate_size=24, num_key_value_heads=1))
+
+
+def make_sites(task: str, *, texts: int = 4, sites: int = 3) -> tuple[Site, ...]:
+    generator = torch.Generator().manual_seed(9)
+
+    def example() -> Example:
+        length = int(torch.randint(4, 9, (), generator=generator))
+        ids = torch.randint(2, 40, (length,), generator=generator).tolist()
+        targets = [int(ids[0]) % 3] if task == "classification" else [IGNORED, IGNORED, *ids[2:]]
+        return Example(token_ids=tuple(ids), targets=tuple(targets))
+
+    return tuple(Site(name=f"site{number}", examples=tuple(example() for _ in range(texts))) for number in range(sites))
+
+
+def make_federation(
+    task: str = "causal_lm", *, dropout: float = 0.0, faults: Any = (), order: Any = None, **given: Any
+) -> Federation:
+    settings = FederationSettings(
+        **{"task": task, "scheme": memory_efficient(), "batch_size": 4, "num_rounds": 6, "seed": 5, **given}
+    )
+    model = make_model(task)
+    adapter = LoraConfig(
+        r=2,
+        lora_dropout=dropout,
+        target_modules=linear_targets(model, anatomy(model)),
+        init_lora_weights=False,
+        task_type=TaskType.SEQ_CLS if task == "classification" else TaskType.CAUSAL_LM,
+    )
+    return Federation(model, adapter, make_sites(task), settings, faults=faults, serve_order=order)
+
+
+def centralised_state(task: str, optimiser: OptimiserSettings, num_steps: int) -> dict[str, torch.Tensor]:
+    """One optimiser on the mean loss over all sites' texts at once."""
+    federation = make_federation(task, optimiser=optimiser)
+    model = federation.model
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    kind = torch.optim.SGD if optimiser.name == "sgd" else torch.optim.AdamW
+    optimise = kind(weights, lr=optimiser.learning_rate, weight_decay=0.0)
+    batch = collate([example for site in make_sites(task) for example in site.examples], federation.settings.task)
+    for _ in range(num_steps):
+        model(input_ids=batch.token_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss.backward()
+        optimise.step()
+        optimise.zero_grad()
+    return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], atol: float = 1e-6) -> None:
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=atol, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("is_u_shaped", [False, True])
+@pytest.mark.parametrize("task", ["classification", "causal_lm"])
+def test_one_local_sgd_step_and_fedavg_equal_one_centralised_step(task: str, is_u_shaped: bool) -> None:
+    federation = make_federation(task, optimiser=_PLAIN_SGD, is_u_shaped=is_u_shaped)
+    before = {name: value.clone() for name, value in federation.state.items()}
+    federation.run_round(0)
+    assert_same(federation.state, centralised_state(task, _PLAIN_SGD, 1))
+    assert max(float((federation.state[name] - before[name]).abs().max()) for name in before) > 1e-4
+
+
+def test_adam_equals_centralised_training_when_gradients_are_averaged() -> None:
+    federation = make_federation(optimiser=_PLAIN_ADAM, sync="gradients")
+    for round_ in range(3):
+        federation.run_round(round_)
+    # Adam divides by the root of tiny second moments, which magnifies rounding.
+    assert_same(federation.state, centralised_state("causal_lm", _PLAIN_ADAM, 3), atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [None, lambda names: sorted(names, reverse=True)])
+@pytest.mark.parametrize(
+    "scheme", [sfl(), replace(memory_efficient(), checkpointing=True), replace(lean(), wire="fp32")]
+)
+def test_sharing_base_order_and_checkpointing_change_no_result(scheme: Any, order: Any) -> None:
+    plain = make_federation(local_steps=2, dropout=0.1)
+    other = make_federation(local_steps=2, dropout=0.1, scheme=scheme, order=order)
+    for round_ in range(2):
+        plain.run_round(round_)
+        other.run_round(round_)
+    assert_same(other.state, plain.state)
+
+
+def test_clients_may_be_cut_at_different_layers() -> None:
+    even = make_federation(optimiser=_PLAIN_SGD, cut_layer=1)
+    mixed = make_federation(optimiser=_PLAIN_SGD, cut_layer={"site0": 1, "site1": 2, "site2": 1})
+    even.run_round(0)
+    mixed.run_round(0)
+    assert_same(mixed.state, even.state)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("task", ["classification", "causal_lm"])
+def test_every_scheme_learns(name: str, task: str) -> None:
+    optimiser = OptimiserSettings(learning_rate=0.05, schedule="constant")
+    federation = make_federation(task, scheme=scheme_named(name), optimiser=optimiser, local_steps=4, num_rounds=4)
+    losses = [federation.run_round(round_).loss for round_ in range(4)]
+    assert losses[-1] < losses[0] - 0.015
+
+
+def test_relay_hands_the_adapter_on_from_client_to_client() -> None:
+    federation = make_federation(scheme=sl(), optimiser=_PLAIN_SGD)
+    federation.run_round(0)
+    alone = make_federation(optimiser=_PLAIN_SGD)
+    for name in alone.clients:
+        alone.faults = tuple(Fault(client=other, round=0, kind="absent") for other in alone.clients if other != name)
+        alone.run_round(0)
+    assert_same(federation.state, alone.state)
+
+
+def test_frozen_a_stays_as_it_was() -> None:
+    federation = make_federation(aggregation="freeze_a")
+    before = {name: weight.clone() for name, weight in federation.model.named_parameters() if ".lora_A." in name}
+    federation.run_round(0)
+    federation.publish()
+    assert not any(".lora_A." in name for name in federation.state)
+    assert all(torch.equal(dict(federation.model.named_parameters())[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("kind", ["vanish", "nan", "shape", "oversize", "absent"])
+@pytest.mark.parametrize("is_u_shaped", [False, True])
+def test_average_is_the_survivors_when_a_client_fails(kind: Any, is_u_shaped: bool) -> None:
+    faults = [Fault(client="site1", round=0, kind=kind, step=1 if kind != "absent" else 0)]
+    given: dict[str, Any] = {"local_steps": 2, "is_u_shaped": is_u_shaped, "limit_bytes": 50_000}
+    hurt = make_federation(faults=faults, **given)
+    report = hurt.run_round(0)
+    gone = make_federation(faults=[Fault(client="site1", round=0, kind="absent")], **given)
+    gone.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert set(report.dropped) == {"site1"}
+    assert_same(hurt.state, gone.state, atol=0)
+    assert hurt.run_round(1).participants == ("site0", "site1", "site2")
+
+
+def test_round_without_clients_fails_clearly() -> None:
+    faults = [Fault(client=f"site{number}", round=0, kind="absent") for number in range(3)]
+    with pytest.raises(TrainingFailed, match="no client took part"):
+        make_federation(faults=faults).run_round(0)
+
+
+@pytest.mark.parametrize("cut_layer", [0, 3, -1, 17])
+def test_cut_outside_the_model_is_refused(cut_layer: int) -> None:
+    with pytest.raises(SettingInvalid, match="allowed: 1 to 2"):
+        make_federation(cut_layer=cut_layer)
+
+
+def test_soft_prompts_belong_to_no_segment() -> None:
+    from peft import PromptTuningConfig
+
+    settings = FederationSettings(task="causal_lm", scheme=lean())
+    config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=4)
+    with pytest.raises(ModelUnsupported):
+        Federation(make_model("causal_lm"), config, make_sites("causal_lm"), settings)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_stopped_and_resumed_run_ends_bit_identical(tmp_path: Path, name: str) -> None:
+    given: dict[str, Any] = {"scheme": scheme_named(name), "dropout": 0.2, "local_steps": 2}
+    whole = make_federation(**given)
+    train(whole, RunSettings(folder=tmp_path / "whole"))
+    stopped = make_federation(**given)
+    seen: list[int] = []
+    first = train(
+        stopped,
+        RunSettings(folder=tmp_path / "parts"),
+        on_round=lambda report: seen.append(report.round),
+        should_stop=lambda: len(seen) >= 3,
+    )
+    assert first.was_interrupted
+    resumed = make_federation(**given)
+    second = train(resumed, RunSettings(folder=tmp_path / "parts", is_resumed=True))
+    assert (first.num_rounds, second.num_rounds) == (3, 6)
+    assert_same(resumed.state, whole.state, atol=0)
+    whole_rows, part_rows = ((tmp_path / part / "metrics.jsonl").read_text() for part in ("whole", "parts"))
+    assert whole_rows == part_rows
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    train(make_federation(), RunSettings(folder=tmp_path))
+    with pytest.raises(CheckpointInvalid, match="another run"):
+        train(make_federation(seed=6), RunSettings(folder=tmp_path, is_resumed=True))
+
+
+def test_missing_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointInvalid, match="no readable checkpoint"):
+        train(make_federation(), RunSettings(folder=tmp_path, is_resumed=True))
+
+
+def test_run_ends_early_when_validation_stops_improving(tmp_path: Path) -> None:
+    optimiser = OptimiserSettings(name="sgd", learning_rate=1e-12, schedule="constant")
+    federation = make_federation(optimiser=optimiser)
+    run = RunSettings(folder=tmp_path, evaluate_every=1, patience=2)
+    result = train(federation, run, validation=make_sites("causal_lm")[0].examples)
+    assert result.num_rounds < 6
+    assert not result.was_interrupted
