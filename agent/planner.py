@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -50,6 +50,8 @@ class CellDecision:
     """Of the dispatched plan."""
     twin_alternative: float | None = None
     """Of the best alternative: the optimiser's plan or the current one."""
+    expected_in_time: tuple[float, ...] | None = None
+    """What the twin expects of each slice under the dispatched plan."""
     note: str = ""
 
 
@@ -152,34 +154,34 @@ class GatedModelPlanner:
     def _gate(self, raw: CellDecision, digest: EdgeDigest, terms: GoalTerms, now: CellPlan) -> CellDecision:
         fallback = project(plan_cell(digest, terms), now, self.rails).plan
         alternative = max(self.twin.utility(plan, digest, terms) for plan in (fallback, now))
+        evidence = replace(raw, twin_alternative=alternative)
         if raw.plan is not None:
             projected = project(raw.plan, now, self.rails)
             utility = self.twin.utility(projected.plan, digest, terms)
             if utility >= alternative - self.tolerance:
-                return CellDecision(
-                    cell=raw.cell,
-                    plan=projected.plan,
-                    source=Source.REPAIRED if projected.repairs else Source.MODEL,
-                    prompt=raw.prompt,
-                    answer=raw.answer,
-                    is_valid=raw.is_valid,
-                    repairs=projected.repairs,
-                    twin_utility=utility,
-                    twin_alternative=alternative,
-                )
+                source = Source.REPAIRED if projected.repairs else Source.MODEL
+                return self._settle(evidence, projected.plan, source, digest, terms, repairs=projected.repairs)
             note = f"the twin puts the model's plan at {utility:.3f}, the alternative at {alternative:.3f}"
-        else:
-            note = raw.note
-        return CellDecision(
-            cell=raw.cell,
-            plan=fallback,
-            source=Source.FALLBACK,
-            prompt=raw.prompt,
-            answer=raw.answer,
-            is_valid=raw.is_valid,
-            twin_utility=self.twin.utility(fallback, digest, terms),
-            twin_alternative=alternative,
-            note=note,
+            evidence = replace(evidence, note=note)
+        return self._settle(evidence, fallback, Source.FALLBACK, digest, terms)
+
+    def _settle(
+        self,
+        evidence: CellDecision,
+        plan: CellPlan,
+        source: Source,
+        digest: EdgeDigest,
+        terms: GoalTerms,
+        *,
+        repairs: tuple[str, ...] = (),
+    ) -> CellDecision:
+        return replace(
+            evidence,
+            plan=plan,
+            source=source,
+            repairs=repairs,
+            twin_utility=self.twin.utility(plan, digest, terms),
+            expected_in_time=tuple(float(x) for x in self.twin.expected_in_time(plan, digest, terms)),
         )
 
 

@@ -1,14 +1,15 @@
 """Digest and goal to prompt, answer to plan: the one place that knows the language the policy model speaks.
 
-A prompt is a line for the cell, then a line per slice; every number is an integer of at most three digits:
+A prompt is a line for the cell, then a numbered line per slice; every number is an integer of at most three digits:
 
     cell load=96 near=71 up=1 cpu=80 back=12 save=0 log=2
-    slice w=40 need=31 load=22 now=20 q=17 d=13 floor=0 task=25 dl=17 tt=9
+    slice=1 w=40 need=31 load=22 now=20 q=17 d=13 floor=0 task=25 dl=17 tt=9
     plan
 
 Loads are percent of the cell's PRBs (load, need, now) or of its edge CPU (task), `w` is the slice's part of the goal's
 weight, `q` the packets that arrive in one delay budget, `d` the delay budget, `dl` the task deadline and `tt` the tasks
-per deadline (all four in tenths of a decade). Nothing a device wrote as text appears in it.
+per deadline (all four in tenths of a decade). The answer is one JSON object whose keys "1", "2", … are the slices.
+Nothing a device wrote as text appears in it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class _SliceAnswer(BaseModel):
     rep: int
 
 
-class _Answer(BaseModel):
+class _CellAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     slices: list[_SliceAnswer]
@@ -72,28 +73,25 @@ def write_prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
     columns = _slice_columns(digest, load, terms)
     for row in range(len(digest.slices)):
         fields = (f"{name}={int(column[row])}" for name, column in columns.items())
-        lines.append("slice " + " ".join(fields))
+        lines.append(f"slice={row + 1} " + " ".join(fields))
     lines.append("plan\n")
     return Prompt(cell=digest.cell, text="\n".join(lines), num_slices=len(digest.slices))
 
 
 def write_answer(plan: CellPlan) -> str:
     """The answer a model should give, as compact JSON."""
-    document = {
-        "slices": [
-            {
-                "min": part.min_pct,
-                "sch": part.scheduler.value,
-                "cpu": part.compute_pct,
-                "off": part.tier.value,
-                "rep": part.report_interval_s,
-            }
-            for part in plan.slices
-        ],
-        "pow": plan.tx_power_step_db,
-        "why": [reason.value for reason in plan.reasons[:_MAX_REASONS]],
+    rows = {
+        str(number): {
+            "min": part.min_pct,
+            "sch": part.scheduler.value,
+            "cpu": part.compute_pct,
+            "off": part.tier.value,
+            "rep": part.report_interval_s,
+        }
+        for number, part in enumerate(plan.slices, start=1)
     }
-    return json.dumps(document, separators=(",", ":"))
+    rest = {"pow": plan.tx_power_step_db, "why": [reason.value for reason in plan.reasons[:_MAX_REASONS]]}
+    return json.dumps({**rows, **rest}, separators=(",", ":"))
 
 
 def answer_schema(num_slices: int) -> dict[str, object]:
@@ -106,29 +104,20 @@ def answer_schema(num_slices: int) -> dict[str, object]:
         "off": {"enum": [t.value for t in Tier]},
         "rep": {"enum": list(REPORT_INTERVALS_S)},
     }
-    return _closed_object(
-        {
-            "slices": {
-                "type": "array",
-                "items": _closed_object(part),
-                "minItems": num_slices,
-                "maxItems": num_slices,
-            },
-            "pow": {"enum": list(POWER_STEPS_DB)},
-            "why": {
-                "type": "array",
-                "items": {"enum": [code.value for code in ReasonCode]},
-                "minItems": 1,
-                "maxItems": _MAX_REASONS,
-            },
-        }
-    )
+    rows: dict[str, object] = {str(number): _closed_object(dict(part)) for number in range(1, num_slices + 1)}
+    why = {
+        "type": "array",
+        "items": {"enum": [code.value for code in ReasonCode]},
+        "minItems": 1,
+        "maxItems": _MAX_REASONS,
+    }
+    return _closed_object({**rows, "pow": {"enum": list(POWER_STEPS_DB)}, "why": why})
 
 
 def parse_answer(text: str, prompt: Prompt) -> CellPlan:
     """Read an answer strictly; raises PolicyInvalid with what is wrong and what was allowed."""
     try:
-        answer = _Answer.model_validate_json(text)
+        answer = _read_answer(text, prompt.num_slices)
         plan = CellPlan(
             cell=prompt.cell,
             slices=tuple(_parse_slice(part) for part in answer.slices),
@@ -137,8 +126,6 @@ def parse_answer(text: str, prompt: Prompt) -> CellPlan:
         )
     except (ValidationError, ValueError) as error:
         raise PolicyInvalid(f"answer {text[:200]!r}: {str(error)[:300]}") from error
-    if len(plan.slices) != prompt.num_slices:
-        raise PolicyInvalid(f"answer has {len(plan.slices)} slices, the cell has {prompt.num_slices}")
     return plan
 
 
@@ -199,6 +186,18 @@ def _closed_object(properties: dict[str, object]) -> dict[str, object]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _read_answer(text: str, num_slices: int) -> _CellAnswer:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"expected an object, got {type(document).__name__}")  # noqa: TRY004 - pydantic raises it too
+    numbers = [str(number) for number in range(1, num_slices + 1)]
+    absent = [number for number in numbers if number not in document]
+    if absent:
+        raise ValueError(f"slices {absent} have no entry; the cell has {num_slices} slices")
+    rows = [document.pop(number) for number in numbers]
+    return _CellAnswer.model_validate({"slices": rows, **document})
 
 
 def _parse_slice(part: _SliceAnswer) -> SlicePlan:

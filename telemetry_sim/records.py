@@ -166,3 +166,12 @@ class Alarm:
     kind: str
     """A fixed word from the source's own list, such as cell_outage."""
     is_cleared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """All that a network reported over a stretch of time, in order."""
+
+    frames: tuple[TelemetryFrame, ...]
+    logs: tuple[LogRecord, ...] = ()
+    alarms: tuple[Alarm, ...] = ()

@@ -1,1 +1,1 @@
-"""The sub-commands of `edgewright` that the agent owns."""
+"""The agent's sub-commands; each module imports heavy libraries only when its command runs."""

@@ -10,7 +10,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 END = "<|end|>"
 PAD = "<|pad|>"
-_KEYS = "slices|min|sch|cpu|off|rep|pow|why"
+_KEYS = "min|sch|cpu|off|rep|pow|why"
 # Numbers, JSON punctuation with the keys it encloses, words with their space and '=', white space, the rest.
 _PATTERN = rf"-?\d{{1,3}}|[^\w\s]+(?:(?:{_KEYS})[^\w\s]+)+| ?[A-Za-z_]+=?|\s+| ?[^\w\s]+|[^\s]"
 _NUMBERS = (*range(1000), *range(-20, 0))

@@ -1,0 +1,113 @@
+"""Where implementations are picked: the only module that knows which network, dispatcher and model serve a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.control_loop import ControlLoop
+from agent.dispatch.in_process import InProcessDispatcher
+from agent.errors import AgentInputInvalid, ModelUnavailable
+from agent.models.port import Answer, PolicyModel
+from edge_preprocess.pipeline import EdgePipeline
+from telemetry_sim.network import Network
+from telemetry_sim.records import Telemetry
+from telemetry_sim.scenarios import scenario
+from telemetry_sim.topology import Topology
+
+if TYPE_CHECKING:
+    from agent.goal import Goal
+    from agent.planner import Planner
+    from agent.prompting import Prompt
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "weights" / "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSource:
+    """A simulated network as a telemetry source without end."""
+
+    network: Network
+
+    @property
+    def topology(self) -> Topology:
+        return self.network.topology
+
+    def next_interval(self, duration_s: float) -> Telemetry | None:
+        return self.network.run(duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentModel:
+    """Stands where a model could not be loaded; every question to it fails, so that the fallback is counted."""
+
+    reason: str
+    name: str = "absent"
+
+    def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
+        del prompts
+        raise ModelUnavailable(self.reason)
+
+
+def build_network(scenario_name: str, *, seed: int, num_devices: int | None = None) -> Network:
+    """A simulated network of a named scenario; raises ScenarioInvalid."""
+    return Network(scenario(scenario_name, num_devices), seed=seed)
+
+
+def build_loop(
+    network: Network, planner: Planner, *, goals: tuple[Goal, ...] = (), interval_s: float = 10.0
+) -> ControlLoop:
+    """The closed loop on a simulated network, dispatching in process."""
+    return ControlLoop(
+        source=SimulatedSource(network),
+        pipeline=EdgePipeline(network.topology, interval_s=interval_s),
+        planner=planner,
+        dispatcher=InProcessDispatcher(network, network.topology),
+        interval_s=interval_s,
+        goals=goals,
+    )
+
+
+def load_model(model: str | None = None, *, adapter: Path | None = None, device: str = "cpu") -> PolicyModel:
+    """The embedded model, a folder or hub name, or an OpenAI-compatible endpoint URL; raises ModelUnavailable."""
+    if model is not None and model.startswith(("http://", "https://")):
+        from agent.models.endpoint import EndpointModel
+
+        return EndpointModel(url=model)
+    import torch
+
+    from agent.models.local import load_local_model
+
+    # Two threads beside another busy process are forty times slower than one (spinning at every small kernel).
+    torch.set_num_threads(1)
+    path = EMBEDDED_WEIGHTS if model is None else Path(model)
+    if model is None and not (path / "config.json").is_file():
+        raise ModelUnavailable(f"embedded weights are missing at {path}; `make model` builds them")
+    return load_local_model(str(path) if model is None else model, adapter=adapter, device=device)
+
+
+def load_model_or_absent(
+    model: str | None = None, *, adapter: Path | None = None, device: str = "cpu"
+) -> tuple[PolicyModel, str]:
+    """The model and an empty warning, or a stand-in that always fails and the reason to say loudly."""
+    try:
+        return load_model(model, adapter=adapter, device=device), ""
+    except ModelUnavailable as error:
+        return AbsentModel(str(error)), str(error)
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` becomes cuda where there is one; raises AgentInputInvalid for an absent device."""
+    if wanted not in {"auto", "cpu", "cuda"}:
+        raise AgentInputInvalid(f"device {wanted!r} is unknown; auto, cpu and cuda are")
+    if wanted == "cpu":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise AgentInputInvalid("device 'cuda': no CUDA device is visible; use auto or cpu")
+    return "cpu"

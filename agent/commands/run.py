@@ -1,0 +1,157 @@
+"""`edgewright run`: the closed loop on a simulated scenario, then the comparison of planners."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agent.comparison import Episode, EpisodeSettings
+    from agent.goal import Goal
+    from agent.planner import Planner
+
+_HELD_OUT = "Seeds below 100000 are never used in training."
+
+
+@click.command()
+@click.option("--scenario", "scenario_name", default="smart-city", show_default=True, help="See `simulate --list`.")
+@click.option("--seed", default=7, show_default=True, type=click.IntRange(0, 99_999), help=f"First seed. {_HELD_OUT}")
+@click.option(
+    "--seeds", "num_seeds", default=3, show_default=True, type=click.IntRange(1, 1000), help="How many seeds."
+)
+@click.option("--intervals", default=40, show_default=True, type=click.IntRange(2, 100_000), help="Decisions per run.")
+@click.option("--interval", "interval_s", default=10, show_default=True, type=click.IntRange(1, 600), help="Seconds.")
+@click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
+@click.option("--model", default=None, help="Model folder, hub name or endpoint URL. Default: the embedded model.")
+@click.option("--adapter", default=None, type=click.Path(path_type=Path), help="PEFT adapter, compared with its base.")
+@click.option("--goal", "goal_file", default=None, type=click.Path(path_type=Path), help="Goal as a JSON file.")
+@click.option("--planner", "only", multiple=True, help="Only these planners (repeatable).")
+@click.option("--device", default="auto", show_default=True, help="Where the model runs: auto, cpu or cuda.")
+@click.option("--out", "out", default=None, type=click.Path(path_type=Path), help="Report folder. Default: reports/…")
+@click.option("--no-report", is_flag=True, help="Write no report folder.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; timings under `timings`.")
+def run(
+    *,
+    scenario_name: str,
+    seed: int,
+    num_seeds: int,
+    intervals: int,
+    interval_s: int,
+    devices: int | None,
+    model: str | None,
+    adapter: Path | None,
+    goal_file: Path | None,
+    only: tuple[str, ...],
+    device: str,
+    out: Path | None,
+    no_report: bool,
+    as_json: bool,
+) -> None:
+    """Run the closed loop on a simulated network and compare planners on the same seeds.
+
+    Telemetry becomes digests, the language model writes a policy for every cell, the policy is checked, tried in the
+    twin, dispatched and obeyed. Then every other planner runs on the same seeds.
+    """
+    from agent.comparison import EpisodeSettings
+    from agent.live_view import LiveView
+    from agent.report.document import comparison_document, timings_document
+
+    settings = EpisodeSettings(
+        scenario=scenario_name,
+        num_intervals=intervals,
+        interval_s=float(interval_s),
+        num_devices=devices,
+        goals=_read_goal(goal_file),
+    )
+    planners, warnings = _planners(model, adapter, device, only)
+    for warning in warnings:
+        click.secho(
+            f"WARNING: {warning}. The optimiser stands in and every such decision is counted.", err=True, fg="red"
+        )
+    seeds = tuple(range(seed, seed + num_seeds))
+    with LiveView(is_quiet=as_json and not sys.stderr.isatty()) as view:
+        episodes = _run_all(settings, planners, seeds, view)
+    document = comparison_document(settings, seeds, episodes, warnings)
+    folder = None if no_report else _write_report(settings, seeds, episodes, document, out)
+    if as_json:
+        click.echo(json.dumps({**document, "timings": timings_document(episodes)}, indent=2, sort_keys=True))
+        return
+    _print_summary(document, folder)
+
+
+def _read_goal(path: Path | None) -> tuple[Goal, ...]:
+    if path is None:
+        return ()
+    from pydantic import ValidationError
+
+    from agent.errors import GoalInvalid
+    from agent.goal import Goal
+
+    try:
+        return (Goal.model_validate_json(path.read_bytes()),)
+    except (OSError, ValidationError) as error:
+        raise GoalInvalid(f"goal file {str(path)!r}: {error}") from error
+
+
+def _planners(
+    model: str | None, adapter: Path | None, device: str, only: tuple[str, ...]
+) -> tuple[list[Planner], list[str]]:
+    """Gated model first (it is what the live table shows), then raw, then everything without a model."""
+    from agent.bootstrap import load_model_or_absent, pick_device
+    from agent.errors import AgentInputInvalid
+    from agent.planner import GatedModelPlanner, RawModelPlanner, baseline_planners
+
+    loaded, warning = load_model_or_absent(model, device=pick_device(device))
+    warnings = [warning] if warning else []
+    planners: list[Planner] = [GatedModelPlanner(model=loaded), RawModelPlanner(model=loaded)]
+    if adapter is not None:
+        tuned, warning = load_model_or_absent(model, adapter=adapter, device=pick_device(device))
+        warnings += [warning] if warning else []
+        planners += [
+            GatedModelPlanner(model=tuned, name="llm_tuned_gated"),
+            RawModelPlanner(model=tuned, name="llm_tuned_raw"),
+        ]
+    planners += baseline_planners()
+    names = [planner.name for planner in planners]
+    unknown = set(only) - set(names)
+    if unknown:
+        raise AgentInputInvalid(f"planner {sorted(unknown)} is unknown; planners are {', '.join(names)}")
+    return [planner for planner in planners if not only or planner.name in only], warnings
+
+
+def _run_all(
+    settings: EpisodeSettings, planners: list[Planner], seeds: tuple[int, ...], view: Any
+) -> tuple[Episode, ...]:
+    from agent.comparison import run_episode
+
+    episodes = []
+    view.expect(len(planners) * len(seeds) * settings.num_intervals)
+    for planner in planners:
+        for seed in seeds:
+            view.start(planner.name, seed)
+            episodes.append(run_episode(settings, planner, seed, on_turn=view.show))
+    return tuple(episodes)
+
+
+def _write_report(
+    settings: EpisodeSettings, seeds: tuple[int, ...], episodes: tuple[Episode, ...], document: Any, out: Path | None
+) -> Path:
+    from agent.report.folder import write_report
+
+    name = f"{settings.scenario}-seed{seeds[0]}x{len(seeds)}"
+    return write_report(out or Path("reports") / name, episodes, document)
+
+
+def _print_summary(document: Any, folder: Path | None) -> None:
+    from rich.console import Console
+
+    from agent.report.tables import comparison_table
+
+    console = Console()
+    console.print(comparison_table(document))
+    if folder is not None:
+        console.print(f"Report: [bold]{folder}/report.md[/bold]  (plots, policies, decisions.jsonl)")

@@ -1,0 +1,91 @@
+"""How near a model's raw plans come to the exact optimum on held-out static instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.baselines import proportional, uniform, weighted_need
+from agent.cell_plan import CellPlan
+from agent.goal import GoalTerms
+from agent.models.port import PolicyModel
+from agent.optimiser import plan_cell
+from agent.pretraining.examples import random_digest, random_terms
+from agent.prompting import parse_answer, write_prompt
+from agent.utility import expected_load, radio_ratio, slice_worth
+from edge_preprocess.digest import EdgeDigest
+
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticScore:
+    """Radio worth of raw plans on static instances, all relative to the exact integer optimum."""
+
+    num_instances: int
+    ratio_mean: float
+    ratio_p1: float
+    gap_closed_mean: float
+    """(U - U_uniform) / (U_optimum - U_uniform), mean over instances where the split matters."""
+    gap_closed_p5: float
+    share_error_pct: float
+    """Mean absolute difference of a share from the optimum's."""
+    uniform_ratio: float
+    proportional_ratio: float
+    heuristic_ratio: float
+
+
+def score_static(model: PolicyModel, num_instances: int, *, seed: int) -> StaticScore:
+    """Ask the model about `num_instances` random digests of a seed apart from training."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    cases = []
+    for _ in range(num_instances):
+        digest = random_digest(rng)
+        cases.append((digest, random_terms(rng, digest)))
+    plans: list[CellPlan] = []
+    for start in range(0, num_instances, _BATCH):
+        prompts = tuple(write_prompt(d, t) for d, t in cases[start : start + _BATCH])
+        answers = model.answer(prompts)
+        plans += [parse_answer(a.text, p) for a, p in zip(answers, prompts, strict=True)]
+    return _compare(cases, plans)
+
+
+def radio_worth(plan: CellPlan, digest: EdgeDigest, terms: GoalTerms) -> float:
+    """Static worth of a plan's PRB shares, at most 1."""
+    shares = np.array([float(part.min_pct) for part in plan.slices])
+    none = np.zeros(len(shares))
+    ratio = radio_ratio(expected_load(digest, terms), shares)
+    return float(slice_worth(ratio, none, none, terms).sum() / terms.weight.sum())
+
+
+def _compare(cases: Sequence[tuple[EdgeDigest, GoalTerms]], plans: Sequence[CellPlan]) -> StaticScore:
+    best = [plan_cell(d, t) for d, t in cases]
+    worth = {
+        "model": np.array([radio_worth(p, d, t) for p, (d, t) in zip(plans, cases, strict=True)]),
+        "optimum": np.array([radio_worth(p, d, t) for p, (d, t) in zip(best, cases, strict=True)]),
+    } | {
+        f.__name__: np.array([radio_worth(f(d, t), d, t) for d, t in cases])
+        for f in (uniform, proportional, weighted_need)
+    }
+    gap = worth["optimum"] - worth["uniform"]
+    matters = gap > 0.005  # noqa: PLR2004 (below half a percent every split is the same)
+    closed = (worth["model"] - worth["uniform"])[matters] / gap[matters]
+    ratio = worth["model"] / worth["optimum"]
+    errors = [
+        abs(mine.min_pct - exact.min_pct)
+        for plan, optimum in zip(plans, best, strict=True)
+        for mine, exact in zip(plan.slices, optimum.slices, strict=True)
+    ]
+    return StaticScore(
+        num_instances=len(cases),
+        ratio_mean=float(ratio.mean()),
+        ratio_p1=float(np.percentile(ratio, 1)),
+        gap_closed_mean=float(closed.mean()),
+        gap_closed_p5=float(np.percentile(closed, 5)),
+        share_error_pct=float(np.mean(errors)),
+        uniform_ratio=float((worth["uniform"] / worth["optimum"]).mean()),
+        proportional_ratio=float((worth["proportional"] / worth["optimum"]).mean()),
+        heuristic_ratio=float((worth["weighted_need"] / worth["optimum"]).mean()),
+    )

@@ -1,0 +1,1 @@
+"""What a run leaves behind: tables, plots, policies and the decision log."""

@@ -1,0 +1,73 @@
+"""The comparison as a terminal table and as Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+_HEADINGS = (
+    "planner",
+    "utility",
+    "of optimiser",
+    "SLA held",
+    "Jain",
+    "worst p95 ms",
+    "energy kJ",
+    "valid %",
+    "own %",
+    "fallback %",
+)
+
+
+def table_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Cells of the comparison, a tuple per planner."""
+    return [
+        (
+            row["planner"],
+            f"{row['utility']:.4f}",
+            _or_dash(row["utility_to_optimiser"], "{:.3f}"),
+            f"{row['sla_mean']:.3f}",
+            f"{row['jain']:.3f}",
+            f"{max(row['delay_p95_ms'].values()):.1f}",
+            f"{row['energy_kj']:.1f}",
+            _or_dash(row["valid_pct"], "{:.1f}"),
+            _or_dash(row["own_pct"], "{:.1f}"),
+            _or_dash(row["fallback_pct"], "{:.1f}"),
+        )
+        for row in document["planners"]
+    ]
+
+
+def comparison_table(document: dict[str, Any]) -> Table:
+    """A rich table; the best utility stands out."""
+    seeds = ", ".join(map(str, document["seeds"]))
+    table = Table(title=f"{document['scenario']} · {document['num_intervals']} intervals · seeds {seeds}")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading == "planner" else "right")
+    best = max((row["utility"] for row in document["planners"]), default=0.0)
+    for row, cells in zip(document["planners"], table_rows(document), strict=True):
+        table.add_row(*cells, style="bold green" if row["utility"] == best else "")
+    return table
+
+
+def comparison_markdown(document: dict[str, Any]) -> str:
+    """The same table in Markdown."""
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in table_rows(document)]
+    return "\n".join(lines)
+
+
+def sla_markdown(document: dict[str, Any]) -> str:
+    """SLA satisfaction per slice, a row per planner."""
+    slices = document["slices"]
+    lines = ["| planner | " + " | ".join(slices) + " |", "|" + "---|" * (len(slices) + 1)]
+    lines += [
+        f"| {row['planner']} | " + " | ".join(f"{row['sla'][name]:.3f}" for name in slices) + " |"
+        for row in document["planners"]
+    ]
+    return "\n".join(lines)
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
