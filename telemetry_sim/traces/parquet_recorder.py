@@ -1,0 +1,257 @@
+"""Writes telemetry to Parquet: a row per device and frame, and a row per frame for everything else.
+
+A recording grows in finished segments beside its final file (`NAME.partial/`), so that a broken run can be continued;
+`close` turns them into one file. Inside a row group the rows of a device follow each other in time, since a device
+resembles itself more than its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from telemetry_sim.errors import TraceUnreadable
+from telemetry_sim.traces.frame_building import COLUMNS
+from telemetry_sim.traces.parquet_columns import COMPACT, encode_columns
+from telemetry_sim.traces.parquet_extras import pack_extras
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from telemetry_sim.records import Alarm, LogRecord, TelemetryFrame
+    from telemetry_sim.topology import Topology
+
+FORMAT = "edgewright-telemetry"
+FORMAT_VERSION = 1
+FRAME_ROW = -1
+"""`device` of the row that carries a frame's time and extras."""
+
+_INTEGER_COLUMNS = ("device_id", "cell", "slice")
+_COMPRESSION_LEVEL = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSize:
+    """What a finished recording takes."""
+
+    num_frames: int
+    num_rows: int
+    """Rows of devices."""
+    num_bytes: int
+
+    @property
+    def bytes_per_row(self) -> float:
+        return self.num_bytes / max(1, self.num_rows)
+
+
+class ParquetRecorder:
+    """Records frames to a file; use it as a context manager, or call `close`."""
+
+    def __init__(
+        self,
+        path: Path,
+        topology: Topology,
+        *,
+        is_exact: bool = False,
+        resume: bool = False,
+        rows_per_group: int = 1_000_000,
+        groups_per_segment: int = 8,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        self.last_time_s = -np.inf
+        """Frames up to here are on disk and are ignored when offered again."""
+        self._path = path
+        self._folder = path.with_name(path.name + ".partial")
+        self._is_exact = is_exact
+        self._rows_per_group, self._groups_per_segment = rows_per_group, groups_per_segment
+        self._metadata = _metadata(topology, is_exact=is_exact, notes=notes or {})
+        self._pending: list[tuple[TelemetryFrame, bytes]] = []
+        self._pending_rows = self._num_frames = self._num_rows = self._num_groups = 0
+        self._writer: Any = None
+        self._size: RecordingSize | None = None
+        self._segments: list[Path] = []
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._take_up()
+        elif self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._end_segment()
+
+    def write(self, frame: TelemetryFrame, logs: Sequence[LogRecord] = (), alarms: Sequence[Alarm] = ()) -> None:
+        """Record a frame with the log lines and alarms that came in during its period."""
+        if frame.time_s <= self.last_time_s:
+            return
+        self._pending.append((frame, pack_extras(frame, logs, alarms)))
+        self._pending_rows += len(frame.devices.device_id)
+        if self._pending_rows >= self._rows_per_group:
+            self._flush()
+            if self._num_groups % self._groups_per_segment == 0:
+                self._end_segment()
+
+    def close(self) -> RecordingSize:
+        """Finish the file; the segments are gone afterwards. Closing again changes nothing."""
+        if self._size is None:
+            self._size = self._finish()
+        return self._size
+
+    def _finish(self) -> RecordingSize:
+        self._end_segment()
+        if not self._segments:
+            self._flush(even_if_empty=True)
+            self._end_segment()
+        if len(self._segments) == 1:
+            self._segments[0].replace(self._path)
+        else:
+            self._merge()
+        shutil.rmtree(self._folder)
+        size = self._path.stat().st_size
+        return RecordingSize(num_frames=self._num_frames, num_rows=self._num_rows, num_bytes=size)
+
+    def _take_up(self) -> None:
+        """Go on after the finished segments, or after the finished file, of an earlier run."""
+        import pyarrow.parquet as pq
+
+        self._folder.mkdir(exist_ok=True)
+        finished = [self._path] if self._path.exists() else []
+        # Nothing is moved before every part is known to fit.
+        for part in [*finished, *self._folder.glob("*.parquet")]:
+            if (pq.read_schema(part).metadata or {}).get(b"edgewright") != self._metadata[b"edgewright"]:
+                raise TraceUnreadable(f"{part}: was recorded with another topology or precision; start a new file")
+        if finished:
+            self._path.replace(self._folder / _segment_name(0))
+        for segment in sorted(self._folder.glob("*.parquet")):
+            table = pq.read_table(segment, columns=["device", "time_s"])
+            frame_rows = table.column("device").to_numpy() == FRAME_ROW
+            self._segments.append(segment)
+            self._num_frames += int(frame_rows.sum())
+            self._num_rows += int((~frame_rows).sum())
+            self.last_time_s = max(self.last_time_s, *table.column("time_s").to_numpy()[frame_rows], -np.inf)
+        for unfinished in self._folder.glob("*.writing"):
+            unfinished.unlink()
+
+    def _flush(self, *, even_if_empty: bool = False) -> None:
+        if not self._pending and not even_if_empty:
+            return
+        import pyarrow.parquet as pq
+
+        table = _table([frame for frame, _ in self._pending], [extras for _, extras in self._pending], self._is_exact)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._folder / (_segment_name(len(self._segments)) + ".writing"),
+                table.schema.with_metadata(self._metadata),
+                compression="zstd",
+                compression_level=_COMPRESSION_LEVEL,
+                write_statistics=False,
+                use_dictionary=[name for name in table.column_names if name not in {"device", "extras"}],
+            )
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._num_groups += 1
+        self._num_frames += len(self._pending)
+        self._num_rows += self._pending_rows
+        if self._pending:
+            self.last_time_s = self._pending[-1][0].time_s
+        self._pending, self._pending_rows = [], 0
+
+    def _end_segment(self) -> None:
+        self._flush()
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        finished = self._folder / _segment_name(len(self._segments))
+        finished.with_name(finished.name + ".writing").replace(finished)
+        self._segments.append(finished)
+
+    def _merge(self) -> None:
+        import pyarrow.parquet as pq
+
+        unfinished = self._folder / "merged.writing"
+        schema = pq.read_schema(self._segments[0])
+        names = [name for name in schema.names if name not in {"device", "extras"}]
+        with pq.ParquetWriter(
+            unfinished,
+            schema,
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            write_statistics=False,
+            use_dictionary=names,
+        ) as writer:
+            for segment in self._segments:
+                source = pq.ParquetFile(segment)
+                for index in range(source.num_row_groups):
+                    group = source.read_row_group(index)
+                    writer.write_table(group, row_group_size=max(1, group.num_rows))
+        unfinished.replace(self._path)
+
+
+def _segment_name(index: int) -> str:
+    return f"segment-{index:06d}.parquet"
+
+
+def _metadata(topology: Topology, *, is_exact: bool, notes: Mapping[str, str]) -> dict[bytes, bytes]:
+    precision = {name: "exact" if is_exact else scale.describe() for name, scale in COMPACT.items()}
+    header = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "is_exact": is_exact,
+        "precision": precision,
+        "topology": topology.model_dump(mode="json"),
+        "notes": dict(notes),
+    }
+    return {b"edgewright": json.dumps(header, sort_keys=True).encode()}
+
+
+def _table(frames: Sequence[TelemetryFrame], extras: Sequence[bytes], is_exact: bool) -> Any:
+    """One row group: first a row per frame, then the device rows, device by device."""
+    import pyarrow as pa
+
+    num_frames = len(frames)
+    counts = [len(frame.devices.device_id) for frame in frames]
+    num_rows = sum(counts)
+    ids = _joined(frames, "device_id", np.int64)
+    order = np.argsort(ids, kind="stable")
+    frame_of_row = np.repeat(np.arange(num_frames, dtype=np.int32), counts)[order]
+    columns: dict[str, Any] = {
+        "frame": np.concatenate((np.arange(num_frames, dtype=np.int32), frame_of_row)),
+        "device": np.concatenate((np.full(num_frames, FRAME_ROW, dtype=np.int64), ids[order])),
+        "time_s": pa.array(
+            np.concatenate(([frame.time_s for frame in frames], np.zeros(num_rows))),
+            mask=np.arange(num_frames + num_rows) >= num_frames,
+        ),
+        "period_s": pa.array(
+            np.concatenate(([frame.period_s for frame in frames], np.zeros(num_rows))),
+            mask=np.arange(num_frames + num_rows) >= num_frames,
+        ),
+        "extras": pa.array([*extras, *([None] * num_rows)], type=pa.binary()),
+    }
+    for name in ("cell", "slice"):
+        columns[name] = np.concatenate((np.zeros(num_frames, dtype=np.int16), _joined(frames, name, np.int16)[order]))
+    values = {name: _joined(frames, name, np.float64)[order] for name in COLUMNS}
+    stored: Mapping[str, NDArray[Any]] = values if is_exact else encode_columns(values)
+    for name, column in stored.items():
+        columns[name] = np.concatenate((np.zeros(num_frames, dtype=column.dtype), column))
+    return pa.table(columns)
+
+
+def _joined(frames: Sequence[TelemetryFrame], name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    parts = [np.asarray(getattr(frame.devices, name), dtype=dtype) for frame in frames]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
