@@ -1,0 +1,242 @@
+"""The radio once a period: devices move, gains and interference follow, handovers happen."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telemetry_sim.compiled import kernel, njit
+from telemetry_sim.mobility import next_heading, reflect
+from telemetry_sim.network.state import Records, State
+from telemetry_sim.radio.fading import jakes_correlation
+from telemetry_sim.radio.line_of_sight import los_probability_scalar
+from telemetry_sim.radio.path_loss import path_loss_scalar_db
+from telemetry_sim.radio.shadowing import (
+    correlation_distance_scalar_m,
+    next_shadowing_scalar_db,
+    shadowing_sigma_scalar_db,
+)
+from telemetry_sim.random_bits import normal, uniform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEVICE_HEIGHT_M = 1.5
+RICIAN_K = 7.9
+"""Mean K factor (9 dB) of a link in line of sight. Source: 3GPP TR 38.901, table 7.5-6 (UMi)."""
+HYSTERESIS_DB = 3.0
+TIME_TO_TRIGGER_S = 1.0
+"""Event A3 must hold for two looks, a period apart. Source: 3GPP TS 38.331, 5.5.4.4."""
+INTERRUPTION_S = 0.03
+REESTABLISHMENT_S = 0.3
+"""After a radio link failure. Source: 3GPP TS 38.331, T311 scale."""
+OUT_OF_SYNC_DB = -8.0
+"""SINR at which the serving link fails. Source: 3GPP TS 38.133, 8.1 (Qout)."""
+UNREACHABLE_DBM = -135.0
+"""Per PRB; weaker cells can't serve."""
+
+
+@njit
+def update_gain(state: State, device: int, k: int, moved_m: float) -> None:
+    """Recompute one link's gain after a move; `moved_m` infinite draws its shadowing afresh."""
+    devices, cells = state.devices, state.cells
+    cell = state.links[device, k].cell
+    distance_m = math.hypot(devices[device].x_m - cells[cell].x_m, devices[device].y_m - cells[cell].y_m)
+    code, height_m, carrier_ghz = cells[cell].environment, cells[cell].height_m, cells[cell].carrier_ghz
+    is_los = state.links[device, k].sight < los_probability_scalar(code, distance_m, height_m, DEVICE_HEIGHT_M)
+    sigma_db = shadowing_sigma_scalar_db(code, is_los, distance_m, carrier_ghz, height_m, DEVICE_HEIGHT_M)
+    shadow_db = next_shadowing_scalar_db(
+        state.links[device, k].shadow_db,
+        moved_m,
+        correlation_distance_scalar_m(code, is_los),
+        sigma_db,
+        normal(state.rng, device),
+    )
+    state.links[device, k].shadow_db = shadow_db
+    loss_db = path_loss_scalar_db(code, distance_m, is_los, carrier_ghz, height_m, DEVICE_HEIGHT_M)
+    state.links[device, k].gain = 10.0 ** (-0.1 * (loss_db + shadow_db))
+    if cell == devices[device].cell:
+        devices[device].rician_k = RICIAN_K if is_los else 0.0
+
+
+@njit
+def _move(state: State, device: int, period_s: float, bounds: NDArray[np.float64]) -> None:
+    devices = state.devices
+    speed_mps = devices[device].speed_mps
+    heading = next_heading(state.rng, device, devices[device].mobility, float(devices[device].heading_rad), period_s)
+    devices[device].heading_rad = heading
+    step_m = speed_mps * period_s
+    x_m = devices[device].x_m + step_m * math.cos(heading)
+    y_m = devices[device].y_m + step_m * math.sin(heading)
+    devices[device].x_m = reflect(x_m, bounds[0], bounds[1])
+    devices[device].y_m = reflect(y_m, bounds[2], bounds[3])
+    if devices[device].x_m != x_m or devices[device].y_m != y_m:
+        devices[device].heading_rad = heading + math.pi
+    for k in range(state.links.shape[1]):
+        update_gain(state, device, k, step_m)
+
+
+@njit
+def _find_candidates(state: State, device: int, tiles: NDArray[np.int16], bounds: NDArray[np.float64]) -> None:
+    """Swap in the cells of the tile the device is in; cells that stay, the serving one too, keep their shadowing."""
+    devices = state.devices
+    per_side = tiles.shape[0]
+    column = min(per_side - 1, int((devices[device].x_m - bounds[0]) / (bounds[1] - bounds[0]) * per_side))
+    line = min(per_side - 1, int((devices[device].y_m - bounds[2]) / (bounds[3] - bounds[2]) * per_side))
+    wanted = tiles[line, column]
+    links = state.links[device]
+    for cell in wanted:
+        if _is_linked(links, cell):
+            continue
+        for k in range(links.shape[0]):
+            if links[k].cell != devices[device].cell and not _holds(wanted, links[k].cell):
+                links[k].cell = cell
+                links[k].sight = uniform(state.rng, device)
+                update_gain(state, device, k, math.inf)
+                break
+
+
+@njit
+def _is_linked(links: Records, cell: int) -> bool:
+    for k in range(links.shape[0]):
+        if links[k].cell == cell:
+            return True
+    return False
+
+
+@njit
+def _holds(cells: NDArray[np.int16], cell: int) -> bool:
+    for other in cells:
+        if other == cell:
+            return True
+    return False
+
+
+@njit
+def _prb_power_mw(state: State, cell: int) -> float:
+    """Radiated per PRB; 0 from a cell that is down or asleep."""
+    cells = state.cells
+    if not cells[cell].is_up or cells[cell].is_asleep:
+        return 0.0
+    return cells[cell].full_power_mw * 10.0 ** (0.1 * cells[cell].power_step_db) / cells[cell].num_prb
+
+
+@njit
+def _attach(state: State, device: int, now_s: float) -> None:
+    """Choose the serving cell: the strongest when the old one is gone, else by event A3."""
+    devices, cells = state.devices, state.cells
+    serving = devices[device].cell
+    best, best_db, serving_db = -1, -np.inf, -np.inf
+    for k in range(state.links.shape[1]):
+        cell = state.links[device, k].cell
+        power_mw = _prb_power_mw(state, cell)
+        if power_mw == 0.0:
+            continue
+        level_db = 10.0 * math.log10(power_mw * state.links[device, k].gain) + cells[cell].offset_db
+        if cell == serving:
+            serving_db = level_db
+        elif level_db > best_db:
+            best, best_db = cell, level_db
+    if serving >= 0 and serving_db > -np.inf:
+        _handover_by_a3(state, device, best, best_db - serving_db, now_s)
+    else:
+        _reselect(state, device, best, best_db, now_s)
+
+
+@njit
+def _handover_by_a3(state: State, device: int, target: int, lead_db: float, now_s: float) -> None:
+    devices, cells = state.devices, state.cells
+    if target < 0 or lead_db <= HYSTERESIS_DB:
+        devices[device].trigger_s = 0.0
+        return
+    devices[device].trigger_s += 1.0
+    if devices[device].trigger_s <= TIME_TO_TRIGGER_S:
+        return
+    source = devices[device].cell
+    failed = devices[device].sinr_db < OUT_OF_SYNC_DB
+    cells[source].num_handovers += 1
+    cells[source].num_handover_failures += failed
+    _enter(state, device, target, now_s + (REESTABLISHMENT_S if failed else INTERRUPTION_S), now_s)
+
+
+@njit
+def _reselect(state: State, device: int, target: int, level_db: float, now_s: float) -> None:
+    """The serving cell is gone: a sleeping cell hands its devices over, a failed one loses them for a while."""
+    devices, cells = state.devices, state.cells
+    source = devices[device].cell
+    if source >= 0:
+        lost = not cells[source].is_up
+        cells[source].num_handovers += 1
+        cells[source].num_handover_failures += lost
+    else:
+        lost = True
+    if target < 0 or level_db < UNREACHABLE_DBM:
+        devices[device].cell = -1
+        return
+    _enter(state, device, target, now_s + (REESTABLISHMENT_S if lost else INTERRUPTION_S), now_s)
+
+
+@njit
+def _enter(state: State, device: int, cell: int, blocked_until_s: float, now_s: float) -> None:
+    devices = state.devices
+    devices[device].cell = cell
+    devices[device].attached_s = now_s
+    devices[device].blocked_until_s = max(devices[device].blocked_until_s, blocked_until_s)
+    devices[device].trigger_s = 0.0
+    for k in range(state.links.shape[1]):
+        if state.links[device, k].cell == cell:
+            update_gain(state, device, k, 0.0)
+
+
+@njit
+def _hear(state: State, device: int) -> None:
+    """Signal and interference per PRB over the coming period."""
+    devices, cells = state.devices, state.cells
+    serving = devices[device].cell
+    devices[device].signal_mw = 0.0
+    if serving < 0:
+        return
+    interference_mw = cells[serving].jamming_mw
+    for k in range(state.links.shape[1]):
+        cell = state.links[device, k].cell
+        received_mw = _prb_power_mw(state, cell) * state.links[device, k].gain
+        if cell == serving:
+            devices[device].signal_mw = received_mw
+        else:
+            interference_mw += received_mw * cells[cell].load
+    devices[device].disturbance_mw = cells[serving].noise_mw + interference_mw
+    cells[serving].interference_mw += interference_mw
+
+
+@kernel
+def update_gains(state: State) -> None:
+    """Draw every link afresh."""
+    for device in range(state.devices.shape[0]):
+        for k in range(state.links.shape[1]):
+            update_gain(state, device, k, math.inf)
+
+
+@kernel
+def update_links(
+    state: State,
+    tiles: NDArray[np.int16],
+    bounds: NDArray[np.float64],
+    now_s: float,
+    period_s: float,
+    step_s: float,
+) -> None:
+    """Bring every device's links to the start of a period that begins at `now_s`."""
+    devices = state.devices
+    for device in range(devices.shape[0]):
+        if devices[device].speed_mps > 0.0 and now_s > 0.0:
+            _move(state, device, period_s, bounds)
+            _find_candidates(state, device, tiles, bounds)
+        _attach(state, device, now_s)
+        _hear(state, device)
+        if devices[device].cell >= 0:
+            # People and leaves move around devices that don't: 0.3 m/s. Source: TR 38.901, 7.6.10, scale of walking scatterers.
+            speed_mps = max(0.3, float(devices[device].speed_mps))
+            carrier_ghz = state.cells[devices[device].cell].carrier_ghz
+            devices[device].fade_rho = jakes_correlation(speed_mps, carrier_ghz, step_s)

@@ -1,0 +1,268 @@
+"""One millisecond of one cell: who needs what, who gets it, and what leaves in continuous time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telemetry_sim.compiled import njit
+from telemetry_sim.network.arrivals import drop_packet
+from telemetry_sim.network.state import State
+from telemetry_sim.queueing import pop_packet, share_capacity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROUND_ROBIN, PROPORTIONAL_FAIR, EARLIEST_DEADLINE = 0, 1, 2
+TTI_S = 0.001
+MAX_DEVICES_PER_TTI = 16
+"""Per slice: what the control channel can address."""
+FAIRNESS_MS = 200.0
+"""Memory of proportional fairness."""
+CAP_BURST_MS = 20.0
+"""How far a rate-capped device may run ahead."""
+LAST_CHANCE = 2.0
+"""A packet that is partly sent is given up at so many times its discard age."""
+_BINS_PER_DECADE = 20.0
+_FIRST_EDGE_MS = 0.1
+
+
+@njit
+def activate(state: State, device: int, row: int, num_active: NDArray[np.int64]) -> None:
+    """Enter a device among its row's backlogged ones."""
+    if state.active_place[device] < 0 and state.devices[device].count > 0:
+        state.active[state.start[row] + num_active[row]] = device
+        state.active_place[device] = num_active[row]
+        num_active[row] += 1
+
+
+@njit
+def _deactivate(state: State, device: int, row: int, num_active: NDArray[np.int64]) -> None:
+    place = state.active_place[device]
+    num_active[row] -= 1
+    last = state.active[state.start[row] + num_active[row]]
+    state.active[state.start[row] + place] = last
+    state.active_place[last] = place
+    state.active_place[device] = -1
+
+
+@njit
+def discard_late(state: State, device: int, row: int, now_s: float) -> None:
+    """Drop the packets whose age makes them useless."""
+    devices = state.devices
+    limit_s = state.rows[row].discard_s
+    while devices[device].count > 0:
+        age_s = now_s - devices[device].head_arrival_s
+        if age_s <= limit_s:
+            return
+        is_started = devices[device].head_left_bits < state.packets[device, devices[device].head].size_bits
+        if is_started and age_s <= LAST_CHANCE * limit_s:
+            return
+        drop_packet(state, device, pop_packet(state.devices, state.packets, device))
+
+
+@njit
+def _allowance_bits(state: State, device: int, row: int, until_s: float) -> float:
+    """What a rate cap lets the device receive up to a time; infinite without a cap."""
+    cap = state.rows[row].cap_bits_per_ms
+    if cap == math.inf:
+        return math.inf
+    devices = state.devices
+    elapsed_ms = (until_s - devices[device].tokens_at_s) * 1000.0
+    devices[device].tokens_at_s = until_s
+    devices[device].tokens_bits = min(devices[device].tokens_bits + cap * elapsed_ms, cap * CAP_BURST_MS)
+    return devices[device].tokens_bits
+
+
+@njit
+def _needed_prb(state: State, row: int, num_active: int, ceiling: float, begin_s: float) -> float:
+    """PRBs that would empty the row's buffers within the millisecond, counted up to a ceiling."""
+    devices = state.devices
+    start = state.start[row]
+    total = 0.0
+    for place in range(start, start + num_active):
+        device = state.active[place]
+        rate = devices[device].bits_per_prb_ms
+        if rate <= 0.0 or devices[device].blocked_until_s > begin_s:
+            continue
+        bits = min(devices[device].backlog_bits, _allowance_bits(state, device, row, begin_s + TTI_S))
+        total += bits / rate
+        if total >= ceiling:
+            return ceiling
+    return total
+
+
+@njit
+def serve_millisecond(
+    state: State,
+    cell: int,
+    num_active: NDArray[np.int64],
+    scratch: NDArray[np.float64],
+    capacity: float,
+    begin_s: float,
+) -> None:
+    """Divide one millisecond of the cell between its slices and serve each.
+
+    With no guarantee anywhere in the cell there are no slices to the scheduler: one pool, run by the first slice's.
+    """
+    rows = state.rows
+    num_slices = scratch.shape[1]
+    first = cell * num_slices
+    guaranteed_total = 0.0
+    for s in range(num_slices):
+        guaranteed_total += rows[first + s].guaranteed
+    if guaranteed_total <= 0.0:
+        _serve_rows(state, first, first + num_slices, num_active, capacity, begin_s)
+        return
+    needs, dedicated, guaranteed, ceilings, granted = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    for s in range(num_slices):
+        row = first + s
+        dedicated[s] = rows[row].dedicated * capacity
+        guaranteed[s] = rows[row].guaranteed * capacity
+        ceilings[s] = rows[row].ceiling * capacity
+        needs[s] = _needed_prb(state, row, num_active[row], ceilings[s], begin_s) if num_active[row] else 0.0
+    share_capacity(needs, dedicated, guaranteed, ceilings, capacity, granted)
+    for s in range(num_slices):
+        if granted[s] > 0.0:
+            _serve_rows(state, first + s, first + s + 1, num_active, granted[s], begin_s)
+
+
+@njit
+def _serve_rows(
+    state: State, first: int, last: int, num_active: NDArray[np.int64], num_prb: float, begin_s: float
+) -> None:
+    """Serve the devices of some rows one after another, each with all the PRBs, until the millisecond is full."""
+    end_s = begin_s + TTI_S
+    cursor_s = begin_s
+    scheduler = state.rows[first].scheduler
+    total = 0
+    for row in range(first, last):
+        total += num_active[row]
+    rounds = min(total, MAX_DEVICES_PER_TTI * (last - first))
+    for served in range(rounds):
+        if scheduler == ROUND_ROBIN:
+            device = _take_turn(state, first, last, num_active)
+            limit_s = cursor_s + (end_s - cursor_s) / (rounds - served)
+        else:
+            device = _most_urgent(state, first, last, num_active, scheduler, cursor_s, end_s)
+            limit_s = end_s
+        if device < 0:
+            return
+        row = first if last == first + 1 else first + state.devices[device].slice
+        if _is_servable(state, device, row, end_s):
+            cursor_s = _serve_device(state, device, row, num_prb, cursor_s, limit_s)
+        if state.devices[device].count == 0:
+            _deactivate(state, device, row, num_active)
+        if cursor_s >= end_s:
+            return
+
+
+@njit
+def _is_servable(state: State, device: int, row: int, end_s: float) -> bool:
+    devices = state.devices
+    return (
+        devices[device].bits_per_prb_ms > 0.0
+        and devices[device].blocked_until_s < end_s
+        and state.devices[device].head_ready_s < end_s
+        and _allowance_bits(state, device, row, end_s) > 0.0
+    )
+
+
+@njit
+def _take_turn(state: State, first: int, last: int, num_active: NDArray[np.int64]) -> int:
+    total = 0
+    for row in range(first, last):
+        total += num_active[row]
+    if total == 0:
+        return -1
+    index = state.rows[first].turn % total
+    state.rows[first].turn = index + 1
+    for row in range(first, last):
+        if index < num_active[row]:
+            return int(state.active[state.start[row] + index])
+        index -= num_active[row]
+    return -1
+
+
+@njit
+def _most_urgent(
+    state: State, first: int, last: int, num_active: NDArray[np.int64], scheduler: int, cursor_s: float, end_s: float
+) -> int:
+    """The device that the scheduler prefers at the cursor; -1 when none can be served in this millisecond."""
+    devices = state.devices
+    best = -1
+    best_rank = math.inf
+    for row in range(first, last):
+        start = state.start[row]
+        for place in range(start, start + num_active[row]):
+            device = state.active[place]
+            if not _is_servable(state, device, row, end_s):
+                continue
+            begin_s = max(devices[device].head_ready_s, devices[device].blocked_until_s)
+            if begin_s > cursor_s:
+                # Not there yet: after everybody who is, the earliest first.
+                rank = 1e12 + begin_s
+            elif scheduler == EARLIEST_DEADLINE:
+                rank = devices[device].head_arrival_s + state.rows[row].budget_s
+            else:
+                rank = -devices[device].bits_per_prb_ms / (devices[device].average_bits + 1.0)
+            if rank < best_rank:
+                best, best_rank = device, rank
+    return best
+
+
+@njit
+def _serve_device(state: State, device: int, row: int, num_prb: float, cursor_s: float, limit_s: float) -> float:
+    """Send a device's packets until its buffer, its allowance or the time is used up; the time then."""
+    devices = state.devices
+    discard_late(state, device, row, cursor_s)
+    rate_bps = num_prb * devices[device].bits_per_prb_ms * 1000.0
+    allowance = devices[device].tokens_bits if state.rows[row].cap_bits_per_ms < math.inf else math.inf
+    cursor_s = max(cursor_s, devices[device].blocked_until_s)
+    sent_bits, busy_s = 0.0, 0.0
+    while devices[device].count > 0:
+        start_s = max(cursor_s, devices[device].head_ready_s)
+        if start_s >= limit_s:
+            break
+        room_bits = min((limit_s - start_s) * rate_bps, allowance - sent_bits)
+        if room_bits <= 0.0:
+            break
+        left_bits = devices[device].head_left_bits
+        part_bits = min(left_bits, room_bits)
+        cursor_s = start_s + part_bits / rate_bps
+        busy_s += part_bits / rate_bps
+        sent_bits += part_bits
+        if part_bits < left_bits:
+            devices[device].head_left_bits = left_bits - part_bits
+            break
+        _deliver(state, device, row, cursor_s)
+    if allowance < math.inf:
+        devices[device].tokens_bits -= sent_bits
+    devices[device].average_bits += sent_bits / FAIRNESS_MS
+    devices[device].busy_s += busy_s
+    devices[device].prb_ms += busy_s * 1000.0 * num_prb
+    state.rows[row].prb_ms += busy_s * 1000.0 * num_prb
+    return cursor_s
+
+
+@njit
+def _deliver(state: State, device: int, row: int, now_s: float) -> None:
+    devices, rows = state.devices, state.rows
+    delay_s = now_s - state.devices[device].head_arrival_s
+    bits = pop_packet(state.devices, state.packets, device)
+    devices[device].served_bits += bits
+    devices[device].served_packets += 1
+    devices[device].delay_sum_s += delay_s
+    if delay_s <= rows[row].budget_s:
+        devices[device].in_time_bits += bits
+    state.delay_counts[row, delay_bin(delay_s * 1000.0, state.delay_counts.shape[1])] += 1
+
+
+@njit
+def delay_bin(delay_ms: float, num_bins: int) -> int:
+    """Bin of DELAY_BIN_EDGES_MS that a delay falls in; the last is open."""
+    if delay_ms < _FIRST_EDGE_MS:
+        return 0
+    return min(num_bins - 1, 1 + int(_BINS_PER_DECADE * math.log10(delay_ms / _FIRST_EDGE_MS)))

@@ -1,0 +1,63 @@
+"""Application readings: each slice's stream, with the devices' own levels, noise and a slow wave."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telemetry_sim.faults import FaultKind
+from telemetry_sim.records import SensorColumns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from telemetry_sim.faults import Fault
+    from telemetry_sim.network.state import State
+    from telemetry_sim.scenarios import Scenario
+
+WAVE_S = 600.0
+"""Period of the slow wave; a day made short enough to be seen."""
+
+
+class Sensors:
+    """What the devices measure; last readings are kept for those that get stuck."""
+
+    def __init__(self, scenario: Scenario, slices: NDArray[np.int16], rng: np.random.Generator) -> None:
+        streams = [population.sensor for population in scenario.populations]
+        self.names = tuple(stream.name for stream in streams if stream is not None)
+        index, numbers = 0, []
+        for stream in streams:
+            numbers.append(-1 if stream is None else index)
+            index += stream is not None
+        self._stream = np.array(numbers, np.int16)[slices]
+        self._level = np.array([0.0 if s is None else s.mean for s in streams])[slices]
+        self._level += np.array([0.0 if s is None else s.spread for s in streams])[slices] * rng.standard_normal(
+            len(slices)
+        )
+        self._noise = np.array([0.0 if s is None else s.noise for s in streams])[slices]
+        self._swing = np.array([0.0 if s is None else s.swing for s in streams])[slices]
+        self._phase = rng.uniform(0.0, 0.3, len(slices))
+        self._last = self._level.copy()
+        self._rng = rng
+
+    def read(self, state: State, reporting: NDArray[np.int64], faults: Sequence[Fault], time_s: float) -> SensorColumns:
+        """Readings of the devices that report now."""
+        who = reporting[(self._stream[reporting] >= 0) & (state.devices["cell"][reporting] >= 0)]
+        wave = np.sin(2.0 * math.pi * (time_s / WAVE_S + self._phase[who]))
+        value = self._level[who] + self._swing[who] * wave + self._noise[who] * self._rng.standard_normal(len(who))
+        for fault in faults:
+            if fault.kind is FaultKind.SENSOR_STUCK and fault.is_active(time_s):
+                is_stuck = np.isin(who, fault.devices)
+                value[is_stuck] = self._last[who[is_stuck]]
+        self._last[who] = value
+        return SensorColumns(
+            time_s=np.full(len(who), time_s),
+            device_id=who,
+            cell=state.devices["cell"][who],
+            stream=self._stream[who],
+            value=value,
+        )

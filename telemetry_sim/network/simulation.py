@@ -1,0 +1,195 @@
+"""A running network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telemetry_sim.actions import Acknowledgement
+from telemetry_sim.errors import ScenarioInvalid
+from telemetry_sim.event_log import EventLog
+from telemetry_sim.faults import draw_faults
+from telemetry_sim.network.disturbances import impose
+from telemetry_sim.network.frames import cell_columns, device_columns, slice_columns
+from telemetry_sim.network.incidents import alarms_between, log_period
+from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
+from telemetry_sim.network.links import update_gains, update_links
+from telemetry_sim.network.load import demand_factor, draw_load, usual_prb_share
+from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
+from telemetry_sim.network.population import bounds_of, build_state, link_table, nearest_by_tile
+from telemetry_sim.network.sensors import Sensors
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_counters
+from telemetry_sim.records import Alarm, LogRecord, TelemetryFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from telemetry_sim.actions import ControlAction
+    from telemetry_sim.faults import Fault
+    from telemetry_sim.scenarios import Scenario
+
+REPORT_PRB_MS = 8.0
+"""What one device report takes from its cell: scheduling request, grant and measurement report."""
+_NOMINAL_LOAD = 0.8
+"""Interference at which the sources' usual need is reckoned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What came out of a stretch of time."""
+
+    frames: tuple[TelemetryFrame, ...]
+    logs: tuple[LogRecord, ...]
+    alarms: tuple[Alarm, ...]
+
+
+class Network:
+    """A scenario that runs. The same scenario and seed give the same bytes."""
+
+    def __init__(self, scenario: Scenario, *, seed: int | np.random.SeedSequence) -> None:
+        sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        place, load, faults, log, sensors = (np.random.default_rng(child) for child in sequence.spawn(5))
+        self.topology = scenario.topology
+        self.time_s = 0.0
+        self._scenario = scenario
+        self._num_slices = len(self.topology.slices)
+        self._bounds = bounds_of(scenario)
+        self._tiles = nearest_by_tile(scenario, self._bounds)
+        self._table = link_table()
+        self._state = build_state(scenario, self._tiles, self._bounds, place)
+        self._policy_version = np.zeros(len(self.topology.cells), np.int32)
+        self._faults = draw_faults(
+            scenario.faults,
+            num_cells=len(self.topology.cells),
+            num_slices=self._num_slices,
+            num_devices=scenario.num_devices,
+            rng=faults,
+        )
+        self._log = EventLog(log)
+        self._sensors = Sensors(scenario, self._state.devices["slice"], sensors)
+        self._load = (
+            None if scenario.load is None else draw_load(scenario.load, num_cells=len(self.topology.cells), rng=load)
+        )
+        self._usual = self._attach_all()
+
+    def run(self, duration_s: float) -> Telemetry:
+        """Advance; frames, logs and alarms of that stretch. `duration_s` must be a whole number of periods."""
+        num_periods = round(duration_s / self._scenario.period_s)
+        if num_periods < 1 or abs(num_periods * self._scenario.period_s - duration_s) > 1e-6:
+            raise ScenarioInvalid(
+                f"duration_s: {duration_s!r}, a positive multiple of {self._scenario.period_s} s needed"
+            )
+        begin_s = self.time_s
+        frames = tuple(self._run_period() for _ in range(num_periods))
+        return Telemetry(
+            frames=frames, logs=self._log.take(), alarms=alarms_between(self._faults, begin_s, self.time_s)
+        )
+
+    def apply(self, actions: Sequence[ControlAction], *, policy_version: int) -> tuple[Acknowledgement, ...]:
+        """Obey; one acknowledgement per cell named. Raises ActionInvalid, and then nothing was applied."""
+        targets = target_cells(actions, self.topology)
+        check_sums(actions, self.topology, self._state)
+        reachable = {cell for cell in targets if self._state.cells["is_up"][cell]}
+        for action in actions:
+            if self.topology.cell_index(action.cell) in reachable:
+                enforce(action, self.topology, self._state)
+        for cell in reachable:
+            self._policy_version[cell] = policy_version
+        return tuple(
+            Acknowledgement(
+                cell=self.topology.cells[cell].id,
+                policy_version=policy_version,
+                applied=cell in reachable,
+                reason="" if cell in reachable else "cell out of service",
+            )
+            for cell in targets
+        )
+
+    def ground_truth(self) -> tuple[Fault, ...]:
+        """What goes wrong in this run, by start; never shown to planners."""
+        return self._faults
+
+    def _attach_all(self) -> NDArray[np.float64]:
+        """Draw the first links; the share of each cell's PRBs that its sources usually need."""
+        state, scenario = self._state, self._scenario
+        update_gains(state)
+        load = state.cells["load"].copy()
+        state.cells["load"][:] = _NOMINAL_LOAD
+        update_links(state, self._tiles, self._bounds, 0.0, scenario.period_s, scenario.step_s)
+        sinr_db = 10.0 * np.log10(np.maximum(state.devices["signal_mw"], 1e-30) / state.devices["disturbance_mw"])
+        entry = np.clip((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB, 0, len(self._table.bits_per_slot) - 1).astype(
+            np.int64
+        )
+        slots = state.cells["slots_per_ms"][np.maximum(state.devices["cell"], 0)]
+        state.devices["bits_per_prb_ms"][:] = self._table.bits_per_slot[entry] * slots
+        # A device that hardly hears its cell must not set the scale for all.
+        floor = 0.2 * float(np.median(state.devices["bits_per_prb_ms"]))
+        np.maximum(state.devices["bits_per_prb_ms"], floor, out=state.devices["bits_per_prb_ms"])
+        state.devices["blocked_until_s"][:] = 0.0
+        state.cells["load"][:] = load
+        return usual_prb_share(state)
+
+    def _run_period(self) -> TelemetryFrame:
+        scenario, state, begin_s = self._scenario, self._state, self.time_s
+        num_steps = round(scenario.period_s / scenario.step_s)
+        end_s = begin_s + scenario.period_s
+        clear_counters(state)
+        self._set_demand(begin_s)
+        impose(self._faults, state, begin_s, self._num_slices)
+        update_links(state, self._tiles, self._bounds, begin_s, scenario.period_s, scenario.step_s)
+        self._admit()
+        sort_devices(state)
+        run_detached(state, end_s)
+        run_cells(state, self._table, 0, len(state.cells), begin_s, num_steps, scenario.step_s)
+        self.time_s = end_s
+        frame = self._report(num_steps)
+        used = state.cells["prb_ms"] / (1000.0 * scenario.period_s) + state.cells["lost_prb"]
+        state.cells["load"][:] = np.minimum(1.0, used / state.cells["num_prb"])
+        self._charge_reports(frame)
+        log_period(self._log, state, self._faults, end_s)
+        return frame
+
+    def _set_demand(self, time_s: float) -> None:
+        rows = self._state.rows
+        if self._load is None:
+            rows["demand_factor"][:] = 1.0
+            return
+        rows["demand_factor"][:] = demand_factor(self._load.prb_share_at(time_s), self._usual).ravel()
+        rows["task_factor"][:] = self._load.task_factor_at(time_s).ravel()
+
+    def _admit(self) -> None:
+        """Refuse the newest devices beyond each admission cap."""
+        devices, rows = self._state.devices, self._state.rows
+        devices["is_admitted"][:] = True
+        for row in np.flatnonzero(rows["admission_cap"] >= 0):
+            cell, s = divmod(int(row), self._num_slices)
+            inside = np.flatnonzero((devices["cell"] == cell) & (devices["slice"] == s))
+            by_age = inside[np.argsort(devices["attached_s"][inside], kind="stable")]
+            devices["is_admitted"][by_age[rows["admission_cap"][row] :]] = False
+
+    def _report(self, num_steps: int) -> TelemetryFrame:
+        state, period_s = self._state, self._scenario.period_s
+        devices = state.devices
+        is_due = (devices["next_report_s"] <= self.time_s + 1e-9) & devices["is_on"] & (devices["cell"] >= 0)
+        reporting = np.flatnonzero(is_due).astype(np.int64)
+        row = devices["cell"][reporting].astype(np.int64) * self._num_slices + devices["slice"][reporting]
+        devices["next_report_s"][reporting] = self.time_s + state.rows["report_interval_s"][row]
+        return TelemetryFrame(
+            time_s=self.time_s,
+            period_s=period_s,
+            devices=device_columns(state, self._table, reporting, num_steps=num_steps, period_s=period_s),
+            slices=slice_columns(state, period_s=period_s),
+            cells=cell_columns(state, self._policy_version, period_s=period_s),
+            sensors=self._sensors.read(state, reporting, self._faults, self.time_s),
+            stream_names=self._sensors.names,
+        )
+
+    def _charge_reports(self, frame: TelemetryFrame) -> None:
+        """Signalling of this period's reports takes PRBs in the next."""
+        counts = np.bincount(frame.devices.cell, minlength=len(self.topology.cells))
+        most = 0.5 * self._state.cells["num_prb"]
+        self._state.cells["lost_prb"][:] = np.minimum(most, counts * REPORT_PRB_MS / (1000.0 * self._scenario.period_s))

@@ -1,0 +1,42 @@
+"""The scenarios that come with the simulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telemetry_sim.errors import ScenarioInvalid
+from telemetry_sim.scenarios.model import LoadPlan, Population, Scenario, ScenarioSummary, SensorStream
+from telemetry_sim.scenarios.smart_city import smart_city
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LoadPlan", "Population", "Scenario", "ScenarioSummary", "SensorStream", "list_scenarios", "scenario"]
+
+
+def _makers() -> dict[str, Callable[[int | None], Scenario]]:
+    return {"smart-city": smart_city}
+
+
+def scenario(name: str, num_devices: int | None = None) -> Scenario:
+    """A scenario by name, scaled to a number of devices; raises ScenarioInvalid for an unknown name."""
+    makers = _makers()
+    if name not in makers:
+        raise ScenarioInvalid(f"scenario {name!r} is unknown; scenarios are {', '.join(makers)}")
+    return makers[name](num_devices)
+
+
+def list_scenarios() -> tuple[ScenarioSummary, ...]:
+    """One entry per scenario, at its default size."""
+    return tuple(_summary(make(None)) for make in _makers().values())
+
+
+def _summary(made: Scenario) -> ScenarioSummary:
+    return ScenarioSummary(
+        name=made.name,
+        summary=made.summary,
+        num_devices=made.num_devices,
+        num_cells=len(made.topology.cells),
+        slices=tuple(profile.name for profile in made.topology.slices),
+        faults=tuple(str(kind) for kind in made.faults.kinds),
+    )

@@ -1,0 +1,124 @@
+"""What a scenario is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from telemetry_sim.errors import ScenarioInvalid
+from telemetry_sim.faults import FaultPlan
+from telemetry_sim.mobility import MobilityModel
+
+if TYPE_CHECKING:
+    from telemetry_sim.topology import Topology
+    from telemetry_sim.traffic import TrafficModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorStream:
+    """An application reading that every device of a slice sends once a report."""
+
+    name: str
+    mean: float
+    spread: float
+    """Standard deviation between devices."""
+    noise: float
+    """Standard deviation between readings."""
+    swing: float = 0.0
+    """Half the height of the daily wave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """The devices of one slice."""
+
+    part: float
+    """Part (0-1) of the scenario's devices."""
+    traffic: TrafficModel
+    mobility: MobilityModel = field(default_factory=MobilityModel)
+    tasks_per_s: float = 0.0
+    """Compute tasks that each device issues; their work is in the slice's profile."""
+    task_bits: float = 0.0
+    """Input of one task, sent uplink when offloaded."""
+    cpu_ghz: float = 1.0
+    battery_j: float | None = None
+    """Charge at the start; None for mains power."""
+    transmit_dbm: float = 23.0
+    discard_factor: float = 1.0
+    """Age, in delay budgets, at which a packet is dropped."""
+    sensor: SensorStream | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """Offered load over time, as shares of each cell's PRBs; the episodes are drawn from the run's seed.
+
+    In each episode and cell one slice surges while the others are calm, and the sum lies between `low` and `high`.
+    """
+
+    shares: tuple[float, ...]
+    """Each slice's usual part of the load; the sum is 1."""
+    low: float = 0.7
+    high: float = 1.3
+    surge: tuple[float, float] = (1.8, 3.0)
+    """Factor on the surging slice's part before scaling to the sum."""
+    calm: tuple[float, float] = (0.4, 1.0)
+    """Factor on the other slices' parts."""
+    episode_s: tuple[float, float] = (40.0, 80.0)
+    ramp_s: float = 20.0
+    """Length of the straight line from one episode's load to the next."""
+    tasks: tuple[float, float] = (0.5, 1.6)
+    """Factor on a slice's task rate, drawn per episode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A full configuration: with a seed it makes one run."""
+
+    name: str
+    summary: str
+    topology: Topology
+    populations: tuple[Population, ...]
+    """One per slice, in the topology's order."""
+    num_devices: int
+    load: LoadPlan | None = None
+    """None leaves every source at its own rate."""
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    cell_radius_m: float = 200.0
+    """Devices start within this distance of their cell."""
+    queue_places: int = 32
+    """Packets a device's buffer holds; a power of two."""
+    step_s: float = 0.1
+    period_s: float = 1.0
+    """Spacing of telemetry frames."""
+
+    def __post_init__(self) -> None:
+        num_slices = len(self.topology.slices)
+        if len(self.populations) != num_slices:
+            raise ScenarioInvalid(f"populations: {len(self.populations)} given, one per slice needed ({num_slices})")
+        if self.num_devices < num_slices:
+            raise ScenarioInvalid(
+                f"num_devices: {self.num_devices!r} leaves a slice without devices; at least {num_slices}"
+            )
+        total = sum(population.part for population in self.populations)
+        if abs(total - 1.0) > 1e-6:
+            raise ScenarioInvalid(f"populations[*].part: the sum is {total!r}, 1 needed")
+        for index, population in enumerate(self.populations):
+            if population.part <= 0.0:
+                raise ScenarioInvalid(f"populations[{index}].part: {population.part!r}, more than 0 needed")
+        if self.load is not None and len(self.load.shares) != num_slices:
+            raise ScenarioInvalid(f"load.shares: {len(self.load.shares)} given, one per slice needed ({num_slices})")
+        if self.queue_places < 2 or self.queue_places & (self.queue_places - 1):
+            raise ScenarioInvalid(f"queue_places: {self.queue_places!r}, a power of two from 2 needed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioSummary:
+    """A line of the scenarios' list."""
+
+    name: str
+    summary: str
+    num_devices: int
+    num_cells: int
+    slices: tuple[str, ...]
+    faults: tuple[str, ...]
