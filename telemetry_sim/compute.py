@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 
 Records = Any
 """A structured array whose fields kernels reach as attributes."""
@@ -36,7 +36,7 @@ TASK_QUEUE_FIELDS: list[tuple[str, type]] = [
 """What the owner of a ring keeps of it."""
 
 
-@njit
+@inner
 def push_task(owners: Records, tasks: Records, row: int, born_s: float, ready_s: float, size_cycles: float) -> bool:
     """Whether there was room for the task."""
     count = owners[row].task_count
@@ -53,7 +53,7 @@ def push_task(owners: Records, tasks: Records, row: int, born_s: float, ready_s:
     return True
 
 
-@njit
+@inner
 def pop_task(owners: Records, tasks: Records, row: int) -> None:
     """Take the task at the head away."""
     head = owners[row].task_head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 
 STATIC_W = 130.0
 """A powered cell without load."""
@@ -25,7 +25,7 @@ DEVICE_SLEEP_W = 0.0015
 DEVICE_AMPLIFIER_EFFICIENCY = 0.3
 
 
-@njit
+@inner
 def cell_power_w(radiated_w: float, utilisation: float, is_up: bool, is_asleep: bool) -> float:
     """Input power of a cell's radio at a PRB utilisation (0-1); nothing while it is out of service."""
     if not is_up:
@@ -35,13 +35,13 @@ def cell_power_w(radiated_w: float, utilisation: float, is_up: bool, is_asleep: 
     return STATIC_W + LOAD_SLOPE * radiated_w * utilisation
 
 
-@njit
+@inner
 def edge_power_w(clock_ghz: float, utilisation: float) -> float:
     """Input power of an edge node's processors."""
     return clock_ghz * (EDGE_IDLE_W_PER_GHZ + (EDGE_BUSY_W_PER_GHZ - EDGE_IDLE_W_PER_GHZ) * utilisation)
 
 
-@njit
+@inner
 def computing_energy_j(cycles: float, clock_ghz: float) -> float:
     """Energy of so many cycles at a device's clock: kappa f^2 each."""
     return SWITCHED_CAPACITANCE * (clock_ghz * 1e9) ** 2 * cycles

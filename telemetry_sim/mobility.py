@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 from telemetry_sim.random_bits import uniform
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class MobilityModel:
 _STATIC, _WALK, _STREET = (int(kind) for kind in MobilityKind)
 
 
-@njit
+@inner
 def next_heading(rng: NDArray[np.uint64], device: int, kind: int, heading_rad: float, elapsed_s: float) -> float:
     """Heading after a stretch of time: turns come at random."""
     if kind == _WALK and uniform(rng, device) < elapsed_s / 20.0:
@@ -47,7 +47,7 @@ def next_heading(rng: NDArray[np.uint64], device: int, kind: int, heading_rad: f
     return heading_rad
 
 
-@njit
+@inner
 def reflect(position_m: float, low_m: float, high_m: float) -> float:
     """A coordinate kept inside its bounds by mirrors at both ends."""
     if position_m < low_m:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ QUEUE_FIELDS: list[tuple[str, type]] = [
 """What the owner of a ring keeps of it."""
 
 
-@njit
+@inner
 def push_packet(
     owners: Records, packets: Records, device: int, arrival_s: float, ready_s: float, size_bits: float
 ) -> bool:
@@ -56,7 +56,7 @@ def push_packet(
     return True
 
 
-@njit
+@inner
 def pop_packet(owners: Records, packets: Records, device: int) -> float:
     """Size of the packet that leaves the head."""
     head = owners[device].head
@@ -68,7 +68,7 @@ def pop_packet(owners: Records, packets: Records, device: int) -> float:
     return float(size_bits)
 
 
-@njit
+@inner
 def _show_head(owners: Records, packets: Records, device: int) -> None:
     if owners[device].count > 0:
         head = owners[device].head
@@ -81,7 +81,7 @@ def _show_head(owners: Records, packets: Records, device: int) -> None:
         owners[device].head_left_bits = 0.0
 
 
-@njit
+@inner
 def share_capacity(
     needs: NDArray[np.float64],
     dedicated: NDArray[np.float64],
@@ -112,14 +112,14 @@ def share_capacity(
     _stretch(dedicated, ceilings, left, granted)
 
 
-@njit
+@inner
 def _shrink(granted: NDArray[np.float64], capacity: float, claimed: float) -> None:
     scale = capacity / claimed
     for s in range(granted.shape[0]):
         granted[s] *= scale
 
 
-@njit
+@inner
 def _fill_once(
     needs: NDArray[np.float64],
     guaranteed: NDArray[np.float64],
@@ -145,7 +145,7 @@ def _fill_once(
     return left - given
 
 
-@njit
+@inner
 def _stretch(
     dedicated: NDArray[np.float64], ceilings: NDArray[np.float64], left: float, granted: NDArray[np.float64]
 ) -> None:

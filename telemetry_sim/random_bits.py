@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ _SUM_MEAN = 2.0 * 65535.0
 _SUM_SCALE = 1.0 / math.sqrt((2.0**32 - 1.0) / 3.0)
 
 
-@njit
+@inner
 def next_bits(rng: NDArray[np.uint64], stream: int) -> np.uint64:
     """64 fresh bits of a stream."""
     state = rng[stream] + _GOLDEN
@@ -35,26 +35,26 @@ def next_bits(rng: NDArray[np.uint64], stream: int) -> np.uint64:
     return mixed ^ (mixed >> _S31)
 
 
-@njit
+@inner
 def uniform(rng: NDArray[np.uint64], stream: int) -> float:
     """A draw from (0, 1)."""
     return (float(next_bits(rng, stream) >> _S11) + 0.5) * (1.0 / 9007199254740992.0)
 
 
-@njit
+@inner
 def exponential(rng: NDArray[np.uint64], stream: int) -> float:
     """A draw with mean 1."""
     return -math.log(uniform(rng, stream))
 
 
-@njit
+@inner
 def normal(rng: NDArray[np.uint64], stream: int) -> float:
     """A draw with mean 0 and variance 1: Box and Muller's method."""
     radius = math.sqrt(2.0 * exponential(rng, stream))
     return radius * math.cos(2.0 * math.pi * uniform(rng, stream))
 
 
-@njit
+@inner
 def rough_normal(rng: NDArray[np.uint64], stream: int) -> float:
     """A draw with mean 0 and variance 1 whose tails end at 3.46: the sum of four uniforms, cheap enough for fading."""
     bits = next_bits(rng, stream)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 from telemetry_sim.random_bits import exponential, normal, uniform
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class TrafficModel:
         return self.packets_per_s * self.size_bits
 
 
-@njit
+@inner
 def gap_s(rng: NDArray[np.uint64], device: int, kind: int, packets_per_s: float, factor: float, position: int) -> float:
     """Time to a source's next packet; `position` counts its packets so far, `factor` is the load on it."""
     if packets_per_s <= 0.0 or factor <= 0.0:
@@ -80,7 +80,7 @@ def gap_s(rng: NDArray[np.uint64], device: int, kind: int, packets_per_s: float,
     return exponential(rng, device) / (packets_per_s * factor)
 
 
-@njit
+@inner
 def packet_bits(
     rng: NDArray[np.uint64], device: int, kind: int, size_bits: float, factor: float, position: int
 ) -> float:

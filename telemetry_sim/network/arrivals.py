@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 from telemetry_sim.compute import CLOUD_CORE_GHZ, push_task
 from telemetry_sim.energy import computing_energy_j
 from telemetry_sim.network.state import State
@@ -23,7 +23,7 @@ RETURN_S = 0.001
 """A result's way back to its device."""
 
 
-@njit
+@inner
 def next_packet_after(state: State, device: int, factor: float, now_s: float) -> float:
     """When the source's next packet comes; draws on and off phases as needed."""
     devices = state.devices
@@ -41,21 +41,21 @@ def next_packet_after(state: State, device: int, factor: float, now_s: float) ->
     return at_s
 
 
-@njit
+@inner
 def drop_packet(state: State, device: int, size_bits: float) -> None:
     """Count a packet as lost."""
     state.devices[device].dropped_bits += size_bits
     state.devices[device].dropped_packets += 1
 
 
-@njit
+@inner
 def drop_queue(state: State, device: int) -> None:
     """Count everything that waits as lost."""
     while state.devices[device].count > 0:
         drop_packet(state, device, pop_packet(state.devices, state.packets, device))
 
 
-@njit
+@inner
 def receive_packets(state: State, device: int, cell: int, row: int, until_s: float) -> None:
     """Take in a device's packets up to a time; `cell` is -1 for a device that no cell serves."""
     devices = state.devices
@@ -72,14 +72,14 @@ def receive_packets(state: State, device: int, cell: int, row: int, until_s: flo
         devices[device].next_packet_s = next_packet_after(state, device, factor, at_s)
 
 
-@njit
+@inner
 def _cross_backhaul(state: State, device: int, cell: int, at_s: float, bits: float) -> bool:
     """Whether the packet reached the device's buffer."""
     wait_s = _send_over_backhaul(state, cell, at_s, bits)
     return wait_s >= 0.0 and push_packet(state.devices, state.packets, device, at_s, at_s + wait_s, bits)
 
 
-@njit
+@inner
 def _send_over_backhaul(state: State, cell: int, at_s: float, bits: float) -> float:
     """Time in the backhaul's queue, sending included; -1 when it is full."""
     cells = state.cells
@@ -95,7 +95,7 @@ def _send_over_backhaul(state: State, cell: int, at_s: float, bits: float) -> fl
     return wait_s
 
 
-@njit
+@inner
 def issue_tasks(state: State, device: int, cell: int, row: int, until_s: float) -> None:
     """Start a device's compute tasks up to a time, each where the policy's split sends it."""
     devices, rows = state.devices, state.rows
@@ -113,7 +113,7 @@ def issue_tasks(state: State, device: int, cell: int, row: int, until_s: float) 
             _offload(state, device, cell, row, at_s, cycles, is_edge)
 
 
-@njit
+@inner
 def finish_task(state: State, row: int, delay_s: float) -> None:
     """Count a finished task."""
     rows = state.rows
@@ -122,7 +122,7 @@ def finish_task(state: State, row: int, delay_s: float) -> None:
     rows[row].tasks_in_time += delay_s <= rows[row].deadline_s
 
 
-@njit
+@inner
 def _compute_on_device(state: State, device: int, row: int, at_s: float, cycles: float) -> None:
     devices = state.devices
     start_s = max(at_s, devices[device].cpu_free_s)
@@ -133,7 +133,7 @@ def _compute_on_device(state: State, device: int, row: int, at_s: float, cycles:
     finish_task(state, row, devices[device].cpu_free_s - at_s)
 
 
-@njit
+@inner
 def _offload(state: State, device: int, cell: int, row: int, at_s: float, cycles: float, is_edge: bool) -> None:
     ready_s = _cross_uplink(state, device, cell, row, at_s)
     if ready_s < 0.0:
@@ -148,7 +148,7 @@ def _offload(state: State, device: int, cell: int, row: int, at_s: float, cycles
         finish_task(state, row, ready_s + away_s + RETURN_S - at_s)
 
 
-@njit
+@inner
 def _cross_uplink(state: State, device: int, cell: int, row: int, at_s: float) -> float:
     """When a task's input has reached the cell; -1 when it can't in time."""
     devices, cells = state.devices, state.cells
@@ -164,7 +164,7 @@ def _cross_uplink(state: State, device: int, cell: int, row: int, at_s: float) -
     return start_s + sending_s
 
 
-@njit
+@inner
 def next_event_s(state: State, device: int) -> float:
     """When something next comes in at a device."""
     return min(state.devices[device].next_packet_s, state.devices[device].next_task_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 from telemetry_sim.compute import pop_task
 from telemetry_sim.network.arrivals import RETURN_S, finish_task
 from telemetry_sim.network.state import State
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@njit
+@inner
 def compute_stretch(state: State, cell: int, scratch: NDArray[np.float64], begin_s: float, length_s: float) -> None:
     """Divide the node's cycles between the slices with tasks at hand, and run each slice's in order of arrival."""
     rows, tasks = state.rows, state.tasks
@@ -36,7 +36,7 @@ def compute_stretch(state: State, cell: int, scratch: NDArray[np.float64], begin
             _run_tasks(state, cell, first + s, granted[s] / length_s, begin_s, begin_s + length_s)
 
 
-@njit
+@inner
 def _run_tasks(state: State, cell: int, row: int, speed_hz: float, begin_s: float, end_s: float) -> None:
     rows, tasks = state.rows, state.tasks
     cursor_s = begin_s

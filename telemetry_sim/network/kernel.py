@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from telemetry_sim.compiled import kernel, njit
+from telemetry_sim.compiled import inner, kernel
 from telemetry_sim.energy import DEVICE_IDLE_W, DEVICE_RECEIVE_W, DEVICE_SLEEP_W
 from telemetry_sim.network.arrivals import drop_queue, issue_tasks, next_event_s, receive_packets
 from telemetry_sim.network.edge_compute import compute_stretch
@@ -66,7 +66,7 @@ def sort_devices(state: State) -> None:
         place[row] += 1
 
 
-@njit
+@inner
 def _row_of(state: State, device: int, num_rows: int, num_slices: int) -> int:
     cell = state.devices[device].cell
     if cell < 0 or not state.devices[device].is_on:
@@ -107,7 +107,7 @@ def run_cells(
         _close_period(state, cell, num_slices, num_steps * step_s)
 
 
-@njit
+@inner
 def _open_step(
     state: State,
     table: LinkTable,
@@ -133,7 +133,7 @@ def _open_step(
             _note_event(state, device, events, begin_s, step_s)
 
 
-@njit
+@inner
 def _note_event(state: State, device: int, events: NDArray[np.int32], begin_s: float, step_s: float) -> None:
     """Put the device under the millisecond of its next arrival, if that falls into the step."""
     num_millis = events.shape[0]
@@ -144,7 +144,7 @@ def _note_event(state: State, device: int, events: NDArray[np.int32], begin_s: f
         events[millisecond] = device
 
 
-@njit
+@inner
 def _update_link(state: State, table: LinkTable, cell: int, device: int) -> None:
     devices = state.devices
     real, imaginary = next_gain_scalar(
@@ -164,7 +164,7 @@ def _update_link(state: State, table: LinkTable, cell: int, device: int) -> None
     devices[device].bits_per_prb_ms = table.bits_per_slot[entry] * state.cells[cell].slots_per_ms
 
 
-@njit
+@inner
 def _run_step(
     state: State,
     cell: int,
@@ -193,7 +193,7 @@ def _run_step(
             compute_stretch(state, cell, scratch, at_s, TTI_S)
 
 
-@njit
+@inner
 def _take_arrivals(
     state: State,
     cell: int,
@@ -217,7 +217,7 @@ def _take_arrivals(
         device = following
 
 
-@njit
+@inner
 def _note_later_event(
     state: State, device: int, events: NDArray[np.int32], millisecond: int, begin_s: float, step_s: float
 ) -> None:
@@ -228,7 +228,7 @@ def _note_later_event(
         events[later] = device
 
 
-@njit
+@inner
 def _close_period(state: State, cell: int, num_slices: int, period_s: float) -> None:
     devices, rows = state.devices, state.rows
     for row in range(cell * num_slices, (cell + 1) * num_slices):
@@ -242,7 +242,7 @@ def _close_period(state: State, cell: int, num_slices: int, period_s: float) -> 
             _spend_energy(state, device, period_s)
 
 
-@njit
+@inner
 def _spend_energy(state: State, device: int, period_s: float) -> None:
     devices = state.devices
     busy_s = min(period_s, devices[device].busy_s)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from telemetry_sim.compiled import kernel, njit
+from telemetry_sim.compiled import inner, kernel
 from telemetry_sim.mobility import next_heading, reflect
 from telemetry_sim.network.state import Records, State
 from telemetry_sim.radio.fading import jakes_correlation
@@ -38,7 +38,7 @@ UNREACHABLE_DBM = -135.0
 """Per PRB; weaker cells can't serve."""
 
 
-@njit
+@inner
 def update_gain(state: State, device: int, k: int, moved_m: float) -> None:
     """Recompute one link's gain after a move; `moved_m` infinite draws its shadowing afresh."""
     devices, cells = state.devices, state.cells
@@ -61,7 +61,7 @@ def update_gain(state: State, device: int, k: int, moved_m: float) -> None:
         devices[device].rician_k = RICIAN_K if is_los else 0.0
 
 
-@njit
+@inner
 def _move(state: State, device: int, period_s: float, bounds: NDArray[np.float64]) -> None:
     devices = state.devices
     speed_mps = devices[device].speed_mps
@@ -78,7 +78,7 @@ def _move(state: State, device: int, period_s: float, bounds: NDArray[np.float64
         update_gain(state, device, k, step_m)
 
 
-@njit
+@inner
 def _find_candidates(state: State, device: int, tiles: NDArray[np.int16], bounds: NDArray[np.float64]) -> None:
     """Swap in the cells of the tile the device is in; cells that stay, the serving one too, keep their shadowing."""
     devices = state.devices
@@ -98,7 +98,7 @@ def _find_candidates(state: State, device: int, tiles: NDArray[np.int16], bounds
                 break
 
 
-@njit
+@inner
 def _is_linked(links: Records, cell: int) -> bool:
     for k in range(links.shape[0]):
         if links[k].cell == cell:
@@ -106,7 +106,7 @@ def _is_linked(links: Records, cell: int) -> bool:
     return False
 
 
-@njit
+@inner
 def _holds(cells: NDArray[np.int16], cell: int) -> bool:
     for other in cells:
         if other == cell:
@@ -114,7 +114,7 @@ def _holds(cells: NDArray[np.int16], cell: int) -> bool:
     return False
 
 
-@njit
+@inner
 def _prb_power_mw(state: State, cell: int) -> float:
     """Radiated per PRB; 0 from a cell that is down or asleep."""
     cells = state.cells
@@ -123,7 +123,7 @@ def _prb_power_mw(state: State, cell: int) -> float:
     return cells[cell].full_power_mw * 10.0 ** (0.1 * cells[cell].power_step_db) / cells[cell].num_prb
 
 
-@njit
+@inner
 def _attach(state: State, device: int, now_s: float) -> None:
     """Choose the serving cell: the strongest when the old one is gone, else by event A3."""
     devices, cells = state.devices, state.cells
@@ -145,7 +145,7 @@ def _attach(state: State, device: int, now_s: float) -> None:
         _reselect(state, device, best, best_db, now_s)
 
 
-@njit
+@inner
 def _handover_by_a3(state: State, device: int, target: int, lead_db: float, now_s: float) -> None:
     devices, cells = state.devices, state.cells
     if target < 0 or lead_db <= HYSTERESIS_DB:
@@ -161,7 +161,7 @@ def _handover_by_a3(state: State, device: int, target: int, lead_db: float, now_
     _enter(state, device, target, now_s + (REESTABLISHMENT_S if failed else INTERRUPTION_S), now_s)
 
 
-@njit
+@inner
 def _reselect(state: State, device: int, target: int, level_db: float, now_s: float) -> None:
     """The serving cell is gone: a sleeping cell hands its devices over, a failed one loses them for a while."""
     devices, cells = state.devices, state.cells
@@ -178,7 +178,7 @@ def _reselect(state: State, device: int, target: int, level_db: float, now_s: fl
     _enter(state, device, target, now_s + (REESTABLISHMENT_S if lost else INTERRUPTION_S), now_s)
 
 
-@njit
+@inner
 def _enter(state: State, device: int, cell: int, blocked_until_s: float, now_s: float) -> None:
     devices = state.devices
     devices[device].cell = cell
@@ -190,7 +190,7 @@ def _enter(state: State, device: int, cell: int, blocked_until_s: float, now_s: 
             update_gain(state, device, k, 0.0)
 
 
-@njit
+@inner
 def _hear(state: State, device: int) -> None:
     """Signal and interference per PRB over the coming period."""
     devices, cells = state.devices, state.cells

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from telemetry_sim.compiled import njit
+from telemetry_sim.compiled import inner
 from telemetry_sim.network.arrivals import drop_packet
 from telemetry_sim.network.state import State
 from telemetry_sim.queueing import pop_packet, share_capacity
@@ -29,7 +29,7 @@ _BINS_PER_DECADE = 20.0
 _FIRST_EDGE_MS = 0.1
 
 
-@njit
+@inner
 def activate(state: State, device: int, row: int, num_active: NDArray[np.int64]) -> None:
     """Enter a device among its row's backlogged ones."""
     if state.active_place[device] < 0 and state.devices[device].count > 0:
@@ -38,7 +38,7 @@ def activate(state: State, device: int, row: int, num_active: NDArray[np.int64])
         num_active[row] += 1
 
 
-@njit
+@inner
 def _deactivate(state: State, device: int, row: int, num_active: NDArray[np.int64]) -> None:
     place = state.active_place[device]
     num_active[row] -= 1
@@ -48,7 +48,7 @@ def _deactivate(state: State, device: int, row: int, num_active: NDArray[np.int6
     state.active_place[device] = -1
 
 
-@njit
+@inner
 def discard_late(state: State, device: int, row: int, now_s: float) -> None:
     """Drop the packets whose age makes them useless."""
     devices = state.devices
@@ -63,7 +63,7 @@ def discard_late(state: State, device: int, row: int, now_s: float) -> None:
         drop_packet(state, device, pop_packet(state.devices, state.packets, device))
 
 
-@njit
+@inner
 def _allowance_bits(state: State, device: int, row: int, until_s: float) -> float:
     """What a rate cap lets the device receive up to a time; infinite without a cap."""
     cap = state.rows[row].cap_bits_per_ms
@@ -76,7 +76,7 @@ def _allowance_bits(state: State, device: int, row: int, until_s: float) -> floa
     return devices[device].tokens_bits
 
 
-@njit
+@inner
 def _needed_prb(state: State, row: int, num_active: int, ceiling: float, begin_s: float) -> float:
     """PRBs that would empty the row's buffers within the millisecond, counted up to a ceiling."""
     devices = state.devices
@@ -94,7 +94,7 @@ def _needed_prb(state: State, row: int, num_active: int, ceiling: float, begin_s
     return total
 
 
-@njit
+@inner
 def serve_millisecond(
     state: State,
     cell: int,
@@ -129,7 +129,7 @@ def serve_millisecond(
             _serve_rows(state, first + s, first + s + 1, num_active, granted[s], begin_s)
 
 
-@njit
+@inner
 def _serve_rows(
     state: State, first: int, last: int, num_active: NDArray[np.int64], num_prb: float, begin_s: float
 ) -> None:
@@ -159,7 +159,7 @@ def _serve_rows(
             return
 
 
-@njit
+@inner
 def _is_servable(state: State, device: int, row: int, end_s: float) -> bool:
     devices = state.devices
     return (
@@ -170,7 +170,7 @@ def _is_servable(state: State, device: int, row: int, end_s: float) -> bool:
     )
 
 
-@njit
+@inner
 def _take_turn(state: State, first: int, last: int, num_active: NDArray[np.int64]) -> int:
     total = 0
     for row in range(first, last):
@@ -186,7 +186,7 @@ def _take_turn(state: State, first: int, last: int, num_active: NDArray[np.int64
     return -1
 
 
-@njit
+@inner
 def _most_urgent(
     state: State, first: int, last: int, num_active: NDArray[np.int64], scheduler: int, cursor_s: float, end_s: float
 ) -> int:
@@ -213,7 +213,7 @@ def _most_urgent(
     return best
 
 
-@njit
+@inner
 def _serve_device(state: State, device: int, row: int, num_prb: float, cursor_s: float, limit_s: float) -> float:
     """Send a device's packets until its buffer, its allowance or the time is used up; the time then."""
     devices = state.devices
@@ -247,7 +247,7 @@ def _serve_device(state: State, device: int, row: int, num_prb: float, cursor_s:
     return cursor_s
 
 
-@njit
+@inner
 def _deliver(state: State, device: int, row: int, now_s: float) -> None:
     devices, rows = state.devices, state.rows
     delay_s = now_s - state.devices[device].head_arrival_s
@@ -260,7 +260,7 @@ def _deliver(state: State, device: int, row: int, now_s: float) -> None:
     state.delay_counts[row, delay_bin(delay_s * 1000.0, state.delay_counts.shape[1])] += 1
 
 
-@njit
+@inner
 def delay_bin(delay_ms: float, num_bins: int) -> int:
     """Bin of DELAY_BIN_EDGES_MS that a delay falls in; the last is open."""
     if delay_ms < _FIRST_EDGE_MS:
