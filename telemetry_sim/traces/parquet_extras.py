@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from telemetry_sim.errors import TraceUnreadable
 from telemetry_sim.records import Alarm, CellColumns, LogRecord, SensorColumns, Severity, SliceColumns
+from telemetry_sim.traces.trace import PeerDecision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,15 @@ _LENGTH = struct.Struct("<I")
 _COMPRESSION_LEVEL = 1
 _MAX_BYTES = 1 << 30
 
+READING_PRECISION = "relative error <= 0.1%"
+"""Of sensor values in compact recordings."""
+
+# float32 has 23 bits of mantissa; 9 of them are kept.
+_DROPPED_BITS = 14
+
+_PLAIN, _STEPS, _ROUNDED = "plain", "steps", "rounded"
+"""Ways to store an array: as it is, as differences of neighbours, and rounded with equal bytes side by side."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
@@ -36,24 +46,33 @@ class Extras:
     stream_names: tuple[str, ...]
     logs: tuple[LogRecord, ...]
     alarms: tuple[Alarm, ...]
+    decisions: tuple[PeerDecision, ...]
 
 
-def pack_extras(frame: TelemetryFrame, logs: Sequence[LogRecord], alarms: Sequence[Alarm]) -> bytes:
-    """Bytes from which `unpack_extras` restores everything exactly."""
+def pack_extras(
+    frame: TelemetryFrame,
+    logs: Sequence[LogRecord],
+    alarms: Sequence[Alarm],
+    decisions: Sequence[PeerDecision],
+    *,
+    is_exact: bool,
+) -> bytes:
+    """Bytes from which `unpack_extras` restores everything, sensor values as closely as READING_PRECISION says."""
     arrays = [
-        (f"{part}.{field.name}", np.ascontiguousarray(getattr(columns, field.name)))
+        _packed(f"{part}.{field.name}", np.ascontiguousarray(getattr(columns, field.name)), is_exact=is_exact)
         for part, columns in (("slices", frame.slices), ("cells", frame.cells), ("sensors", frame.sensors))
         if columns is not None
         for field in fields(columns)
     ]
     header = {
-        "arrays": [[name, array.dtype.str, array.shape] for name, array in arrays],
+        "arrays": [head for head, _ in arrays],
         "streams": frame.stream_names,
         "logs": [[log.time_s, log.cell, log.source, log.text] for log in logs],
         "alarms": [[a.time_s, a.cell, a.severity.value, a.kind, a.is_cleared] for a in alarms],
+        "decisions": [asdict(decision) for decision in decisions],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
-    parts = [_LENGTH.pack(len(text)), text, *(array.tobytes() for _, array in arrays)]
+    parts = [_LENGTH.pack(len(text)), text, *(body for _, body in arrays)]
     return zlib.compress(b"".join(parts), _COMPRESSION_LEVEL)
 
 
@@ -70,9 +89,10 @@ def _unpacked(raw: bytes) -> Extras:
     start = _LENGTH.size + length
     header: dict[str, Any] = json.loads(raw[_LENGTH.size : start])
     arrays: dict[str, NDArray[Any]] = {}
-    for name, dtype, shape in header["arrays"]:
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        arrays[name] = np.frombuffer(raw[start : start + size], dtype=dtype).reshape(shape).copy()
+    for name, dtype, shape, way in header["arrays"]:
+        stored = np.dtype(np.float32) if way == _ROUNDED else np.dtype(dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * stored.itemsize
+        arrays[name] = _restored(raw[start : start + size], stored, way).astype(dtype).reshape(shape)
         start += size
 
     def columns(part: str, kind: type[Any]) -> Any:
@@ -88,4 +108,29 @@ def _unpacked(raw: bytes) -> Extras:
         alarms=tuple(
             Alarm(time_s=t, cell=c, severity=Severity(s), kind=k, is_cleared=x) for t, c, s, k, x in header["alarms"]
         ),
+        decisions=tuple(_decision(stored) for stored in header["decisions"]),
     )
+
+
+def _packed(name: str, array: NDArray[Any], *, is_exact: bool) -> tuple[list[Any], bytes]:
+    head = [name, array.dtype.str, array.shape]
+    if name == "sensors.device_id":
+        return [*head, _STEPS], np.diff(array, prepend=array.dtype.type(0)).tobytes()
+    if name == "sensors.value" and not is_exact:
+        bits = array.astype(np.float32).view(np.uint32)
+        half = np.uint32(1 << (_DROPPED_BITS - 1))
+        rounded = np.where(np.isfinite(array), (bits + half) >> _DROPPED_BITS << _DROPPED_BITS, bits).astype(np.uint32)
+        return [*head, _ROUNDED], rounded.view(np.uint8).reshape(-1, 4).T.tobytes()
+    return [*head, _PLAIN], array.tobytes()
+
+
+def _restored(raw: bytes, dtype: np.dtype[Any], way: str) -> NDArray[Any]:
+    if way == _ROUNDED:
+        return np.frombuffer(raw, dtype=np.uint8).reshape(4, -1).T.copy().view(dtype).ravel()
+    array = np.frombuffer(raw, dtype=dtype)
+    return np.cumsum(array, dtype=dtype) if way == _STEPS else array
+
+
+def _decision(stored: dict[str, Any]) -> PeerDecision:
+    lists = {"slice_prb": tuple(stored["slice_prb"]), "schedulers": tuple(stored["schedulers"])}
+    return PeerDecision(**{**stored, **lists})

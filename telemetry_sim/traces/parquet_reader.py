@@ -18,7 +18,7 @@ from telemetry_sim.traces.parquet_recorder import FORMAT, FORMAT_VERSION, FRAME_
 from telemetry_sim.traces.trace import TraceSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,20 +51,24 @@ def read_parquet(path: Path) -> ParquetTrace:
         found = header.get("format"), header.get("version")
         raise TraceUnreadable(f"{path}: format and version are {found}; expected {(FORMAT, FORMAT_VERSION)}")
     try:
-        topology = Topology.model_validate(header["topology"])
-    except (KeyError, ValueError) as error:
-        raise TraceUnreadable(f"{path}: its topology is invalid: {error}") from error
-    return ParquetTrace(path, topology, is_exact=bool(header.get("is_exact")), notes=header.get("notes", {}))
+        return ParquetTrace(path, header)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TraceUnreadable(f"{path}: its header is invalid: {error}") from error
 
 
 class ParquetTrace:
     """A recording on disk; only one row group is in memory at a time."""
 
-    def __init__(self, path: Path, topology: Topology, *, is_exact: bool, notes: dict[str, int | str]) -> None:
-        self._path, self._is_exact = path, is_exact
-        self.topology = topology
-        self.decisions: tuple[PeerDecision, ...] = ()
-        self.summary = self._summarise(notes)
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self._path, self._is_exact = path, bool(header["is_exact"])
+        self.topology = Topology.model_validate(header["topology"])
+        start_unix_s = header["start_unix_s"]
+        self.summary = self._summarise(math.nan if start_unix_s is None else float(start_unix_s), dict(header["notes"]))
+
+    @property
+    def decisions(self) -> tuple[PeerDecision, ...]:
+        """In time order; empty where the recording holds none."""
+        return tuple(decision for extras in self._extras() for decision in extras.decisions)
 
     def frames(self) -> Iterator[TelemetryFrame]:
         """In time order, from the start at every call."""
@@ -98,7 +102,7 @@ class ParquetTrace:
             for packed in group.column("extras").slice(0, num_frames).to_pylist():
                 yield unpack_extras(packed)
 
-    def _summarise(self, notes: dict[str, int | str]) -> TraceSummary:
+    def _summarise(self, start_unix_s: float, notes: dict[str, int | str]) -> TraceSummary:
         times: list[float] = []
         periods: list[float] = []
         devices: set[int] = set()
@@ -120,7 +124,7 @@ class ParquetTrace:
             num_devices=len(devices),
             num_frames=len(times),
             period_s=periods[0],
-            start_unix_s=math.nan,
+            start_unix_s=start_unix_s,
             runs_s=runs_of(times),
             notes=notes,
         )

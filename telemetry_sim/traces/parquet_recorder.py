@@ -17,7 +17,7 @@ import numpy as np
 from telemetry_sim.errors import TraceUnreadable
 from telemetry_sim.traces.frame_building import COLUMNS
 from telemetry_sim.traces.parquet_columns import COMPACT, encode_columns
-from telemetry_sim.traces.parquet_extras import pack_extras
+from telemetry_sim.traces.parquet_extras import READING_PRECISION, pack_extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from telemetry_sim.records import Alarm, LogRecord, TelemetryFrame
     from telemetry_sim.topology import Topology
+    from telemetry_sim.traces.trace import PeerDecision
 
 FORMAT = "edgewright-telemetry"
 FORMAT_VERSION = 1
@@ -64,7 +65,8 @@ class ParquetRecorder:
         resume: bool = False,
         rows_per_group: int = 1_000_000,
         groups_per_segment: int = 8,
-        notes: Mapping[str, str] | None = None,
+        start_unix_s: float | None = None,
+        notes: Mapping[str, int | str] | None = None,
     ) -> None:
         self.last_time_s = -np.inf
         """Frames up to here are on disk and are ignored when offered again."""
@@ -72,7 +74,8 @@ class ParquetRecorder:
         self._folder = path.with_name(path.name + ".partial")
         self._is_exact = is_exact
         self._rows_per_group, self._groups_per_segment = rows_per_group, groups_per_segment
-        self._metadata = _metadata(topology, is_exact=is_exact, notes=notes or {})
+        about = {"start_unix_s": start_unix_s, "notes": dict(notes or {})}
+        self._metadata = _metadata(topology, about, is_exact=is_exact)
         self._pending: list[tuple[TelemetryFrame, bytes]] = []
         self._pending_rows = self._num_frames = self._num_rows = self._num_groups = 0
         self._writer: Any = None
@@ -96,11 +99,17 @@ class ParquetRecorder:
         else:
             self._end_segment()
 
-    def write(self, frame: TelemetryFrame, logs: Sequence[LogRecord] = (), alarms: Sequence[Alarm] = ()) -> None:
-        """Record a frame with the log lines and alarms that came in during its period."""
+    def write(
+        self,
+        frame: TelemetryFrame,
+        logs: Sequence[LogRecord] = (),
+        alarms: Sequence[Alarm] = (),
+        decisions: Sequence[PeerDecision] = (),
+    ) -> None:
+        """Record a frame with the log lines, alarms and peer's decisions of its period."""
         if frame.time_s <= self.last_time_s:
             return
-        self._pending.append((frame, pack_extras(frame, logs, alarms)))
+        self._pending.append((frame, pack_extras(frame, logs, alarms, decisions, is_exact=self._is_exact)))
         self._pending_rows += len(frame.devices.device_id)
         if self._pending_rows >= self._rows_per_group:
             self._flush()
@@ -207,15 +216,15 @@ def _segment_name(index: int) -> str:
     return f"segment-{index:06d}.parquet"
 
 
-def _metadata(topology: Topology, *, is_exact: bool, notes: Mapping[str, str]) -> dict[bytes, bytes]:
-    precision = {name: "exact" if is_exact else scale.describe() for name, scale in COMPACT.items()}
+def _metadata(topology: Topology, about: Mapping[str, object], *, is_exact: bool) -> dict[bytes, bytes]:
+    precision = {name: scale.describe() for name, scale in COMPACT.items()} | {"sensors": READING_PRECISION}
     header = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "is_exact": is_exact,
-        "precision": precision,
+        "precision": {} if is_exact else precision,
         "topology": topology.model_dump(mode="json"),
-        "notes": dict(notes),
+        **about,
     }
     return {b"edgewright": json.dumps(header, sort_keys=True).encode()}
 

@@ -1,0 +1,6 @@
+"""The simulator's commands, found by entry point; each body stands in a module of its own."""
+
+from telemetry_sim.command_convert import convert
+from telemetry_sim.command_record import record
+
+__all__ = ["convert", "record"]

@@ -1,0 +1,74 @@
+"""`edgewright convert` and `edgewright record`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from telemetry_sim.commands import convert, record
+from telemetry_sim.errors import TraceUnreadable
+from telemetry_sim.traces import open_trace
+
+RECORDINGS = Path(__file__).resolve().parents[2] / "replay" / "recordings"
+
+
+@pytest.mark.parametrize("source", ["scope_multi4", "explora", "own.parquet"])
+def test_a_converted_recording_holds_what_the_source_held(tmp_path: Path, source: str) -> None:
+    target = tmp_path / "copy.parquet"
+    result = CliRunner().invoke(convert, [str(RECORDINGS / source), str(target), "--exact", "--json"])
+    report = json.loads(result.stdout)
+    before, after = open_trace(RECORDINGS / source), open_trace(target)
+    assert report["rows_read"] == report["rows_accepted"] + sum(report["quarantined"].values())
+    assert after.topology == before.topology
+    assert after.decisions == before.decisions
+    assert list(after.logs()) == list(before.logs())
+    assert list(after.alarms()) == list(before.alarms())
+    for old, new in zip(before.frames(), after.frames(), strict=True):
+        assert (old.time_s, old.devices.served_bits.tolist()) == (new.time_s, new.devices.served_bits.tolist())
+
+
+def test_a_plain_csv_is_converted_by_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("t,who,kbps\n1,a,5\n2,a,6\n")
+    mapping = '{"time_s": "t", "device_id": "who", "served_bits": "kbps*1000"}'
+    result = CliRunner().invoke(convert, [str(tmp_path / "x.csv"), str(tmp_path / "x.parquet"), "--columns", mapping])
+    assert result.exit_code == 0
+    assert "2 rows in 2 frames" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "named"),
+    [
+        ("missing", "x.parquet", [], "does not exist"),
+        ("own.parquet", "x.csv", [], "end in .parquet"),
+        ("own.parquet", "x.parquet", ["--columns", "{"], "not JSON"),
+        ("own.parquet", "x.parquet", ["--columns", "[1]"], "JSON object"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(
+    tmp_path: Path, source: str, target: str, options: list[str], named: str
+) -> None:
+    result = CliRunner().invoke(convert, [str(RECORDINGS / source), str(tmp_path / target), *options])
+    assert isinstance(result.exception, TraceUnreadable)
+    assert named in str(result.exception)
+    assert result.exception.exit_status == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recorded_scenario_can_be_lengthened_and_read(tmp_path: Path) -> None:
+    file = tmp_path / "run.parquet"
+    for duration, options in (("3", []), ("5", ["--resume"])):
+        arguments = ["--devices", "60", "--duration", duration, "--out", str(file), "--json", *options]
+        result = CliRunner().invoke(record, arguments)
+        report = json.loads(result.stdout)
+        assert report["frames"] == float(duration)
+        assert report["bytes"] == file.stat().st_size
+    summary = open_trace(file).summary
+    assert (summary.num_frames, summary.notes["scenario"]) == (5, "smart-city")
+
+
+def test_a_recording_needs_the_right_name(tmp_path: Path) -> None:
+    result = CliRunner().invoke(record, ["--out", str(tmp_path / "run.csv")])
+    assert isinstance(result.exception, TraceUnreadable)
