@@ -49,7 +49,7 @@ GOALS = Table(
     "goals",
     METADATA,
     Column("policy_type", String(128), primary_key=True),
-    Column("id", String(64), primary_key=True),
+    Column("id", String(128), primary_key=True),
     Column("document", Text, nullable=False),
     Column("goal", Text, nullable=False),
     Column("notification_destination", String(2000), nullable=False),

@@ -51,7 +51,7 @@ def upgrade() -> None:
     op.create_table(
         "goals",
         sa.Column("policy_type", sa.String(128), primary_key=True),
-        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
         sa.Column("document", sa.Text(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
         sa.Column("notification_destination", sa.String(2000), nullable=False),

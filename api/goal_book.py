@@ -1,0 +1,130 @@
+"""The goals that are wanted now: kept in the store, held in memory for reading, with their enforcement status."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from agent.dispatch.port import TargetState
+from agent.goal import Goal
+from agent.store.goals import StoredGoal, delete_goal, list_goals, put_goal, set_goal_status
+from agent.store.store import Store
+
+ENFORCED = "ENFORCED"
+NOT_ENFORCED = "NOT_ENFORCED"
+OTHER_REASON = "OTHER_REASON"
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChange:
+    """A goal whose enforcement changed."""
+
+    goal: StoredGoal
+    """As it is now."""
+
+
+class GoalBook:
+    """Writes are durable before they are visible; reads never touch the store.
+
+    Where goals meet, the higher priority wins, and of two with equal priority the one that was put later.
+    A policy over A1-P has priority 0.
+    """
+
+    def __init__(self, store: Store, on_change: Callable[[StatusChange], None] | None = None) -> None:
+        self._store = store
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._goals = {stored.key: stored for stored in store.read(list_goals)}
+        self._enforced_revision: dict[Key, int] = {
+            key: stored.revision for key, stored in self._goals.items() if stored.status == ENFORCED
+        }
+
+    def find(self, policy_type: str, goal_id: str) -> StoredGoal | None:
+        return self._goals.get((policy_type, goal_id))
+
+    def of_type(self, policy_type: str) -> list[StoredGoal]:
+        """In the order in which they were created."""
+        return sorted(
+            (stored for stored in list(self._goals.values()) if stored.policy_type == policy_type),
+            key=lambda stored: (stored.created_us, stored.id),
+        )
+
+    def __len__(self) -> int:
+        return len(self._goals)
+
+    def live(self) -> tuple[tuple[Key, int, Goal], ...]:
+        """What planners are to heed, the later last."""
+        known = sorted(self._goals.values(), key=lambda stored: (stored.updated_us, stored.key))
+        return tuple((stored.key, stored.revision, stored.goal) for stored in known if stored.goal is not None)
+
+    async def put(self, wanted: StoredGoal, *, actor: str) -> tuple[StoredGoal, bool]:
+        """Create or replace; the same again is answered from what is kept."""
+        known = self._goals.get(wanted.key)
+        if known is not None and _is_same(known, wanted):
+            return known, False
+        future = self._store.submit(lambda transaction: put_goal(transaction, wanted, actor=actor))
+        kept, is_new = await asyncio.wrap_future(future)
+        with self._lock:
+            current = self._goals.get(kept.key)
+            if current is None or current.revision < kept.revision or current.created_us < kept.created_us:
+                self._goals[kept.key] = kept
+        return kept, is_new
+
+    async def delete(self, policy_type: str, goal_id: str, *, actor: str) -> bool:
+        future = self._store.submit(lambda transaction: delete_goal(transaction, policy_type, goal_id, actor=actor))
+        is_gone = await asyncio.wrap_future(future)
+        with self._lock:
+            self._goals.pop((policy_type, goal_id), None)
+            self._enforced_revision.pop((policy_type, goal_id), None)
+        return is_gone
+
+    def planned(self, revisions: Mapping[Key, int]) -> None:
+        """A policy that heeds these goals, in these revisions, was dispatched."""
+        with self._lock:
+            self._enforced_revision.update(revisions)
+
+    def refresh(self, states: tuple[TargetState, ...]) -> tuple[StatusChange, ...]:
+        """Work out every goal's status from what the targets report; keeps and tells what changed."""
+        unsettled = {state.cell for state in states if not (state.is_settled and state.is_online)}
+        changes: list[StatusChange] = []
+        with self._lock:
+            for stored in self._goals.values():
+                status, reason = self._status(stored, unsettled)
+                if (status, reason) != (stored.status, stored.reason):
+                    changes.append(StatusChange(goal=replace(stored, status=status, reason=reason)))
+            for change in changes:
+                self._goals[change.goal.key] = change.goal
+        for change in changes:
+            self._keep_status(change.goal)
+            if self._on_change is not None:
+                self._on_change(change)
+        return tuple(changes)
+
+    def _status(self, stored: StoredGoal, unsettled: set[int]) -> tuple[str, str]:
+        if stored.goal is None:
+            return NOT_ENFORCED, stored.reason
+        if self._enforced_revision.get(stored.key) != stored.revision:
+            return NOT_ENFORCED, OTHER_REASON
+        scope = {cell for expectation in stored.goal.expectations for cell in expectation.cells}
+        is_everywhere = any(not expectation.cells for expectation in stored.goal.expectations)
+        held_up = unsettled if is_everywhere else unsettled & scope
+        return (NOT_ENFORCED, OTHER_REASON) if held_up else (ENFORCED, "")
+
+    def _keep_status(self, goal: StoredGoal) -> None:
+        self._store.submit(
+            lambda transaction: set_goal_status(
+                transaction, goal.policy_type, goal.id, status=goal.status, reason=goal.reason, actor="loop"
+            )
+        )
+
+
+def _is_same(known: StoredGoal, wanted: StoredGoal) -> bool:
+    return (
+        known.document == wanted.document
+        and known.notification_destination == wanted.notification_destination
+        and known.goal == wanted.goal
+    )

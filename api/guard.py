@@ -1,0 +1,184 @@
+"""The outermost layer: every request is checked, counted and logged before any route sees it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from agent.store.tokens import TokenOwner
+from api.metrics import Metrics
+from api.problems import MEDIA_TYPE, Problem
+from api.security import Doorkeeper, RateLimiter
+from api.settings import ApiSettings
+
+LOG = logging.getLogger("edgewright.requests")
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_BAD_PATH = re.compile(rb"%(2f|5c|0[0-9a-f]|1[0-9a-f]|7f)|[\x00-\x20\x7f-\xff\\]|%(?![0-9a-f]{2})", re.IGNORECASE)
+_DOTS = re.compile(rb"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
+_CORRELATION_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+
+
+class Guard:
+    """Refuses malformed paths, unknown callers, floods and oversized bodies, always with a problem document.
+
+    A policy management service drops all of a node's policies when a policy that it knows is answered with 401,
+    409 or 429, so for such a PUT these become 503.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        settings: ApiSettings,
+        doorkeeper: Doorkeeper,
+        metrics: Metrics,
+        is_known_policy: Callable[[str], bool],
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._doorkeeper = doorkeeper
+        self._limiter = RateLimiter(per_s=settings.requests_per_s, burst=settings.burst)
+        self._metrics = metrics
+        self._is_known_policy = is_known_policy
+        self._num_running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_s = time.perf_counter()
+        correlation_id = _correlation_id(scope)
+        status = 500
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((b"x-correlation-id", correlation_id.encode()))
+            await send(message)
+
+        self._num_running += 1
+        try:
+            await self._serve(scope, receive, note_status)
+        finally:
+            self._num_running -= 1
+            elapsed_s = time.perf_counter() - began_s
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.requests.labels(scope["method"], route, str(status)).observe(elapsed_s)
+            LOG.info(
+                "request",
+                extra={
+                    "correlation_id": correlation_id,
+                    "method": scope["method"],
+                    "route": route,
+                    "status": status,
+                    "elapsed_ms": round(1000 * elapsed_s, 2),
+                },
+            )
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem, owner = self._admit(scope)
+        if problem is not None:
+            await answer_problem(problem, send)
+            return
+        scope.setdefault("state", {})["owner"] = owner
+        body = await _read_body(scope, receive, self._settings.max_body_bytes)
+        if body is None:
+            limit = self._settings.max_body_bytes
+            await answer_problem(Problem(status=413, detail=f"the body exceeds {limit} bytes"), send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _admit(self, scope: Scope) -> tuple[Problem | None, TokenOwner | None]:
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        path = scope["path"]
+        if _BAD_PATH.search(raw_path) or _DOTS.search(raw_path) or not path.isprintable():
+            detail = "the path holds an encoded slash, a dot segment or a control character"
+            return Problem(status=400, detail=detail, cause="INVALID_RESOURCE_URI"), None
+        if path in _OPEN_PATHS:
+            return None, None
+        if self._num_running > self._settings.max_concurrent:
+            return Problem(status=503, detail="too many requests are being served; try again"), None
+        owner = self._doorkeeper.owner(_header(scope, b"authorization"))
+        if owner is None:
+            return self._softened(scope, Problem(status=401, detail="a valid bearer token is needed")), None
+        client = scope.get("client") or ("", 0)
+        if not self._limiter.allows(f"{owner.name}@{client[0]}"):
+            detail = f"more than {self._settings.requests_per_s:g} requests a second"
+            return self._softened(scope, Problem(status=429, detail=detail)), None
+        return None, owner
+
+    def _softened(self, scope: Scope, problem: Problem) -> Problem:
+        if scope["method"] == "PUT" and self._is_known_policy(scope["path"]):
+            return Problem(status=503, detail=f"{problem.detail}; the policy is kept as it is")
+        return problem
+
+
+async def answer_problem(problem: Problem, send: Send) -> None:
+    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if problem.status in (429, 503):
+        headers.append((b"retry-after", b"1"))
+    body = problem.encode()
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value).decode("latin-1")
+    return ""
+
+
+def _correlation_id(scope: Scope) -> str:
+    given = _header(scope, b"x-correlation-id")
+    return given if _CORRELATION_ID.match(given) else secrets.token_hex(8)
+
+
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """The whole body; None where it is longer than the limit."""
+    if scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS"):
+        return b""
+    declared = _header(scope, b"content-length")
+    if declared.isdigit() and int(declared) > limit:
+        return None
+    chunks, size, is_more = [], 0, True
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+        is_more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body once, then whatever the connection says (a disconnect)."""
+    is_sent = False
+
+    async def next_message() -> Message:
+        nonlocal is_sent
+        if not is_sent:
+            is_sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return next_message

@@ -1,0 +1,82 @@
+"""What Prometheus reads; cells and planners as labels, never devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from agent.planner import Source
+
+if TYPE_CHECKING:
+    from agent.control_loop import Turn
+    from agent.dispatch.port import TargetState
+
+_LATENCY_BUCKETS_S = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """One registry per application, so that several can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.decision_s = Histogram(
+            "edgewright_decision_seconds",
+            "Time the planner took for all cells",
+            ["planner"],
+            registry=self.registry,
+            buckets=_LATENCY_BUCKETS_S,
+        )
+        self.cell_decisions = Counter(
+            "edgewright_cell_decisions_total",
+            "Cell plans by who wrote them",
+            ["planner", "source"],
+            registry=self.registry,
+        )
+        self.invalid_answers = Counter(
+            "edgewright_invalid_answers_total", "Model answers that were not valid", ["planner"], registry=self.registry
+        )
+        self.dispatches = Counter(
+            "edgewright_dispatches_total", "Policies by what became of them", ["result"], registry=self.registry
+        )
+        self.acknowledgements = Counter(
+            "edgewright_acknowledgements_total", "Targets' answers", ["applied"], registry=self.registry
+        )
+        self.unsettled = Gauge(
+            "edgewright_unsettled_targets", "Targets that do not run the desired version", registry=self.registry
+        )
+        self.staleness_s = Gauge(
+            "edgewright_digest_age_seconds", "Network time covered by the latest digests", registry=self.registry
+        )
+        self.failures = Counter("edgewright_loop_failures_total", "Intervals that failed", registry=self.registry)
+        self.requests = Histogram(
+            "edgewright_request_seconds",
+            "REST requests",
+            ["method", "route", "status"],
+            registry=self.registry,
+            buckets=_REQUEST_BUCKETS_S,
+        )
+        self.notifications = Counter(
+            "edgewright_notifications_total", "Status notifications by result", ["result"], registry=self.registry
+        )
+
+    def note_turn(self, turn: Turn, states: tuple[TargetState, ...]) -> None:
+        planner = turn.decision.planner
+        self.decision_s.labels(planner).observe(turn.decision.elapsed_s)
+        for decided in turn.decision.cells:
+            self.cell_decisions.labels(planner, decided.source.value).inc()
+            if not decided.is_valid:
+                self.invalid_answers.labels(planner).inc()
+        fallback = sum(decided.source is Source.FALLBACK for decided in turn.decision.cells)
+        if turn.outcome is not None:
+            self.dispatches.labels("enforced" if turn.outcome.is_enforced else "not_enforced").inc()
+            for answer in turn.outcome.acknowledgements:
+                self.acknowledgements.labels(str(answer.applied).lower()).inc()
+        elif fallback == 0:
+            self.dispatches.labels("none").inc()
+        self.unsettled.set(sum(not state.is_settled for state in states))
+        self.staleness_s.set(max((d.end_s for d in turn.digests), default=0.0))
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,304 @@
+"""The running control loop as the REST face sees it: turns, goals, plans and live events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from agent.cell_plan import to_actions
+from agent.control_loop import ControlLoop, Turn
+from agent.dispatch.port import DispatchOutcome, TargetState
+from agent.errors import AgentError
+from agent.gate.gate import Gate
+from agent.gate.gated_dispatcher import GatedDispatcher
+from agent.goal import Goal, GoalTerms, resolve_goals
+from agent.planner import Decision, Source
+from agent.policy import SchedulingPolicy
+from agent.store.audit_trail import canonical_json
+from agent.store.decisions import DecisionRecord, save_decision
+from agent.store.store import Store
+from agent.utility import measured_utility
+from api.goal_book import GoalBook, StatusChange
+from api.metrics import Metrics
+from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.actions import ControlAction
+from telemetry_sim.topology import Topology
+
+LOG = logging.getLogger("edgewright.operations")
+_MAX_PENDING_EVENTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveEvent:
+    """One thing for listeners: a fixed word and a JSON document."""
+
+    kind: str
+    document: dict[str, object]
+
+
+class Operations:
+    """Turns the loop in its own thread; everything it shares with requests is immutable or locked."""
+
+    def __init__(
+        self,
+        *,
+        loop: ControlLoop,
+        gate: Gate,
+        dispatcher: GatedDispatcher,
+        store: Store,
+        metrics: Metrics | None = None,
+        on_status: Callable[[StatusChange], None] | None = None,
+    ) -> None:
+        self.gate = gate
+        self.store = store
+        self.dispatcher = dispatcher
+        self.metrics = metrics or Metrics()
+        self.on_status = on_status
+        self._loop = loop
+        self._loop.dispatcher = dispatcher
+        self._planning = threading.Lock()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[LiveEvent]]] = set()
+        self._turn: Turn | None = None
+        self.last_turn_unix_s = 0.0
+        self.failure = ""
+        """Why the loop stands still; empty while it turns."""
+        self.goals = GoalBook(store, self._status_changed)
+
+    @property
+    def topology(self) -> Topology:
+        return self._loop.source.topology
+
+    @property
+    def planner_name(self) -> str:
+        return self._loop.planner.name
+
+    @property
+    def interval_s(self) -> float:
+        return self._loop.interval_s
+
+    @property
+    def digests(self) -> tuple[EdgeDigest, ...]:
+        """Of the latest interval; empty before the first."""
+        return () if self._turn is None else self._turn.digests
+
+    @property
+    def now_s(self) -> float:
+        """Network time at the latest interval's end."""
+        return max((digest.end_s for digest in self.digests), default=0.0)
+
+    def states(self) -> tuple[TargetState, ...]:
+        return self.dispatcher.states()
+
+    def start(self, *, pace_s: float) -> None:
+        """Take up the stored state, then turn for ever, one interval every `pace_s` of wall-clock time."""
+        self.gate.resume()
+        self._thread = threading.Thread(target=self._run, args=(pace_s,), name="control-loop", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the turn that runs, then stop."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def turn(self) -> Turn | None:
+        """One interval: observe, decide, gate, dispatch, keep the evidence; None when the source has ended."""
+        with self._planning:
+            heeded = self.goals.live()
+            self._loop.goals = tuple(goal for _, _, goal in heeded)
+            turn = self._loop.turn()
+        if turn is None:
+            return None
+        self._turn = turn
+        self.last_turn_unix_s = self.store.clock()
+        if turn.outcome is not None and self._is_dispatched(turn.outcome):
+            self.goals.planned({key: revision for key, revision, _ in heeded})
+        self._observe(turn)
+        self.gate.reconcile()
+        self.goals.refresh(self.states())
+        self._keep_evidence(turn)
+        self.metrics.note_turn(turn, self.states())
+        self._publish(LiveEvent(kind="interval", document=self.live_state()))
+        return turn
+
+    def propose(self, goals: tuple[Goal, ...] | None = None) -> tuple[SchedulingPolicy, Decision]:
+        """A policy for the network as it is now, under the live goals or others; nothing is kept or sent."""
+        digests = self.digests
+        if not digests:
+            raise AgentError("no digest has come in yet; ask again after the first interval")
+        wanted = tuple(goal for _, _, goal in self.goals.live()) if goals is None else goals
+        terms = tuple(resolve_goals(wanted, self.topology, digest) for digest in digests)
+        with self._planning:
+            current = [self._loop.plan_in_force(digest.cell) for digest in digests]
+            decision = self._loop.planner.decide(digests, terms, current)
+        return self._as_policy(decision, terms), decision
+
+    def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> str:
+        """Grant an approval; the approval's id."""
+        approval = self.gate.approve(
+            version, policy_hash=policy_hash, approver=approver, reason=reason, lifetime_s=lifetime_s
+        )
+        self._publish(LiveEvent(kind="approval", document={"version": version, "approver": approver}))
+        return approval.id
+
+    def submit(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
+        """Through the gate to the network; raises PolicyRejected, PolicyInvalid or ApprovalNeeded."""
+        heeded = {key: revision for key, revision, _ in self.goals.live()}
+        outcome = self.gate.submit(policy, now_s=self.now_s, actor=actor)
+        self._after_dispatch(outcome, heeded)
+        return outcome
+
+    def rollback(self, to_version: int, *, actor: str, reason: str) -> DispatchOutcome:
+        outcome = self.gate.rollback(
+            to_version, now_s=self.now_s, lifetime_s=2 * self.interval_s, actor=actor, reason=reason
+        )
+        self._after_dispatch(outcome, {})
+        return outcome
+
+    def live_state(self) -> dict[str, object]:
+        """A small summary for listeners."""
+        return {
+            "time_s": self.now_s,
+            "policy_version": self.gate.desired.version,
+            "refusal": self.dispatcher.last_refusal,
+            "targets": [
+                {"cell": state.cell, "desired": state.desired_version, "reported": state.reported_version}
+                for state in self.states()[:1000]
+            ],
+        }
+
+    async def listen(self) -> AsyncIterator[LiveEvent]:
+        """Events from now on; a listener that falls behind loses the oldest."""
+        queue: asyncio.Queue[LiveEvent] = asyncio.Queue(_MAX_PENDING_EVENTS)
+        entry = (asyncio.get_running_loop(), queue)
+        self._listeners.add(entry)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(entry)
+
+    def _run(self, pace_s: float) -> None:
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                if self.turn() is None:
+                    self.failure = "the telemetry source has ended"
+                    return
+                self.failure = ""
+            except Exception as error:
+                # The loop must outlive a bad interval; the failure is shown by /readyz and counted.
+                self.failure = f"{type(error).__name__}: {error}"
+                self.metrics.failures.inc()
+                LOG.exception("the interval failed")
+            self._wake.wait(max(0.0, pace_s - (time.monotonic() - began)))
+
+    def _is_dispatched(self, outcome: DispatchOutcome) -> bool:
+        return outcome.policy_version == self.gate.desired.version and not outcome.is_reverted
+
+    def _after_dispatch(self, outcome: DispatchOutcome, heeded: dict[tuple[str, str], int]) -> None:
+        if self._is_dispatched(outcome):
+            self.goals.planned(heeded)
+        self.goals.refresh(self.states())
+        self._publish(LiveEvent(kind="dispatch", document=self.live_state()))
+
+    def _observe(self, turn: Turn) -> None:
+        worths = [measured_utility(digest, term) for digest, term in zip(turn.digests, turn.terms, strict=True)]
+        if worths:
+            self.gate.observe(sum(worths) / len(worths), now_s=self.now_s)
+
+    def _as_policy(self, decision: Decision, terms: tuple[GoalTerms, ...]) -> SchedulingPolicy:
+        actions: list[ControlAction] = []
+        for decided, term in zip(decision.cells, terms, strict=True):
+            if decided.plan is not None:
+                actions.extend(to_actions(decided.plan, self.topology, term))
+        reasons = dict.fromkeys(reason for d in decision.cells if d.plan is not None for reason in d.plan.reasons)
+        return SchedulingPolicy(
+            version=self.gate.next_version(),
+            parent_version=self.gate.desired.version,
+            planner=decision.planner,
+            valid_from_s=self.now_s,
+            valid_until_s=self.now_s + max(2 * self.interval_s, 900.0),
+            actions=tuple(actions),
+            rationale=tuple(reasons),
+        )
+
+    def _keep_evidence(self, turn: Turn) -> None:
+        record = DecisionRecord(
+            time_s=self.now_s,
+            planner=turn.decision.planner,
+            digest_hash=digests_hash(turn.digests),
+            policy_version=None if turn.outcome is None else turn.outcome.policy_version,
+            model=turn.decision.planner,
+            prompt_hash=_sha256("".join(decided.prompt for decided in turn.decision.cells)),
+            raw_answer="\n".join(decided.answer for decided in turn.decision.cells),
+            validation={
+                str(decided.cell): {
+                    "source": decided.source.value,
+                    "is_valid": decided.is_valid,
+                    "repairs": list(decided.repairs),
+                    "note": decided.note,
+                }
+                for decided in turn.decision.cells
+            },
+            forecast={
+                str(decided.cell): {"plan": decided.twin_utility, "alternative": decided.twin_alternative}
+                for decided in turn.decision.cells
+                if decided.source is not Source.FORMULA
+            },
+            outcome={
+                "is_enforced": turn.outcome is not None and turn.outcome.is_enforced,
+                "refusal": self.dispatcher.last_refusal,
+                "acknowledgements": [] if turn.outcome is None else [_acknowledged(turn.outcome)],
+            },
+            latency_s=turn.decision.elapsed_s,
+        )
+        self.store.submit(lambda transaction: save_decision(transaction, record, actor="loop"))
+
+    def _status_changed(self, change: StatusChange) -> None:
+        goal = change.goal
+        document: dict[str, object] = {"id": goal.id, "type": goal.policy_type, "status": goal.status}
+        self._publish(LiveEvent(kind="goal_status", document=document))
+        if self.on_status is not None:
+            self.on_status(change)
+
+    def _publish(self, event: LiveEvent) -> None:
+        for loop, queue in list(self._listeners):
+            with contextlib.suppress(RuntimeError):  # the listener's event loop has closed
+                loop.call_soon_threadsafe(_offer, queue, event)
+
+
+def digests_hash(digests: tuple[EdgeDigest, ...]) -> str:
+    """SHA-256 over the digests' canonical JSON."""
+    return _sha256(canonical_json([digest.model_dump(mode="json") for digest in digests]))
+
+
+def _acknowledged(outcome: DispatchOutcome) -> dict[str, object]:
+    """Counts of what the targets said, without one row per target."""
+    refusals = outcome.refusals
+    return {
+        "version": outcome.policy_version,
+        "applied": len(outcome.acknowledgements) - len(refusals),
+        "refused": len(refusals),
+        "first_reason": refusals[0].reason if refusals else "",
+    }
+
+
+def _offer(queue: asyncio.Queue[LiveEvent], event: LiveEvent) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(event)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

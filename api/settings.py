@@ -1,0 +1,26 @@
+"""How the REST face is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Limits and doors; the defaults suit one machine and nobody else."""
+
+    tokens_are_needed: bool = False
+    """Off only where the server listens on loopback and no token was ever made."""
+    max_body_bytes: int = 1_000_000
+    requests_per_s: float = 2_000.0
+    """Per caller, sustained."""
+    burst: int = 2_000
+    max_concurrent: int = 256
+    max_goals: int = 10_000
+    """More are refused with 507."""
+    callback_hosts: frozenset[str] = frozenset()
+    """Hosts that status notifications may go to; empty: none."""
+    callbacks_may_be_local: bool = False
+    """Let notifications go to loopback, private and link-local addresses."""
+    simulator_mode: bool = False
+    """Emulate O-RAN's A1 simulator: its admin routes and its response bodies."""
