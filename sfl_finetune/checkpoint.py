@@ -34,6 +34,11 @@ def fingerprint(model: torch.nn.Module, settings: str) -> str:
     return digest.hexdigest()
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run can be resumed from `folder`."""
+    return (folder / _POINTER).exists()
+
+
 def save_checkpoint(
     folder: Path,
     *,

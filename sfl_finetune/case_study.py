@@ -1,0 +1,146 @@
+"""The case study's training: six sites, every scheme, even and uneven texts; each run resumes where it stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sfl_finetune.anatomy import anatomy
+from sfl_finetune.checkpoint import has_checkpoint
+from sfl_finetune.encoder import load_classifier
+from sfl_finetune.federation import Federation, FederationSettings
+from sfl_finetune.labelled_texts import LabelledSplits, deal_by_dirichlet, deal_evenly, tokenise
+from sfl_finetune.lora import LoraSettings
+from sfl_finetune.optimisation import OptimiserSettings
+from sfl_finetune.schemes import Precision, scheme_named
+from sfl_finetune.training import RunSettings, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sfl_finetune.federation import RoundReport
+
+Dealing = Literal["iid", "dirichlet"]
+
+NUM_SITES = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseStudySettings:
+    """What is trained, and how long."""
+
+    model: str
+    """Folder of the encoder."""
+    num_rounds: int
+    local_steps: int = 4
+    learning_rate: float = 2e-3
+    batch_size: int = 16
+    max_tokens: int = 128
+    rank: int = 16
+    cut_layers: tuple[int, ...] = (1, 1, 2, 2, 2, 3)
+    """Layers at each client, the weakest device first."""
+    precision: Precision = "fp32"
+    concentration: float = 0.5
+    """Of the Dirichlet distribution that deals the texts out unevenly; smaller is more uneven."""
+    evaluate_every: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trajectory:
+    """One run's course, as far as it came."""
+
+    scheme: str
+    dealing: Dealing
+    num_rounds: int
+    is_complete: bool
+    accuracy: tuple[tuple[int, float], ...]
+    """Rounds done and validation accuracy then."""
+    macro_f1: tuple[tuple[int, float], ...]
+    uplink_bytes: int
+    downlink_bytes: int
+    seconds: float
+
+
+def run_one(
+    splits: LabelledSplits,
+    settings: CaseStudySettings,
+    scheme: str,
+    dealing: Dealing,
+    folder: Path,
+    *,
+    on_round: Callable[[RoundReport], None],
+    should_stop: Callable[[], bool],
+) -> Trajectory:
+    """Train one scheme, from its last checkpoint where there is one."""
+    federation, validation = make_federation(splits, settings, scheme, dealing)
+    result = train(
+        federation,
+        RunSettings(
+            folder=folder,
+            checkpoint_every=settings.evaluate_every,
+            evaluate_every=settings.evaluate_every,
+            is_resumed=has_checkpoint(folder / "checkpoints"),
+            fingerprint=json.dumps(asdict(settings)) + dealing,
+        ),
+        validation=validation,
+        on_round=on_round,
+        should_stop=should_stop,
+    )
+    return trajectory(scheme, dealing, folder, is_complete=not result.was_interrupted, seconds=result.seconds)
+
+
+def make_federation(
+    splits: LabelledSplits, settings: CaseStudySettings, scheme: str, dealing: Dealing
+) -> tuple[Federation, tuple[Any, ...]]:
+    """The parties of one run, and the texts they are tested on."""
+    model, tokenizer = load_classifier(settings.model, num_labels=len(splits.labels), seed=settings.seed)
+    train_rows, validation = (
+        tokenise(rows, splits.labels, tokenizer, max_tokens=settings.max_tokens)
+        for rows in (splits.train, splits.validation)
+    )
+    rng = np.random.default_rng([settings.seed, 1])
+    sites = (
+        deal_evenly(train_rows, NUM_SITES, rng)
+        if dealing == "iid"
+        else deal_by_dirichlet(train_rows, NUM_SITES, rng, concentration=settings.concentration)
+    )
+    lora = LoraSettings(rank=settings.rank).config("classification", model, anatomy(model))
+    federation = Federation(
+        model,
+        lora,
+        sites,
+        FederationSettings(
+            task="classification",
+            scheme=scheme_named(scheme, precision=settings.precision),
+            cut_layer={site.name: cut for site, cut in zip(sites, settings.cut_layers, strict=True)},
+            local_steps=settings.local_steps,
+            num_rounds=settings.num_rounds,
+            batch_size=settings.batch_size,
+            optimiser=OptimiserSettings(learning_rate=settings.learning_rate),
+            seed=settings.seed,
+        ),
+    )
+    return federation, validation
+
+
+def trajectory(scheme: str, dealing: Dealing, folder: Path, *, is_complete: bool, seconds: float) -> Trajectory:
+    """What a run's metrics say."""
+    rows: list[Mapping[str, Any]] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rounds = [row for row in rows if row["event"] == "round"]
+    evaluations = [row for row in rows if row["event"] == "evaluation"]
+    return Trajectory(
+        scheme=scheme,
+        dealing=dealing,
+        num_rounds=len(rounds),
+        is_complete=is_complete,
+        accuracy=tuple((row["round"] + 1, row["accuracy"]) for row in evaluations),
+        macro_f1=tuple((row["round"] + 1, row["macro_f1"]) for row in evaluations),
+        uplink_bytes=sum(row["uplink_bytes"] for row in rounds),
+        downlink_bytes=sum(row["downlink_bytes"] for row in rounds),
+        seconds=seconds,
+    )
