@@ -22,7 +22,7 @@ PerStream = Float64[NDArray[np.float64], " streams"]
 class ForecastConfig:
     """How quickly the forecaster follows."""
 
-    smoothing: tuple[float, ...] = (0.6, 0.3, 0.1)
+    smoothing: tuple[float, ...] = (0.6, 0.3)
     """Weights of the newest value in the exponential means, one expert each."""
     level_weight: float = 0.5
     trend_weight: float = 0.2
@@ -30,19 +30,41 @@ class ForecastConfig:
     """Per step, one expert each. Source: Gardner and McKenzie 1985 (damped trend)."""
     num_lags: int = 24
     """Longest season looked for, in steps."""
-    error_memory: float = 0.9
+    error_memory: float = 0.95
     """Share of an expert's past error that counts after one step."""
-    sharpness: float = 6.0
+    sharpness: float = 8.0
     """How strongly the mixture prefers the expert with the smaller recent error."""
+
+
+NUM_CLOSING_GUESSES = 5
+
+
+def closing_guesses(
+    by_frame: Float64[NDArray[np.float64], "frames streams"],
+) -> Float64[NDArray[np.float64], "5 streams"]:
+    """Guesses at the next interval's mean from how the last one ended: its last half, third and fifth, and their trend.
+
+    NaN where the interval has too few frames to tell.
+    """
+    num_frames, num_streams = by_frame.shape
+    third = num_frames // 3
+    if third < 1:
+        return np.full((NUM_CLOSING_GUESSES, num_streams), np.nan)
+    closing = by_frame[-third:].mean(axis=0)
+    drift = closing - by_frame[-2 * third : -third].mean(axis=0)
+    half = by_frame[num_frames // 2 :].mean(axis=0)
+    fifth = by_frame[-max(num_frames // 5, 1) :].mean(axis=0)
+    return np.asarray(np.maximum(np.vstack((half, closing, fifth, closing + 0.5 * drift, closing + drift)), 0.0))
 
 
 class Forecaster:
     """A mixture of exponential means, a damped trend and the best season, weighted by recent error on each stream."""
 
-    def __init__(self, num_streams: int, config: ForecastConfig | None = None) -> None:
+    def __init__(self, num_streams: int, config: ForecastConfig | None = None, *, num_guesses: int = 0) -> None:
         self._config = config or ForecastConfig()
+        self._num_guesses = num_guesses
         num_trends = len(self._config.trend_dampings)
-        num_experts = len(self._config.smoothing) + num_trends + 2
+        num_experts = len(self._config.smoothing) + num_trends + 2 + num_guesses
         self._count = np.zeros(num_streams, dtype=np.int64)
         self._means = np.zeros((len(self._config.smoothing), num_streams))
         self._level = np.zeros((num_trends, num_streams))
@@ -53,8 +75,11 @@ class Forecaster:
         self._error = np.zeros((num_experts, num_streams))
         self._squared_error = np.zeros(num_streams)
 
-    def learn(self, value: PerStream) -> None:
-        """Take the newest value of every stream; NaN leaves a stream as it is."""
+    def learn(self, value: PerStream, guesses: Float64[NDArray[np.float64], "guesses streams"] | None = None) -> None:
+        """Take the newest value of every stream; NaN leaves a stream as it is.
+
+        `guesses` at the next value are weighted beside the forecaster's own; a NaN guess counts as the newest value.
+        """
         seen = ~np.isnan(value)
         if not seen.any():
             return
@@ -63,7 +88,7 @@ class Forecaster:
         self._judge(known, started)
         self._follow(known, seen, started)
         self._count += seen
-        self._experts = np.where(seen, self._predict(), self._experts)
+        self._experts = np.where(seen, np.vstack((self._predict(), self._completed(guesses))), self._experts)
 
     def next_value(self) -> PerStream:
         """Expected at the next step; never negative."""
@@ -113,6 +138,12 @@ class Forecaster:
         self._trend = np.where(seen, trend, self._trend)
         shifted = np.vstack((value[None, :], self._past[:-1]))
         self._past = np.where(seen, shifted, self._past)
+
+    def _completed(
+        self, guesses: Float64[NDArray[np.float64], "guesses streams"] | None
+    ) -> Float64[NDArray[np.float64], "guesses streams"]:
+        newest = np.tile(self._past[0], (self._num_guesses, 1))
+        return newest if guesses is None else np.where(np.isnan(guesses), newest, guesses)
 
     def _predict(self) -> Float64[NDArray[np.float64], "experts streams"]:
         """One value per expert; the last expert repeats the season that has fitted best."""

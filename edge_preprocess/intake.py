@@ -36,8 +36,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "sinr_db": (-60.0, 80.0),
     # What a device can report, with a margin (a value near 0 is mW, not dBm). Source: 3GPP TS 38.133, table 10.1.6.1-1.
     "rsrp_dbm": (-170.0, -20.0),
-    "cqi": (0.0, 15.0),
-    "mcs": (0.0, 31.0),
+    # -1 stands for "none in use".
+    "cqi": (-1.0, 15.0),
+    "mcs": (-1.0, 31.0),
     "bler": (0.0, 1.0),
     "energy_j": (0.0, 1e9),
     "battery_j": (0.0, 1e12),

@@ -119,9 +119,10 @@ def _empty_memory(num_streams: int, config: NoveltyConfig) -> Memory:
     return Memory(
         newest=np.zeros((num_streams, 2 * max(scale.length for scale in config.scales))),
         num_seen=np.zeros(num_streams, dtype=np.int64),
-        parts=np.zeros((*shape, num_parts), dtype=np.float32),
         means=np.zeros(shape, dtype=np.float32),
-        places=np.zeros(shape, dtype=np.int16),
+        parts=np.zeros((*shape, num_parts), dtype=np.float32),
+        turns=np.zeros(shape, dtype=np.int16),
+        mean_of_turn=np.zeros(shape, dtype=np.float32),
         num_windows=np.zeros((num_streams, num_scales), dtype=np.int64),
-        next_place=np.zeros((num_streams, num_scales), dtype=np.int64),
+        next_turn=np.zeros((num_streams, num_scales), dtype=np.int64),
     )

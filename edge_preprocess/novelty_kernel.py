@@ -22,16 +22,18 @@ class Memory(NamedTuple):
     """S x H ring of values."""
     num_seen: NDArray[np.int64]
     """S."""
-    parts: NDArray[np.float32]
-    """S x K x M x P: means over the parts of each remembered window, newest part first."""
     means: NDArray[np.float32]
     """S x K x M: means of the remembered windows, ascending."""
-    places: NDArray[np.int16]
-    """S x K x M: which row of `parts` each mean belongs to."""
+    parts: NDArray[np.float32]
+    """S x K x M x P: means over the parts of each remembered window, newest part first, in the order of `means`."""
+    turns: NDArray[np.int16]
+    """S x K x M: each window's turn of being replaced, in the order of `means`."""
+    mean_of_turn: NDArray[np.float32]
+    """S x K x M: the mean of the window with that turn."""
     num_windows: NDArray[np.int64]
     """S x K."""
-    next_place: NDArray[np.int64]
-    """S x K: the row that the next window overwrites."""
+    next_turn: NDArray[np.int64]
+    """S x K: the turn that the next window takes over."""
 
 
 @kernel
@@ -56,7 +58,7 @@ def distances(
                 continue
             num_parts = lengths[k] // widths[k]
             _fill_parts(query, memory.newest[s], memory.num_seen[s], values[s], num_parts, widths[k], size)
-            found[s, k] = _nearest(query, num_parts, memory.parts[s, k], memory.means[s, k], memory.places[s, k], count)
+            found[s, k] = _nearest(query, num_parts, memory.parts[s, k], memory.means[s, k], count)
     return found
 
 
@@ -117,7 +119,6 @@ def _nearest(
     num_parts: int,
     parts: NDArray[np.float32],
     means: NDArray[np.float32],
-    places: NDArray[np.int16],
     count: int,
 ) -> float:
     """Distance to the nearest window; windows are tried in the order of their means' difference."""
@@ -128,58 +129,78 @@ def _nearest(
     right = int(np.searchsorted(means[:count], np.float32(mean)))
     left = right - 1
     best = np.inf
+    # No window can be nearer than the difference of the means (Cauchy and Schwarz), so both walks end early.
     while left >= 0 or right < count:
-        gap_left = mean - means[left] if left >= 0 else np.inf
-        gap_right = means[right] - mean if right < count else np.inf
-        gap = min(gap_left, gap_right)
-        # No window can be nearer than the difference of the means (Cauchy and Schwarz).
-        if num_parts * gap * gap >= best:
-            break
-        if gap_left <= gap_right:
-            place = places[left]
-            left -= 1
-        else:
-            place = places[right]
-            right += 1
-        total = 0.0
-        for p in range(num_parts):
-            difference = query[p] - parts[place, p]
-            total += difference * difference
-            if total >= best:
-                break
-        best = min(best, total)
+        if left >= 0:
+            gap = mean - means[left]
+            if num_parts * gap * gap >= best:
+                left = -1
+            else:
+                best = min(best, _squared_distance(query, parts[left], num_parts))
+                left -= 1
+        if right < count:
+            gap = means[right] - mean
+            if num_parts * gap * gap >= best:
+                right = count
+            else:
+                best = min(best, _squared_distance(query, parts[right], num_parts))
+                right += 1
     return float(np.sqrt(best / num_parts))
+
+
+@kernel
+def _squared_distance(query: NDArray[np.float64], parts: NDArray[np.float32], num_parts: int) -> float:
+    total = 0.0
+    for p in range(num_parts):
+        difference = query[p] - parts[p]
+        total += difference * difference
+    return total
 
 
 @kernel
 def _insert(window: NDArray[np.float64], num_parts: int, s: int, k: int, memory: Memory) -> None:
     """Keep the window in place of the oldest one, means ascending."""
-    means, places = memory.means[s, k], memory.places[s, k]
+    means, parts, turns = memory.means[s, k], memory.parts[s, k], memory.turns[s, k]
     capacity = len(means)
     count = memory.num_windows[s, k]
-    place = memory.next_place[s, k]
-    if count == capacity:
-        old = 0.0
-        for p in range(num_parts):
-            old += memory.parts[s, k, place, p]
-        start = int(np.searchsorted(means, np.float32(old / num_parts)))
-        gone = max(start - 2, 0)
-        while places[gone] != place:
-            gone += 1
-        for i in range(gone, count - 1):
-            means[i] = means[i + 1]
-            places[i] = places[i + 1]
-        count -= 1
+    turn = memory.next_turn[s, k]
     mean = 0.0
     for p in range(num_parts):
-        memory.parts[s, k, place, p] = window[p]
-        mean += memory.parts[s, k, place, p]
+        mean += window[p]
     key = np.float32(mean / num_parts)
     at = int(np.searchsorted(means[:count], key))
-    for i in range(count, at, -1):
-        means[i] = means[i - 1]
-        places[i] = places[i - 1]
-    means[at] = key
-    places[at] = place
-    memory.num_windows[s, k] = count + 1
-    memory.next_place[s, k] = (place + 1) % capacity
+    gap = count
+    if count == capacity:
+        gap = int(np.searchsorted(means, memory.mean_of_turn[s, k, turn]))
+        while turns[gap] != turn:
+            gap += 1
+    else:
+        memory.num_windows[s, k] = count + 1
+    # Only what lies between the freed place and the new one moves.
+    while gap > at:
+        _move(means, parts, turns, gap - 1, gap, num_parts)
+        gap -= 1
+    while gap < at - 1:
+        _move(means, parts, turns, gap + 1, gap, num_parts)
+        gap += 1
+    means[gap] = key
+    turns[gap] = turn
+    for p in range(num_parts):
+        parts[gap, p] = window[p]
+    memory.mean_of_turn[s, k, turn] = key
+    memory.next_turn[s, k] = (turn + 1) % capacity
+
+
+@kernel
+def _move(
+    means: NDArray[np.float32],
+    parts: NDArray[np.float32],
+    turns: NDArray[np.int16],
+    source: int,
+    target: int,
+    num_parts: int,
+) -> None:
+    means[target] = means[source]
+    turns[target] = turns[source]
+    for p in range(num_parts):
+        parts[target, p] = parts[source, p]

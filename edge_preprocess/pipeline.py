@@ -12,14 +12,15 @@ from edge_preprocess.assembly import Assembler, Interval
 from edge_preprocess.device_memory import DeviceMemory
 from edge_preprocess.digest import DataQuality, EdgeDigest
 from edge_preprocess.estimates import Estimator
-from edge_preprocess.forecast import Forecaster
+from edge_preprocess.forecast import NUM_CLOSING_GUESSES, Forecaster, closing_guesses
 from edge_preprocess.intake import take_in
 from edge_preprocess.log_tally import LogDigester
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_preprocess.intake import Intake
+    from edge_preprocess.estimates import SliceEstimates
+    from edge_preprocess.intake import Intake, PerRow
     from edge_preprocess.log_tally import LogTally
     from telemetry_sim.records import LogRecord, TelemetryFrame
     from telemetry_sim.topology import Topology
@@ -35,8 +36,9 @@ class EdgePipeline:
         self._estimator = Estimator(topology)
         self._assembler = Assembler(topology)
         self._devices = DeviceMemory()
-        self._demand = Forecaster(num_groups)
-        self._tasks = Forecaster(num_groups)
+        self._num_groups = num_groups
+        self._demand = Forecaster(num_groups, num_guesses=NUM_CLOSING_GUESSES)
+        self._tasks = Forecaster(num_groups, num_guesses=NUM_CLOSING_GUESSES)
         self._logs = tuple(LogDigester() for _ in topology.cells)
         self._end_s = float("-inf")
         self.quarantine_reasons: Counter[str] = Counter()
@@ -75,9 +77,10 @@ class EdgePipeline:
     def _measure(self, intake: Intake, tallies: Sequence[LogTally], start_s: float, end_s: float) -> Interval:
         rows = intake.rows
         duration_s = sum(frame.period_s for frame in intake.frames) or self._interval_s
+        offered_bits = self._devices.offered_bits(rows)
         statistics = windows.row_statistics(
             rows,
-            self._devices.offered_bits(rows),
+            offered_bits,
             covered_s=rows.period_s,
             budgets_ms=self._estimator.budgets_ms,
             prb_khz=self._estimator.prb_khz,
@@ -85,8 +88,7 @@ class EdgePipeline:
         self._devices.remember(rows, end_s)
         slices = self._estimator.slices(statistics, intake.frames, duration_s)
         if intake.frames:
-            self._demand.learn(slices.demand_kbps)
-            self._tasks.learn(slices.tasks_per_s)
+            self._learn(slices, intake, offered_bits)
         return Interval(
             start_s=start_s,
             end_s=end_s,
@@ -99,6 +101,14 @@ class EdgePipeline:
             events=[{str(name): count for name, count in tally.counters.items()} for tally in tallies],
             anomalies=[() for _ in tallies],
         )
+
+    def _learn(self, slices: SliceEstimates, intake: Intake, offered_bits: PerRow) -> None:
+        """What the forecasts take from the interval: its means and how it ended."""
+        by_frame = windows.offered_by_frame(intake.frames, intake.rows, offered_bits, num_groups=self._num_groups)
+        self._demand.learn(slices.demand_kbps, closing_guesses(by_frame / 1000.0))
+        tasks = windows.slice_counter(intake.frames, lambda s: s.tasks_offered, num_groups=self._num_groups)
+        period_s = np.array([frame.period_s for frame in intake.frames if frame.slices is not None])[:, None]
+        self._tasks.learn(slices.tasks_per_s, closing_guesses(tasks / period_s))
 
     def _quality(self, intake: Intake, tallies: Sequence[LogTally], end_s: float) -> tuple[DataQuality, ...]:
         oldest_s = end_s - self._interval_s + 1e-6

@@ -118,6 +118,19 @@ def slice_counter(
     return _believable(np.vstack(found)) if found else np.empty((0, num_groups))
 
 
+def offered_by_frame(
+    frames: Sequence[TelemetryFrame], rows: Rows, offered_bits: PerRow, *, num_groups: int
+) -> Float64[NDArray[np.float64], "frames groups"]:
+    """Bits per second offered in each frame: the cells' own count, else the sum over the rows."""
+    period_s = np.array([frame.period_s for frame in frames])[:, None]
+    counted = slice_counter(frames, lambda s: s.offered_bits, num_groups=num_groups)
+    if len(counted) == len(frames) and not np.isnan(counted).any():
+        return np.asarray(counted / period_s)
+    place = np.searchsorted([frame.time_s for frame in frames], rows.time_s)
+    total = _totals(place * num_groups + rows.group, offered_bits, len(frames) * num_groups)
+    return np.asarray(total.reshape(len(frames), num_groups) / period_s)
+
+
 def cell_counter(
     frames: Sequence[TelemetryFrame], read: Callable[[CellColumns], NDArray[np.generic]], *, num_cells: int
 ) -> Float64[NDArray[np.float64], "frames cells"]:
