@@ -73,7 +73,7 @@ _PAIRS: tuple[tuple[LogCounter, str, str], ...] = (
     (
         LogCounter.OVERHEATING,
         r"temperature|thermal\w*|temp",
-        r"exceed\w*|high|above|throttl\w*|shutdown|trip\w*|critical",
+        r"exceed\w*|high|above|throttl\w*|shutdown|trip\w*|critical|protection",
     ),
     (LogCounter.POWER_FAULT, r"power|psu|mains|rectifier|supply", r"fail\w*|loss|lost|faults?|problem|outage"),
     (LogCounter.CLOCK_SKEW, r"clock|rtc", r"skew\w*|drift\w*|offset|unsync\w*|jump\w*|lost|ahead|behind"),
@@ -120,7 +120,6 @@ _PHRASES: tuple[tuple[LogCounter, str], ...] = (
         r"invalid user|(?:access|permission|join) denied|unauthori[sz]ed|mic (?:fail\w*|mismatch)",
     ),
     (LogCounter.AUTH_FAILURE, r"(?:invalid|bad|wrong) (?:key|token|certificate)|break in attempt"),
-    (LogCounter.DEVICE_OFFLINE, r"not responding"),
     (LogCounter.TIMEOUT, r"timed ?out|time ?out|deadline (?:missed|exceeded)"),
 )
 _COMPILED_PAIRS = tuple(

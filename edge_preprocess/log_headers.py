@@ -27,7 +27,7 @@ _CLOCK = r"\d{1,2}[:.]\d{2}[:.]\d{2}(?:[.,:]\d{1,9})?(?:\ ?Z|\ ?[+\-]\d{2}:?\d{2
 _DATE = r"(?:\d{4}[\-/.]\d{1,2}[\-/.]\d{1,2}|\d{1,2}[\-/.]\d{1,2}[\-/.]\d{2,4})"
 _AFTER = r"(?=[\s,\]|]|$)"
 _TIME = re.compile(
-    rf"""\[?(?:
+    rf"""(?:\[\s*)?(?:
     (?:{_WEEKDAY},?\s+)?{_MONTH}\s+\d{{1,2}},?\s+(?:\d{{4}},?\s+)?{_CLOCK}(?:\s+[A-Z]{{3,4}}(?=\s\d))?(?:\s+\d{{4}})?
   | (?:{_DATE}|\d{{1,2}}[\-.]\d{{1,2}})[T\s_\-]{_CLOCK}
   | \d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}
@@ -38,6 +38,7 @@ _TIME = re.compile(
   | \d{{10}}(?:[.,]\d{{1,9}})?
   | \d{{13}}
   | \d+\.\d{{6,9}}
+  | \d+\.\d{{3}}(?=\s\[)
     ){_AFTER}\]?[\s,]*""",
     re.VERBOSE,
 )
@@ -46,7 +47,7 @@ _LEVELS = (
     "|failure|verbose|fine|finer|finest|config"
 )
 _LEVEL = re.compile(
-    rf"(?P<open>\[)?(?P<word>(?i:{_LEVELS})(?=[\s,:\]|)]|$)|[VDIWEF](?=\s+[^\s:]+\s*:\s))(?P<close>\])?[\s,:]*"
+    rf"\[?(?P<word>(?i:{_LEVELS})(?=[\s,:\]|)]|$)|(?P<letter>[VDIWEF])(?=\s)(?P<tagged>(?=\s+[^\s:]+\s*:\s))?)\]?[\s,:]*"
 )
 _PRIORITY = re.compile(r"<\d{1,3}>(?:\d\s)?")
 _FIELD = re.compile(r"(?P<text>\S+)\s+")
@@ -109,7 +110,7 @@ def _to_level(line: str, position: int) -> tuple[int, str, bool]:
             passed.clear()
             continue
         level = _LEVEL.match(line, cursor)
-        if level and level.end() < len(line) and (level["word"].isupper() or not any(map(_has_letter, passed))):
+        if level and level.end() < len(line) and _is_level(level, passed):
             # A host's name is rarely all capitals, a subsystem's name before the level mostly is.
             has_component = any(field.isalpha() and field.isupper() for field in passed)
             return level.end(), level["word"].lower(), has_component
@@ -119,6 +120,13 @@ def _to_level(line: str, position: int) -> tuple[int, str, bool]:
         passed.append(field["text"])
         cursor = field.end()
     return anchor, "", False
+
+
+def _is_level(found: re.Match[str], passed: list[str]) -> bool:
+    """Whether a level's word or letter is one, given the fields between the time and it."""
+    if found["letter"] and found["tagged"] is None:
+        return bool(passed) and all(field.startswith("[") or any(map(str.isdigit, field)) for field in passed)
+    return found["word"].isupper() or not any(map(_has_letter, passed))
 
 
 def _has_letter(field: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import islice
 
 WILDCARD = "<*>"
 MAX_TOKENS = 400
@@ -37,96 +37,180 @@ class VariableKind(StrEnum):
     """The tail of a line with too many tokens."""
 
 
-class Token(NamedTuple):
-    """A piece of a line: `kind` is None for constant text."""
+class Masked:
+    """A line's tokens, in order, as parallel lists; constant text has no kind."""
 
-    text: str
-    """The raw text of a constant; of a variable the wildcard with what the convention keeps around it."""
-    kind: VariableKind | None
-    start: int
-    end: int
+    __slots__ = ("codes", "ends", "kinds", "starts", "words")
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        """Constant text as it is; for a variable the wildcard with what the convention keeps around it."""
+        self.kinds: list[VariableKind | None] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.codes: list[str] = []
+        """The constant words that hold digits."""
+
+    def add(self, word: str, kind: VariableKind | None, start: int, end: int) -> None:
+        """Append a token that stands at text[start:end]."""
+        self.words.append(word)
+        self.kinds.append(kind)
+        self.starts.append(start)
+        self.ends.append(end)
 
 
-_DELIMITERS = r"\s,!;:=|\"'\[\](){}.\-+@#$%&"
+_DELIMITERS = r"\s,!;:=|\"'\[\](){}.\-+@#$%&/"
 _CHUNK = rf"[^{_DELIMITERS}]+"
 _STARTS = rf"(?<![^{_DELIMITERS}])"
 _ENDS = rf"(?![^{_DELIMITERS}])"
 _IN_PATH = r"[^\s,!;:=|\"'\[\](){}]"
 _TOP_LEVEL = "com|net|org|edu|gov|mil|int|info|biz|local|lan|internal|arpa"
+_RECORDS = "txt|log|xml|json|csv|gz|tgz|zip|tar|pcap|pcapng|dat|tmp|bin|img|dump|out|db|bak|hex"
+"""Endings of files that are written by the numbered many, unlike programs and settings."""
 
 _SCANNER = re.compile(
     rf"""
     (?P<space>\s+)
   | (?P<ctime>{_STARTS}(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+\d+
       \s\d+:\d+:\d+(?:\s[A-Z]+)?\s\d+{_ENDS})
+  | (?P<plain>[A-Za-z_]+(?=[\s,;)\]]|$))
   | (?P<url>{_STARTS}(?:[A-Za-z][A-Za-z0-9]*\.)*[A-Za-z][A-Za-z0-9]*://[^\s"'<>,;)\]}}]+)
   | (?P<email>{_STARTS}[A-Za-z0-9][\w.+\-]*@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)
-  | (?P<wide>{_STARTS}(?:[0-9a-fA-F]{{1,4}}:){{4,7}}(?::?[0-9a-fA-F]{{1,4}}){_ENDS})
-  | (?P<path>{_STARTS}(?:[A-Za-z]:\\|~?/)(?=[^\s]){_IN_PATH}+)
-  | (?P<hostport>{_STARTS}[A-Za-z0-9](?:[\w\-]*[\w.\-])?\w(?=:\d\d+(?![\w:])))
+  | (?P<wide>{_STARTS}(?:(?:[0-9a-fA-F]{{1,4}}:){{4,15}}:?[0-9a-fA-F]{{1,4}}
+      |(?:[0-9a-fA-F]{{1,4}}:){{1,6}}(?::[0-9a-fA-F]{{1,4}}){{1,6}}){_ENDS})
+  | (?P<uuid>{_STARTS}[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{_ENDS})
+  | (?P<path>{_STARTS}(?<!/)(?:[A-Za-z]:\\|~?/)(?=[^\s]){_IN_PATH}+)
+  | (?P<hostaddress>{_STARTS}[A-Za-z0-9][\w.\-]*(?=/\d+\.\d+\.\d+\.\d+))
+  | (?P<hostport>{_STARTS}(?:(?=[\w.\-]*\d)[A-Za-z0-9]\w*(?:[.\-]\w+)+|[A-Za-z]\w*(?:\.[\w\-]+){{2,}})
+      (?=:\d{{2,5}}(?![\w:])))
+  | (?P<file>{_STARTS}(?=[\w\-]*\d)\w[\w\-]*\.(?:{_RECORDS}){_ENDS})
   | (?P<host>{_STARTS}(?!(?:{_TOP_LEVEL})\.)[A-Za-z0-9][\w\-]*(?:\.[A-Za-z0-9][\w\-]*)*\.
       (?:{_TOP_LEVEL})(?:\.[a-z]{{2}})?{_ENDS}(?![.\-]\w))
   | (?P<numberedhost>{_STARTS}(?=[\w.\-]*[\d\-])[A-Za-z0-9][\w\-]*(?:\.[A-Za-z0-9][\w\-]*)+\.[a-z]{{2}}{_ENDS}
       (?![.\-]\w))
+  | (?P<dotted>{_STARTS}[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){{2,}}{_ENDS}(?![.\-]\w))
   | (?P<signedid>{_STARTS}[A-Za-z]\w*_-\d+{_ENDS})
   | (?P<version>{_STARTS}v\d+(?:\.\d+)+{_ENDS})
-  | (?P<size>{_STARTS}[+\-]?\d+(?:\.\d+)?\s?[KMGTPkmgt]i?B(?:/s|ps)?{_ENDS})
-  | (?P<signed>(?<![\w\].)\-+])[+\-]\d+(?:\.\d+)*(?:[eE][+\-]\d+)?{_ENDS})
-  | (?P<number>{_STARTS}\d+(?:\.\d+)*(?:[eE][+\-]\d+)?{_ENDS})
+  | (?P<size>{_STARTS}[+\-]?\d+(?:\.\d+)?\s?[KMGTPkmgt]?i?B(?:/s|ps)?{_ENDS})
+  | (?P<signed>(?<![\w\].)\-+])[+\-]\d+(?:\.\d+)*(?:[eE][+\-]\d+)?>*{_ENDS})
+  | (?P<number>{_STARTS}\d+(?:\.\d+)*(?:[eE][+\-]\d+)?>*{_ENDS})
   | (?P<empty>(?<=\s)\(\s*\)(?=\s|$))
   | (?P<chunk>{_CHUNK})
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
-_HEX = re.compile(r"[<(]?0[xX][0-9a-fA-F]+[>)]?|(?=[0-9a-fA-F]*\d)(?=[0-9]*[a-fA-F])[0-9a-fA-F]{6,}")
+_HEX = re.compile(
+    r"[<(]?0[xX][0-9a-fA-F]+[>)]?|(?=[0-9a-fA-F]*\d)(?=[0-9]*[a-fA-F])[0-9a-fA-F]{6,}|(?:[0-9a-f]{8}){1,8}|(?:[0-9A-F]{8}){1,8}"
+)
+_TECHNICAL = re.compile(
+    r"(?:ipv?|icmpv?|http|ssh|tls|sha|md|utf|base|aes|ext|nfs|wpa|crc|u?int|float)[1-9]\d{0,2}|x86|x64|amd64|arm64|i18n",
+    re.IGNORECASE,
+)
+"""Names of techniques, whose digits are part of the word."""
 _LEADING_DIGIT = re.compile(r"[<>*~^?]*\d")
 _UNIT = re.compile(r"\d+(?:[a-zA-Z]{1,3}|µs|°C)(?:/[a-zA-Z]+)?[>]?")
 _NUMBERED = re.compile(r".*_\d+(?:_.*)?|.*\d\D+\d\D+\d.*|.*\d{4}.*|.*<.*\d.*")
 _KINDS_OF_WORDS = {
-    **dict.fromkeys(("true", "false"), VariableKind.TRUTH),
+    **dict.fromkeys(("true", "false", "True", "False", "TRUE", "FALSE"), VariableKind.TRUTH),
     # Names that stand for a value wherever they occur; the published convention's own list.
     **dict.fromkeys(("null", "root", "admin"), VariableKind.WORD),
 }
 
 
-def scan(text: str) -> list[Token]:
-    """The tokens of one line's content; runs of white space come out as one blank."""
-    tokens: list[Token] = []
-    for found in _SCANNER.finditer(text):
-        if len(tokens) >= MAX_TOKENS:
-            tokens.append(Token(WILDCARD, VariableKind.REST, found.start(), len(text)))
-            break
-        _add(tokens, found)
-    return tokens
+def mask(text: str) -> Masked:
+    """The tokens of one line's content; runs of white space come out as one blank, lists as one variable."""
+    masked = Masked()
+    words, kinds, starts, ends = masked.words, masked.kinds, masked.starts, masked.ends
+    end, last_variable, has_neighbours = 0, -3, False
+    for found in islice(_SCANNER.finditer(text), MAX_TOKENS):
+        group = found.lastgroup
+        start, end = found.span()
+        if group == "space":
+            words.append(" ")
+            kinds.append(None)
+        elif group == "plain":
+            word = found.group()
+            kind = _KINDS_OF_WORDS.get(word)
+            words.append(word if kind is None else WILDCARD)
+            kinds.append(kind)
+        else:
+            _add(masked, group, found.group(), start)
+            if kinds[-1] is not None:
+                has_neighbours = has_neighbours or len(words) - last_variable == 2
+                last_variable = len(words)
+            continue
+        starts.append(start)
+        ends.append(end)
+    if end < len(text):
+        masked.add(WILDCARD, VariableKind.REST, end, len(text))
+    if has_neighbours:
+        _join_lists(masked, text)
+    return masked
 
 
-def _add(tokens: list[Token], found: re.Match[str]) -> None:
-    start, end, raw, group = found.start(), found.end(), found.group(), found.lastgroup
-    if group == "space":
-        tokens.append(Token(" ", None, start, end))
+def is_code(word: str) -> bool:
+    """True for a word with digits that may count something, such as eth0."""
+    return _DIGIT.search(word) is not None and not _TECHNICAL.fullmatch(word)
+
+
+def _join_lists(masked: Masked, text: str) -> None:
+    """Identifiers of one make in a row, or many variables of one kind, become one list of unknown length."""
+    kinds = masked.kinds
+    index = len(kinds) - 1
+    while index >= 2:
+        first = index
+        while first >= 2 and kinds[first] is not None and _is_listed(masked, first - 2, first):
+            first -= 2
+        run = (index - first) // 2 + 1
+        if run >= _MANY or (run > 1 and kinds[index] in _LISTED and _is_one_make(masked, first, index, text)):
+            masked.ends[first] = masked.ends[index]
+            for column in (masked.words, masked.kinds, masked.starts, masked.ends):
+                del column[first + 1 : index + 1]
+        index = min(first, index - 1) if run == 1 else first - 1
+
+
+def _is_listed(masked: Masked, first: int, second: int) -> bool:
+    return masked.kinds[first] is masked.kinds[second] and masked.words[first + 1] == " "
+
+
+def _is_one_make(masked: Masked, first: int, last: int, text: str) -> bool:
+    """True where the identifiers have their letters in common."""
+    makes = {_NOT_LETTERS.sub("", text[masked.starts[at] : masked.ends[at]]) for at in range(first, last + 1, 2)}
+    return len(makes) == 1
+
+
+def _add(masked: Masked, group: str | None, raw: str, start: int) -> None:
+    end = start + len(raw)
+    if group in {"other", "dotted"}:
+        masked.add(raw, None, start, end)
     elif group == "chunk":
-        tokens.append(_classified(raw, start, end))
-    elif group == "other":
-        tokens.append(Token(raw, None, start, end))
+        _add_chunk(masked, raw, start)
     elif group == "url":
         scheme = raw.index("://") + 3
-        tokens.append(Token(raw[:scheme], None, start, start + scheme))
-        tokens.append(Token(WILDCARD, VariableKind.URL, start + scheme, end))
+        masked.add(raw[:scheme], None, start, start + scheme)
+        masked.add(WILDCARD, VariableKind.URL, start + scheme, end)
     elif group == "empty":
-        tokens.append(Token("(", None, start, start + 1))
-        tokens.append(Token(WILDCARD, VariableKind.WORD, start + 1, end - 1))
-        tokens.append(Token(")", None, end - 1, end))
+        masked.add("(", None, start, start + 1)
+        masked.add(WILDCARD, VariableKind.WORD, start + 1, end - 1)
+        masked.add(")", None, end - 1, end)
     else:
-        tokens.append(Token(_RENDERED.get(group or "", WILDCARD), _KINDS[group or ""], start, end))
+        masked.add(_RENDERED.get(group or "", WILDCARD), _KINDS[group or ""], start, end)
 
 
-_RENDERED = {"ctime": "<*>:<*>:<*>"}
+_MANY = 8
+_LISTED = frozenset({VariableKind.IDENTIFIER, VariableKind.HOST, VariableKind.ADDRESS})
+_DIGIT = re.compile(r"\d")
+_NOT_LETTERS = re.compile(r"[^A-Za-z]+")
+_RENDERED = {"ctime": "<*>:<*>:<*>", "uuid": "<*>-<*>-<*>-<*>-<*>"}
 _KINDS = {
     "ctime": VariableKind.TIME,
     "email": VariableKind.ADDRESS,
     "wide": VariableKind.ADDRESS,
+    "file": VariableKind.PATH,
+    "uuid": VariableKind.IDENTIFIER,
     "path": VariableKind.PATH,
+    "hostaddress": VariableKind.HOST,
     "hostport": VariableKind.HOST,
     "host": VariableKind.HOST,
     "numberedhost": VariableKind.HOST,
@@ -138,10 +222,13 @@ _KINDS = {
 }
 
 
-def _classified(chunk: str, start: int, end: int) -> Token:
+def _add_chunk(masked: Masked, chunk: str, start: int) -> None:
     """A chunk as constant or variable, by its form."""
-    kind = _kind_of_numbered(chunk) if any(map(str.isdigit, chunk)) else _KINDS_OF_WORDS.get(chunk.lower())
-    return Token(chunk if kind is None else WILDCARD, kind, start, end)
+    is_numbered = _DIGIT.search(chunk) is not None
+    kind = _kind_of_numbered(chunk) if is_numbered else _KINDS_OF_WORDS.get(chunk)
+    if is_numbered and kind is None:
+        masked.codes.append(chunk)
+    masked.add(chunk if kind is None else WILDCARD, kind, start, start + len(chunk))
 
 
 def _kind_of_numbered(chunk: str) -> VariableKind | None:

@@ -7,15 +7,17 @@ as a typed variable has.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from edge_preprocess.log_masking import WILDCARD
+from edge_preprocess.log_masking import WILDCARD, is_code
 
 Pattern = tuple[str, ...]
 
 _MODULUS = (1 << 61) - 1
 _MULTIPLIER = 0x1B873593CC9E2D51
 _NEVER = 1 << 30
+_DIGITS = re.compile(r"\d+")
 _ANNOUNCING = frozenset(
     {"user", "username", "login", "account", "host", "hostname", "server", "client", "peer", "domain", "service"}
 )
@@ -27,8 +29,8 @@ class Evidence:
     """How many different words in one place make it variable; one setting for all systems."""
 
     num_words: int = 8
-    num_codes: int = 4
-    """For words that hold digits."""
+    num_codes: int = 2
+    """For words that differ in their digits alone."""
     num_named: int = 3
     """For what follows an equals sign or a word that announces a name."""
 
@@ -130,7 +132,8 @@ class PatternSet:
             return _NEVER
         if _is_named(holed, position):
             return self._evidence.num_named
-        if all(any(map(str.isdigit, member[position])) for member in members):
+        skeletons = [_DIGITS.sub("0", member[position]) for member in members]
+        if is_code(members[-1][position]) and skeletons.count(skeletons[-1]) >= self._evidence.num_codes:
             return self._evidence.num_codes
         return self._evidence.num_words if num_constant > 1 else _NEVER
 

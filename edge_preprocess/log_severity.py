@@ -13,6 +13,9 @@ _BY_LEVEL = {
     **dict.fromkeys(("warn", "warning", "w"), Severity.WARNING),
 }
 _ORDER = (Severity.WARNING, Severity.MINOR, Severity.MAJOR, Severity.CRITICAL)
+_LEADING_LEVEL = re.compile(
+    r"\[?(?P<level>EMERG|PANIC|FATAL|CRIT|CRITICAL|ALERT|ERROR|ERR|WARN|WARNING|NOTICE|INFO|DEBUG)\b"
+)
 _CRITICAL_WORDS = re.compile(
     r"\b(?:panic|fatal|out of memory|oom[- ]?kill\w*|kernel bug|segfault|cell outage|out of service|emergency)\b",
     re.IGNORECASE,
@@ -46,6 +49,9 @@ def graver(first: Severity | None, second: Severity | None) -> Severity | None:
 
 def severity_of_words(text: str) -> Severity | None:
     """What a template's words say; None for plain information."""
+    named = _LEADING_LEVEL.match(text)
+    if named:
+        return severity_of_level(named["level"].lower())
     text = _NEGATED.sub("", text)
     if _CRITICAL_WORDS.search(text):
         return Severity.CRITICAL

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_preprocess.log_counters import counters_of
 from edge_preprocess.log_headers import split_header
-from edge_preprocess.log_masking import WILDCARD, VariableKind, scan
+from edge_preprocess.log_masking import WILDCARD, VariableKind, mask
 from edge_preprocess.log_patterns import Evidence, Pattern, PatternSet
 from edge_preprocess.log_severity import graver, severity_of_level, severity_of_words
 from edge_preprocess.log_state import STATE_VERSION, read_saved_miner
@@ -144,6 +144,7 @@ class LogTemplateMiner:
         self._of_pattern: dict[Pattern, LogTemplate] = {}
         self._of_text: dict[str, LogTemplate] = {}
         self._shapes: dict[bytes, _Shape] = {}
+        self._contents: dict[bytes, _Shape] = {}
         self.num_lines = 0
         """Observed so far."""
         self.num_forgotten = 0
@@ -151,8 +152,7 @@ class LogTemplateMiner:
 
     def observe(self, line: str) -> LogMatch:
         """The template of the line, which is learned from it if need be."""
-        shape = line.encode("utf-8", "surrogatepass").translate(_DIGITS_TO_ZERO)
-        shape = shape.replace(b"0000", b"0").replace(b"000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+        shape = _shape_of(line)
         known = self._shapes.get(shape)
         if known is None or not all(code in line for code in known.codes):
             known = self._learn(line, shape)
@@ -173,12 +173,14 @@ class LogTemplateMiner:
     def parameters(self, line: str) -> tuple[LogParameter, ...]:
         """The variable parts of a line, by what is known now."""
         content = line[split_header(line).content_start :].strip()
-        tokens = scan(content)
-        pattern = self._patterns.canonical(tuple([token.text for token in tokens]))
+        masked = mask(content)
+        pattern = self._patterns.canonical(tuple(masked.words))
         return tuple(
-            LogParameter(token.kind or VariableKind.WORD, content[token.start : token.end])
-            for token, word in zip(tokens, pattern, strict=True)
-            if word != token.text or token.kind is not None
+            LogParameter(kind or VariableKind.WORD, content[start:end])
+            for word, known, kind, start, end in zip(
+                masked.words, pattern, masked.kinds, masked.starts, masked.ends, strict=True
+            )
+            if kind is not None or word != known
         )
 
     def to_state(self) -> dict[str, Any]:
@@ -215,20 +217,28 @@ class LogTemplateMiner:
 
     def _learn(self, line: str, shape: bytes) -> _Shape:
         header = split_header(line)
-        tokens = scan(line[header.content_start :].strip())
-        words = tuple([token.text for token in tokens])
-        pattern = self._patterns.place(words)
+        content = line[header.content_start :].strip()
+        # Headers vary more than contents do: a content may be known under another host's name.
+        content_shape = _shape_of(content)
+        known = self._contents.get(content_shape)
+        if known is None or not all(code in content for code in known.codes):
+            known = self._contents[content_shape] = self._mine(content)
+        if len(self._shapes) >= self._limits.max_shapes:
+            self._shapes.clear()
+            self._contents.clear()
+        known = self._shapes[shape] = known._replace(severity=severity_of_level(header.level))
+        return known
+
+    def _mine(self, content: str) -> _Shape:
+        masked = mask(content)
+        pattern = self._patterns.place(tuple(masked.words))
         self._follow_moves()
         template = self._of_pattern.get(pattern)
         if template is None:
             if len(self._of_pattern) >= self._limits.max_templates:
                 self._forget_oldest()
             template = self._named(pattern)
-        codes = tuple([token.text for token in tokens if token.kind is None and any(map(str.isdigit, token.text))])
-        if len(self._shapes) >= self._limits.max_shapes:
-            self._shapes.clear()
-        known = self._shapes[shape] = _Shape(template, codes, severity_of_level(header.level))
-        return known
+        return _Shape(template, tuple(masked.codes), None)
 
     def _named(self, pattern: Pattern) -> LogTemplate:
         text = _REPEATED.sub(WILDCARD, "".join(pattern))
@@ -243,7 +253,8 @@ class LogTemplateMiner:
             before = self._of_pattern.pop(old, None)
             if before is None:
                 continue
-            after = self._of_pattern.get(new) or self._named(new)
+            before = before.current()
+            after = (self._of_pattern.get(new) or self._named(new)).current()
             if after is not before:
                 after.count += before.count
                 after.last_seen = max(after.last_seen, before.last_seen)
@@ -254,13 +265,20 @@ class LogTemplateMiner:
         """Room for new templates; what is forgotten and comes again is new again."""
         oldest = sorted(self._of_text.values(), key=attrgetter("last_seen"))
         gone = {template.text for template in oldest[: max(len(oldest) // 4, 1)]}
-        for pattern in [pattern for pattern, template in self._of_pattern.items() if template.text in gone]:
+        for pattern in [pattern for pattern, template in self._of_pattern.items() if template.current().text in gone]:
             del self._of_pattern[pattern]
             self._patterns.discard(pattern)
         for text in gone:
             del self._of_text[text]
         self.num_forgotten += len(gone)
         self._shapes.clear()
+        self._contents.clear()
+
+
+def _shape_of(text: str) -> bytes:
+    """The text with every run of digits as one zero."""
+    shape = text.encode("utf-8", "surrogatepass").translate(_DIGITS_TO_ZERO)
+    return shape.replace(b"0000", b"0").replace(b"000", b"0").replace(b"00", b"0").replace(b"00", b"0")
 
 
 def template_id_of(text: str) -> str:

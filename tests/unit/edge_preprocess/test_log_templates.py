@@ -91,8 +91,21 @@ def test_memory_is_bounded_and_what_was_forgotten_is_counted() -> None:
     assert miner.num_forgotten > 0
 
 
+def test_words_that_differ_in_their_digits_are_one_variable() -> None:
+    miner = LogTemplateMiner()
+    matches = [miner.observe(f"radio{number} is ready") for number in (0, 1)]
+    assert [match.template for match in matches] == ["<*> is ready"] * 2
+
+
 def test_a_line_with_other_codes_is_not_taken_for_one_with_the_same_shape() -> None:
     miner = LogTemplateMiner()
-    assert miner.observe("wl0 is ready").template == "wl0 is ready"
-    assert miner.observe("wl1 is ready").template == "wl1 is ready"
-    assert miner.observe("wl0 is ready").template == "wl0 is ready"
+    lines = ["served over ipv4 again", "served over ipv6 again", "served over ipv4 again"]
+    assert [miner.observe(line).template for line in lines] == lines
+
+
+def test_lists_of_identifiers_are_one_variable_whatever_their_length() -> None:
+    miner = LogTemplateMiner()
+    lines = ["drop blk_1 blk_22 now", "drop blk_3 blk_-4 blk_5 blk_666 now", "drop blk_7 now"]
+    matches = [miner.observe(line) for line in lines]
+    assert {match.template for match in matches} == {"drop <*> now"}
+    assert matches[1].parameters[0].text == "blk_3 blk_-4 blk_5 blk_666"
