@@ -29,7 +29,7 @@ from api.guard import Guard
 from api.notifications import Notifier
 from api.operations import Operations
 from api.problems import MEDIA_TYPE, Problem
-from api.routes import a1, health
+from api.routes import a1, goals, health, network, plans, supervision
 from api.security import Doorkeeper
 from api.settings import ApiSettings
 
@@ -71,8 +71,8 @@ def create_app(operations: Operations, settings: ApiSettings | None = None) -> F
         redirect_slashes=False,
     )
     app.state.context = Context(operations=operations, settings=settings, metrics=metrics)
-    for router in (a1.router, health.router):
-        app.include_router(router)
+    for module in (a1, network, goals, plans, supervision, health):
+        app.include_router(module.router)
     _handle_errors(app)
     app.openapi = _without_422(app)  # type: ignore[method-assign]  # the framework's own way to change the document
     app.add_middleware(

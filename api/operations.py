@@ -8,10 +8,10 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from agent.cell_plan import to_actions
+from agent.cell_plan import CellPlan, to_actions
 from agent.control_loop import ControlLoop, Turn
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import AgentError
@@ -23,9 +23,9 @@ from agent.policy import SchedulingPolicy
 from agent.store.audit_trail import canonical_json
 from agent.store.decisions import DecisionRecord, save_decision
 from agent.store.store import Store
-from agent.utility import measured_utility
 from api.goal_book import GoalBook, StatusChange
 from api.metrics import Metrics
+from api.yardstick import Yardstick, mean_utility, plan_of
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import ControlAction
 from telemetry_sim.topology import Topology
@@ -68,6 +68,7 @@ class Operations:
         self._thread: threading.Thread | None = None
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[LiveEvent]]] = set()
         self._turn: Turn | None = None
+        self._yardstick = Yardstick()
         self.last_turn_unix_s = 0.0
         self.failure = ""
         """Why the loop stands still; empty while it turns."""
@@ -100,9 +101,14 @@ class Operations:
 
     def start(self, *, pace_s: float) -> None:
         """Take up the stored state, then turn for ever, one interval every `pace_s` of wall-clock time."""
-        self.gate.resume()
+        self.resume()
         self._thread = threading.Thread(target=self._run, args=(pace_s,), name="control-loop", daemon=True)
         self._thread.start()
+
+    def resume(self) -> None:
+        """Take up the stored state after a restart."""
+        if self.gate.resume() is not None:
+            self._take_up_plans()
 
     def stop(self) -> None:
         """Finish the turn that runs, then stop."""
@@ -116,6 +122,7 @@ class Operations:
         with self._planning:
             heeded = self.goals.live()
             self._loop.goals = tuple(goal for _, _, goal in heeded)
+            version, plans = self.gate.desired.version, dict(self._loop.current)
             turn = self._loop.turn()
         if turn is None:
             return None
@@ -123,7 +130,7 @@ class Operations:
         self.last_turn_unix_s = self.store.clock()
         if turn.outcome is not None and self._is_dispatched(turn.outcome):
             self.goals.planned({key: revision for key, revision, _ in heeded})
-        self._observe(turn)
+        self._observe(turn, version, plans)
         self.gate.reconcile()
         self.goals.refresh(self.states())
         self._keep_evidence(turn)
@@ -162,6 +169,7 @@ class Operations:
         outcome = self.gate.rollback(
             to_version, now_s=self.now_s, lifetime_s=2 * self.interval_s, actor=actor, reason=reason
         )
+        self._take_up_plans()
         self._after_dispatch(outcome, {})
         return outcome
 
@@ -177,14 +185,14 @@ class Operations:
             ],
         }
 
-    async def listen(self) -> AsyncIterator[LiveEvent]:
-        """Events from now on; a listener that falls behind loses the oldest."""
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[asyncio.Queue[LiveEvent]]:
+        """A queue of events from now on; a listener that falls behind loses the oldest."""
         queue: asyncio.Queue[LiveEvent] = asyncio.Queue(_MAX_PENDING_EVENTS)
         entry = (asyncio.get_running_loop(), queue)
         self._listeners.add(entry)
         try:
-            while True:
-                yield await queue.get()
+            yield queue
         finally:
             self._listeners.discard(entry)
 
@@ -212,10 +220,21 @@ class Operations:
         self.goals.refresh(self.states())
         self._publish(LiveEvent(kind="dispatch", document=self.live_state()))
 
-    def _observe(self, turn: Turn) -> None:
-        worths = [measured_utility(digest, term) for digest, term in zip(turn.digests, turn.terms, strict=True)]
-        if worths:
-            self.gate.observe(sum(worths) / len(worths), now_s=self.now_s)
+    def _observe(self, turn: Turn, version: int, plans: dict[int, CellPlan]) -> None:
+        """Hold the version that was in force during the interval to what the last good one would have given."""
+        expected = self._yardstick.expected(turn.digests, turn.terms)
+        utility = mean_utility(turn.digests, turn.terms)
+        outcome = self.gate.observe(utility, version=version, now_s=self.now_s, expected=expected)
+        if outcome is not None:
+            self._take_up_plans()
+        elif self.gate.last_good_version == version:
+            self._yardstick.learn(plans, turn.digests, turn.terms)
+
+    def _take_up_plans(self) -> None:
+        """Tell the loop what is in force, after a rollback or a restart."""
+        with self._planning:
+            for cell in self.topology.cells:
+                self._loop.current[cell.id] = plan_of(cell.id, self.gate.desired, self.topology)
 
     def _as_policy(self, decision: Decision, terms: tuple[GoalTerms, ...]) -> SchedulingPolicy:
         actions: list[ControlAction] = []

@@ -29,6 +29,7 @@ from agent.store.policies import (
 )
 from agent.store.store import Store
 from agent.store.writer import Transaction
+from telemetry_sim.actions import ControlAction
 from telemetry_sim.topology import Topology
 
 _Check = tuple[str, Callable[[], None]]
@@ -189,17 +190,16 @@ class Gate:
         Not held back by stops, approvals or caps: the state was in force before.
         """
         with self._lock:
-            earlier = state_as_of(self._store, self._topology, to_version)
-            changed = [
-                target for target, action in self._desired.actions.items() if earlier.actions.get(target) != action
-            ]
+            changes = self._changes_towards(to_version)
+            if not changes:
+                raise PolicyInvalid(f"version {to_version} asks for nothing but what is in force")
             policy = SchedulingPolicy(
                 version=self.next_version(),
                 parent_version=self._desired.version,
                 planner="rollback",
                 valid_from_s=now_s,
                 valid_until_s=now_s + lifetime_s,
-                actions=earlier.restoring(changed),
+                actions=changes,
             )
 
             def work(transaction: Transaction) -> None:
@@ -209,22 +209,37 @@ class Gate:
                     set_policy_status(transaction, self._latest.version, PolicyStatus.REVERTED, actor=actor, reason=why)
 
             self._store.write(work)
-            return self._send_new(policy, now_s=now_s, actor=actor)
+            outcome = self._send_new(policy, now_s=now_s, actor=actor)
+            self._watch.restart(policy.version)
+            return outcome
 
-    def observe(self, utility: float, *, now_s: float, expected: float | None = None) -> DispatchOutcome | None:
-        """Tell the gate how the interval went; the outcome of the rollback where it was bad for too long."""
+    @property
+    def last_good_version(self) -> int:
+        """What an automatic rollback would go back to."""
+        return self._watch.last_good_version
+
+    def observe(
+        self, utility: float, *, version: int, now_s: float, expected: float | None = None
+    ) -> DispatchOutcome | None:
+        """Tell the gate how the interval under a version went; the rollback's outcome where it was bad for too long.
+
+        `expected` is what the last good version would have given in that interval, where somebody can tell.
+        """
         with self._lock:
             if self._latest is None:
                 return None
             trigger = self._latest.rollback
             back_to = self._watch.observe(
                 utility,
-                version=self._desired.version,
+                version=version,
                 drop=trigger.utility_drop,
                 num_intervals=trigger.num_intervals,
                 expected=expected,
             )
             if back_to is None or self.stops().is_killed:
+                return None
+            if not self._changes_towards(back_to):
+                self._watch.restart(self._desired.version)
                 return None
             self._cooldown_until_s = now_s + self._settings.cooldown_s
             lifetime_s = self._latest.valid_until_s - self._latest.valid_from_s
@@ -256,6 +271,12 @@ class Gate:
             outcome = self._dispatcher.restore(self._desired, self._latest)
             self._note_outcome(self._latest, outcome, actor="restart")
             return outcome
+
+    def _changes_towards(self, version: int) -> tuple[ControlAction, ...]:
+        """The actions that bring back what an earlier version left; raises PolicyInvalid."""
+        earlier = state_as_of(self._store, self._topology, version)
+        now = self._desired.actions
+        return earlier.restoring(target for target, action in now.items() if earlier.actions.get(target) != action)
 
     def _is_latest(self, policy: SchedulingPolicy) -> bool:
         return self._latest is not None and policy == self._latest

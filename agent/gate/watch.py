@@ -42,6 +42,12 @@ class RollbackWatch:
         self._num_bad = 0
         return self.last_good_version
 
+    def restart(self, version: int) -> None:
+        """A rollback was sent as this version: what follows is the new normal, for there is nothing older to blame."""
+        self.last_good_version = version
+        self._num_bad = 0
+        self._good.clear()
+
     def _is_bad(self, utility: float, *, drop: float, expected: float | None) -> bool:
         if not math.isfinite(utility):
             return True

@@ -288,15 +288,35 @@ def test_kpis_that_get_worse_bring_the_last_good_state_back(gate, network, store
     good = policy(1, *shares(60, 40)).model_copy(update={"rollback": trigger})
     gate.submit(good, now_s=0)
     for _ in range(4):
-        assert gate.observe(0.8, now_s=0) is None
+        assert gate.observe(0.8, version=1, now_s=0) is None
     gate.submit(policy(2, *shares(90, 10)).model_copy(update={"rollback": trigger}), now_s=20)
-    assert gate.observe(0.4, now_s=30) is None
-    assert gate.observe(0.4, now_s=40).is_enforced
+    assert gate.observe(0.4, version=2, now_s=30) is None
+    assert gate.observe(0.4, version=2, now_s=40).is_enforced
     assert network.state[10, ONE].min_pct == 60
     assert gate.desired.version == 3
     assert status(store, 2) is PolicyStatus.REVERTED
     with pytest.raises(PolicyRejected, match="cooling down"):
         gate.submit(policy(4, *shares(90, 10), at_s=40), now_s=41)
+
+
+def test_a_rollback_that_would_change_nothing_is_not_sent(gate, network):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    for _ in range(4):
+        gate.observe(0.8, version=1, now_s=10)
+    gate.submit(policy(2, *shares(60, 40)), now_s=20)
+    assert [gate.observe(0.1, version=2, now_s=at_s) for at_s in (30, 40, 50, 60)] == [None] * 4
+    assert network.versions == [1, 2]
+    with pytest.raises(PolicyInvalid, match="nothing but what is in force"):
+        gate.rollback(1, now_s=70, lifetime_s=10, actor="ann", reason="why not")
+
+
+def test_after_a_rollback_a_lasting_fall_is_taken_as_the_new_normal(gate, network):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    for _ in range(4):
+        gate.observe(0.8, version=1, now_s=10)
+    gate.submit(policy(2, *shares(90, 10)), now_s=20)
+    outcomes = [gate.observe(0.1, version=gate.desired.version, now_s=at_s) for at_s in range(30, 100, 10)]
+    assert sum(outcome is not None for outcome in outcomes) == 1
 
 
 def test_an_operator_can_go_back_to_any_version_even_when_killed(gate, network):

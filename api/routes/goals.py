@@ -1,0 +1,119 @@
+"""Operators' own goals, with revisions to guard against lost updates."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request
+from starlette.responses import JSONResponse, Response
+
+from agent.errors import GoalInvalid
+from agent.goal import Goal, check_goal
+from agent.store.goals import OPERATOR_TYPE, StoredGoal
+from api.bodies import read_model
+from api.context import Context, InContext, Operator
+from api.errors import refuse
+from api.goal_book import NOT_ENFORCED, OTHER_REASON
+from api.problems import problem_responses
+from api.routes.network import COMMON
+from api.schemas import GoalBody
+from api.slice_sla import POLICY_TYPE_ID
+
+router = APIRouter(prefix="/v1/goals", tags=["goals"], responses=COMMON)
+GoalId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+IfMatch = Annotated[str | None, Header(max_length=100)]
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": GoalBody.model_json_schema()}}}}
+
+
+@router.get("")
+async def list_goals(ctx: InContext) -> list[dict[str, Any]]:
+    """All goals, those that came over A1-P included, and whether each is enforced."""
+    book = ctx.operations.goals
+    return [_document(stored) for kind in (OPERATOR_TYPE, POLICY_TYPE_ID) for stored in book.of_type(kind)]
+
+
+@router.get("/{goal_id}", response_class=JSONResponse)
+async def read_goal(goal_id: GoalId, ctx: InContext) -> Response:
+    """One goal; its ETag is the revision."""
+    return _answer(_known(ctx, goal_id), status=200)
+
+
+@router.put(
+    "/{goal_id}",
+    responses={201: {"description": "Created"}, **problem_responses(409, 412, 507)},
+    openapi_extra=_BODY,
+    response_class=JSONResponse,
+)
+async def put_goal(
+    goal_id: GoalId, request: Request, ctx: InContext, caller: Operator, if_match: IfMatch = None
+) -> Response:
+    """Create or replace; with If-Match only the revision that the caller saw is replaced."""
+    body, _ = await read_model(request, GoalBody)
+    goal = Goal(id=goal_id, expectations=body.expectations, priority=body.priority, valid_until_s=body.valid_until_s)
+    try:
+        check_goal(goal, ctx.operations.topology)
+    except GoalInvalid as error:
+        raise refuse(400, str(error), param="expectations") from error
+    known = ctx.operations.goals.find(OPERATOR_TYPE, goal_id)
+    _require_match(known, if_match)
+    if known is None and len(ctx.operations.goals) >= ctx.settings.max_goals:
+        raise refuse(507, f"{ctx.settings.max_goals} goals are kept already; delete some first")
+    wanted = StoredGoal(
+        policy_type=OPERATOR_TYPE,
+        id=goal_id,
+        document=goal.model_dump_json(),
+        goal=goal,
+        status=NOT_ENFORCED,
+        reason=OTHER_REASON,
+    )
+    kept, is_new = await ctx.operations.goals.put(wanted, actor=caller.name)
+    return _answer(kept, status=201 if is_new else 200)
+
+
+@router.delete("/{goal_id}", status_code=204, response_class=Response, responses=problem_responses(412))
+async def delete_goal(goal_id: GoalId, ctx: InContext, caller: Operator, if_match: IfMatch = None) -> Response:
+    """Withdraw a goal."""
+    _require_match(_known(ctx, goal_id), if_match)
+    if not await ctx.operations.goals.delete(OPERATOR_TYPE, goal_id, actor=caller.name):
+        raise refuse(404, f"goal {goal_id!r} is unknown")
+    return Response(status_code=204)
+
+
+def _known(ctx: Context, goal_id: str) -> StoredGoal:
+    stored = ctx.operations.goals.find(OPERATOR_TYPE, goal_id)
+    if stored is None:
+        raise refuse(404, f"goal {goal_id!r} is unknown")
+    return stored
+
+
+def _require_match(known: StoredGoal | None, if_match: str | None) -> None:
+    if if_match is None or (if_match.strip() == "*" and known is not None):
+        return
+    current = None if known is None else _etag(known)
+    if current is None or current not in [tag.strip() for tag in if_match.split(",")]:
+        raise refuse(412, f"If-Match is {if_match!r}, the goal is at {current}")
+
+
+def _etag(stored: StoredGoal) -> str:
+    return f'"{stored.revision}"'
+
+
+def _answer(stored: StoredGoal, *, status: int) -> Response:
+    headers = {"ETag": _etag(stored)}
+    if status == 201:
+        headers["Location"] = f"/v1/goals/{stored.id}"
+    return JSONResponse(_document(stored), status_code=status, headers=headers)
+
+
+def _document(stored: StoredGoal) -> dict[str, Any]:
+    return {
+        "id": stored.id,
+        "policy_type": stored.policy_type or None,
+        "goal": None if stored.goal is None else json.loads(stored.goal.model_dump_json()),
+        "enforce_status": stored.status,
+        "enforce_reason": stored.reason or None,
+        "revision": stored.revision,
+        "created_us": stored.created_us,
+        "updated_us": stored.updated_us,
+    }

@@ -1,0 +1,158 @@
+"""The network as the agent sees it: topology, digests, KPIs, schedules, targets, live events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response, StreamingResponse
+
+from api.bodies import JsonResponse
+from api.context import Context, InContext
+from api.errors import refuse
+from api.problems import problem_responses
+from api.schedules import schedule_of
+from api.slice_sla import POLICY_TYPE_ID, SliceSlaTarget
+from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.topology import CellSite
+
+COMMON = problem_responses(400, 401, 403, 404, 413, 429, 503)
+router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON)
+CellId = Annotated[int, Path(ge=0, le=0xFFFF)]
+_KEEP_ALIVE_S = 15.0
+
+
+@router.get("/topology")
+async def read_topology(ctx: InContext) -> Response:
+    """Cells, slices and neighbours."""
+    return JsonResponse(ctx.operations.topology.model_dump_json())
+
+
+@router.get("/digests")
+async def list_digests(ctx: InContext) -> Response:
+    """The latest interval's digests, one per cell."""
+    return JsonResponse("[" + ",".join(digest.model_dump_json() for digest in ctx.operations.digests) + "]")
+
+
+@router.get("/digests/{cell}")
+async def read_digest(cell: CellId, ctx: InContext) -> Response:
+    """One cell's latest digest."""
+    found = next((digest for digest in ctx.operations.digests if digest.cell == cell), None)
+    if found is None:
+        raise refuse(404, f"no digest of cell {cell}")
+    return JsonResponse(found.model_dump_json())
+
+
+@router.get("/kpis")
+async def list_kpis(ctx: InContext) -> list[dict[str, Any]]:
+    """TS 28.552 figures of the latest interval, per cell and slice, and what A1 policies ask of them."""
+    guaranteed = _guaranteed_kbps(ctx)
+    return [row for digest in ctx.operations.digests for row in _kpis_of(digest, guaranteed)]
+
+
+@router.get("/schedules")
+async def list_schedules(ctx: InContext) -> list[dict[str, Any]]:
+    """What is in force, rendered as RRMPolicyRatio."""
+    operations = ctx.operations
+    return [schedule_of(cell, operations.gate.desired, operations.topology) for cell in operations.topology.cells]
+
+
+@router.get("/schedules/{cell}")
+async def read_schedule(cell: CellId, ctx: InContext) -> dict[str, Any]:
+    """One cell's schedule."""
+    operations = ctx.operations
+    return schedule_of(_site(ctx, cell), operations.gate.desired, operations.topology)
+
+
+@router.get("/targets")
+async def list_targets(ctx: InContext) -> list[dict[str, Any]]:
+    """Desired and reported version of every target."""
+    return [
+        {
+            "cell": state.cell,
+            "desired_version": state.desired_version,
+            "reported_version": state.reported_version,
+            "is_online": state.is_online,
+            "is_settled": state.is_settled,
+            "reason": state.reason,
+        }
+        for state in ctx.operations.states()
+    ]
+
+
+@router.get("/models")
+async def list_models(ctx: InContext) -> list[dict[str, Any]]:
+    """Who decides."""
+    return [{"planner": ctx.operations.planner_name, "interval_s": ctx.operations.interval_s}]
+
+
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}},
+)
+async def stream_events(ctx: InContext, max_events: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> StreamingResponse:
+    """Live state, dispatches, approvals and goal status; ends after `max_events` where that is not 0."""
+    return StreamingResponse(
+        _events(ctx, max_events), media_type="text/event-stream", headers={"cache-control": "no-store"}
+    )
+
+
+async def _events(ctx: Context, max_events: int) -> AsyncIterator[str]:
+    yield f"event: state\ndata: {json.dumps(ctx.operations.live_state())}\n\n"
+    num_sent = 1
+    with ctx.operations.listening() as queue:
+        while num_sent != max_events:
+            try:
+                event = await asyncio.wait_for(queue.get(), _KEEP_ALIVE_S)
+            except TimeoutError:
+                yield ": still here\n\n"
+                continue
+            yield f"event: {event.kind}\ndata: {json.dumps(event.document)}\n\n"
+            num_sent += 1
+
+
+def _site(ctx: Context, cell: int) -> CellSite:
+    found = next((site for site in ctx.operations.topology.cells if site.id == cell), None)
+    if found is None:
+        raise refuse(404, f"cell {cell} is unknown")
+    return found
+
+
+def _kpis_of(digest: EdgeDigest, guaranteed_kbps: dict[str, float]) -> list[dict[str, Any]]:
+    rows = []
+    for row in digest.slices:
+        asked_kbps = guaranteed_kbps.get(str(row.slice))
+        due_kbps = None if asked_kbps is None else min(asked_kbps, row.demand_kbps)
+        rows.append(
+            {
+                "cell": digest.cell,
+                "slice": str(row.slice),
+                "end_s": digest.end_s,
+                "DRB.UEThpDl": row.served_kbps,
+                "DRB.RlcSduDelayDl": row.delay_p95_ms,
+                "RRU.PrbTotDl": row.prb_used,
+                "demand_kbps": row.demand_kbps,
+                "in_time_ratio": row.in_time_ratio,
+                "guaranteed_kbps": asked_kbps,
+                "is_fulfilled": None if due_kbps is None else row.served_kbps >= 0.95 * due_kbps,
+            }
+        )
+    return rows
+
+
+def _guaranteed_kbps(ctx: Context) -> dict[str, float]:
+    """The greatest guaranteed rate that A1 policies ask of each slice."""
+    asked: dict[str, float] = {}
+    for stored in ctx.operations.goals.of_type(POLICY_TYPE_ID):
+        target = SliceSlaTarget.model_validate_json(stored.document)
+        rate = target.sliceSlaObjectives.guaDlThptPerSlice
+        if stored.goal is None or rate is None:
+            continue
+        for expectation in stored.goal.expectations:
+            for slice_id in expectation.slices:
+                asked[str(slice_id)] = max(asked.get(str(slice_id), 0.0), rate)
+    return asked

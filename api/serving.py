@@ -1,0 +1,188 @@
+"""Puts a server together: store, network, planner, gate, loop, application; and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import socket
+import ssl
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.gate.gate import Gate, GateSettings
+from agent.gate.gated_dispatcher import GatedDispatcher
+from agent.gate.limits import Limits
+from agent.gate.risk import Mode
+from agent.gate.stops import Stops
+from agent.store.store import Store
+from agent.store.tokens import has_tokens
+from api.app import create_app
+from api.errors import ServerMisconfigured
+from api.operations import Operations
+from api.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.planner import Planner
+
+_GRACE_S = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `edgewright serve` was asked for."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    store_url: str = "sqlite:///edgewright.db"
+    planner: str = "optimiser"
+    model: str | None = None
+    adapter: Path | None = None
+    scenario: str = "smart-city"
+    num_devices: int | None = None
+    seed: int = 1
+    interval_s: float = 10.0
+    pace_s: float = 10.0
+    """Wall-clock time of an interval."""
+    mode: Mode | None = None
+    """None: autonomous for a simulated network, suggest-only for a real one."""
+    max_share_step_pct: int = 60
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    settings: ApiSettings = ApiSettings()  # noqa: RUF009 (frozen)
+
+
+def build_operations(options: ServeOptions) -> Operations:
+    """A control loop over an embedded simulated network; not started yet."""
+    from agent.bootstrap import build_loop, build_network
+
+    store = Store.open(options.store_url)
+    network = build_network(options.scenario, seed=options.seed, num_devices=options.num_devices)
+    loop = build_loop(network, _planner(options), interval_s=options.interval_s)
+    mode = options.mode or Mode.AUTONOMOUS
+    gate = Gate(
+        store=store,
+        dispatcher=loop.dispatcher,
+        topology=network.topology,
+        settings=GateSettings(
+            limits=Limits(max_share_step_pct=options.max_share_step_pct, window_s=options.interval_s),
+            default_stops=Stops(mode=mode),
+        ),
+    )
+    return Operations(loop=loop, gate=gate, dispatcher=GatedDispatcher(gate, loop.dispatcher), store=store)
+
+
+def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) -> None:
+    """Serve until SIGINT or SIGTERM; requests that run are finished, the loop ends its turn, the store closes."""
+    import uvicorn
+
+    settings = options.settings
+    _check_exposure(options)
+    listening = _listen(options.host, options.port)
+    operations = build_operations(options)
+    if not settings.tokens_are_needed and not _is_loopback(options.host) and not operations.store.read(has_tokens):
+        operations.store.close()
+        raise ServerMisconfigured(f"host {options.host!r} is not loopback: make a token first (`--new-token`)")
+    config = uvicorn.Config(
+        create_app(operations, settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_certfile=None if options.tls_certificate is None else str(options.tls_certificate),
+        ssl_keyfile=None if options.tls_key is None else str(options.tls_key),
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+    )
+    operations.start(pace_s=options.pace_s)
+    scheme = "http" if options.tls_certificate is None else "https"
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    announce(
+        {
+            "url": f"{scheme}://{shown}:{port}",
+            "planner": operations.planner_name,
+            "mode": operations.gate.stops().mode.value,
+            "store": options.store_url.split("@")[-1],
+        }
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        operations.stop()
+        operations.store.close()
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; extra fields ride along."""
+
+    _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        document.update({name: value for name, value in record.__dict__.items() if name not in self._OWN})
+        if record.exc_info:
+            document["error"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)
+
+
+def log_as_json(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger("edgewright")
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False
+
+
+def _planner(options: ServeOptions) -> Planner:
+    from agent.planner import GatedModelPlanner, baseline_planners
+
+    if options.planner == "llm":
+        from agent.bootstrap import load_model_or_absent
+
+        model, warning = load_model_or_absent(options.model, adapter=options.adapter)
+        if warning:
+            logging.getLogger("edgewright.serve").warning("%s; the optimiser decides instead", warning)
+        return GatedModelPlanner(model=model)
+    known = {planner.name: planner for planner in baseline_planners()}
+    if options.planner not in known:
+        raise ServerMisconfigured(f"planner {options.planner!r}: expected llm or one of {', '.join(known)}")
+    return known[options.planner]
+
+
+def _check_exposure(options: ServeOptions) -> None:
+    if (options.tls_certificate is None) != (options.tls_key is None):
+        raise ServerMisconfigured("TLS needs both a certificate and a key")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise ServerMisconfigured(f"{host}:{port} can't be listened on: {error}") from error
+    return listening
