@@ -91,7 +91,6 @@ _SCANNER = re.compile(
   | (?P<dotted>{_STARTS}[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){{2,}}{_ENDS}(?![.\-]\w))
   | (?P<signedid>{_STARTS}[A-Za-z]\w*_-\d+{_ENDS})
   | (?P<version>{_STARTS}v\d+(?:\.\d+)+{_ENDS})
-  | (?P<size>{_STARTS}[+\-]?\d+(?:\.\d+)?\s?[KMGTPkmgt]?i?B(?:/s|ps)?{_ENDS})
   | (?P<signed>(?<![\w\].)\-+])[+\-]\d+(?:\.\d+)*(?:[eE][+\-]\d+)?>*{_ENDS})
   | (?P<number>{_STARTS}\d+(?:\.\d+)*(?:[eE][+\-]\d+)?>*{_ENDS})
   | (?P<empty>(?<=\s)\(\s*\)(?=\s|$))
@@ -202,7 +201,7 @@ _MANY = 8
 _LISTED = frozenset({VariableKind.IDENTIFIER, VariableKind.HOST, VariableKind.ADDRESS})
 _DIGIT = re.compile(r"\d")
 _NOT_LETTERS = re.compile(r"[^A-Za-z]+")
-_RENDERED = {"ctime": "<*>:<*>:<*>", "uuid": "<*>-<*>-<*>-<*>-<*>"}
+_RENDERED = {"ctime": "<*>:<*>:<*>"}
 _KINDS = {
     "ctime": VariableKind.TIME,
     "email": VariableKind.ADDRESS,
@@ -216,7 +215,6 @@ _KINDS = {
     "numberedhost": VariableKind.HOST,
     "signedid": VariableKind.IDENTIFIER,
     "version": VariableKind.IDENTIFIER,
-    "size": VariableKind.QUANTITY,
     "signed": VariableKind.NUMBER,
     "number": VariableKind.NUMBER,
 }

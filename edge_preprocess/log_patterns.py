@@ -18,6 +18,13 @@ _MODULUS = (1 << 61) - 1
 _MULTIPLIER = 0x1B873593CC9E2D51
 _NEVER = 1 << 30
 _DIGITS = re.compile(r"\d+")
+_SIZES = frozenset({"B", "kB", "KB", "MB", "GB", "TB", "PB", "KiB", "MiB", "GiB", "TiB", "PiB"})
+_UNITS = frozenset(
+    _SIZES
+    | {"bytes", "bps", "kbps", "Mbps", "Gbps"}
+    | {"ns", "us", "µs", "ms", "s", "sec", "secs", "second", "seconds", "min", "mins", "minutes", "h", "hours", "days"}
+    | {"Hz", "kHz", "MHz", "GHz", "W", "mW", "dBm", "dB", "V", "mV", "A", "mA"}
+)
 _ANNOUNCING = frozenset(
     {"user", "username", "login", "account", "host", "hostname", "server", "client", "peer", "domain", "service"}
 )
@@ -67,6 +74,8 @@ class PatternSet:
 
     def place(self, words: Pattern) -> Pattern:
         """The pattern of these words, which count as evidence if they are new."""
+        if words in self._patterns:
+            return words
         pattern, key, slots = self._reduced(words)
         if pattern in self._patterns:
             return pattern
@@ -102,7 +111,7 @@ class PatternSet:
             if word[-1:].isalnum() or word[:1].isalnum():
                 slot = (key - hashes[position] + blank * factors[position]) % _MODULUS
                 if slot in self._open:
-                    return self._reduced((*words[:position], WILDCARD, *words[position + 1 :]))
+                    return self._reduced(_opened(words, position))
                 slots[slot] = position
         return words, key, slots
 
@@ -132,6 +141,8 @@ class PatternSet:
             return _NEVER
         if _is_named(holed, position):
             return self._evidence.num_named
+        if all(_is_unit(member, position) for member in members):
+            return self._evidence.num_codes
         skeletons = [_DIGITS.sub("0", member[position]) for member in members]
         if is_code(members[-1][position]) and skeletons.count(skeletons[-1]) >= self._evidence.num_codes:
             return self._evidence.num_codes
@@ -144,6 +155,23 @@ class PatternSet:
             if member in self._patterns:
                 self._patterns.discard(member)
                 self._moved[member] = self.place(member)
+
+
+def _opened(words: Pattern, position: int) -> Pattern:
+    if not _is_unit(words, position):
+        return (*words[:position], WILDCARD, *words[position + 1 :])
+    # A unit that varies belongs to its number: some function wrote both, and wrote the line's other sizes too.
+    is_size = words[position] in _SIZES
+    parts = list(words)
+    for at in range(2, len(parts)):
+        if at == position or (is_size and parts[at] in _SIZES and _is_unit(words, at)):
+            parts[at - 1 : at + 1] = ("", "")
+    return tuple(parts)
+
+
+def _is_unit(pattern: Pattern, position: int) -> bool:
+    """True for a unit after its number."""
+    return position >= 2 and pattern[position] in _UNITS and pattern[position - 2 : position] == (WILDCARD, " ")
 
 
 def _is_named(pattern: Pattern, position: int) -> bool:

@@ -175,13 +175,14 @@ class LogTemplateMiner:
         content = line[split_header(line).content_start :].strip()
         masked = mask(content)
         pattern = self._patterns.canonical(tuple(masked.words))
-        return tuple(
-            LogParameter(kind or VariableKind.WORD, content[start:end])
-            for word, known, kind, start, end in zip(
-                masked.words, pattern, masked.kinds, masked.starts, masked.ends, strict=True
-            )
-            if kind is not None or word != known
-        )
+        found: list[LogParameter] = []
+        for index, (word, known, kind) in enumerate(zip(masked.words, pattern, masked.kinds, strict=True)):
+            text = content[masked.starts[index] : masked.ends[index]]
+            if known == "" and word != " ":
+                found[-1] = LogParameter(VariableKind.QUANTITY, f"{found[-1].text} {text}")
+            elif kind is not None or word != known != "":
+                found.append(LogParameter(kind or VariableKind.WORD, text))
+        return tuple(found)
 
     def to_state(self) -> dict[str, Any]:
         """What was learned, as JSON-ready values; it holds log text and stays at the edge."""

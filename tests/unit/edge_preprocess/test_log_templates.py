@@ -23,7 +23,7 @@ def test_lines_that_differ_in_numbers_share_a_template() -> None:
 
 def test_parameters_carry_their_kind() -> None:
     match = LogTemplateMiner().observe(
-        "session 0x34ede65503f002d from 10.0.0.8 wrote /var/log/a.log at 4.5 KB to db1.example.org"
+        "session 0x34ede65503f002d from 10.0.0.8 wrote /var/log/a.log at 45ms to db1.example.org"
     )
     assert [parameter.kind for parameter in match.parameters] == [
         VariableKind.HEX,
@@ -109,3 +109,12 @@ def test_lists_of_identifiers_are_one_variable_whatever_their_length() -> None:
     matches = [miner.observe(line) for line in lines]
     assert {match.template for match in matches} == {"drop <*> now"}
     assert matches[1].parameters[0].text == "blk_3 blk_-4 blk_5 blk_666"
+
+
+def test_a_unit_stays_until_it_varies_and_then_belongs_to_its_number() -> None:
+    miner = LogTemplateMiner()
+    first = miner.observe("block kept in memory, size 4.5 KB, free")
+    assert first.template == "block kept in memory, size <*> KB, free"
+    second = miner.observe("block kept in memory, size 93.0 MB, free")
+    assert first.template == second.template == "block kept in memory, size <*>, free"
+    assert second.parameters == ((VariableKind.QUANTITY, "93.0 MB"),)

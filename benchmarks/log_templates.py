@@ -1,0 +1,197 @@
+"""Template mining on the Loghub-2k systems: accuracy and speed, with drain3 in the same run where it is installed.
+
+Metrics: GA, FGA, PA and FTA. Sources: Zhu et al., "Tools and Benchmarks for Automated Log Parsing", ICSE-SEIP 2019 (GA);
+Khan et al., "Guidelines for Assessing the Accuracy of Log Message Template Identification Techniques", ICSE 2022 (PA,
+FTA and the normal form of templates); Jiang et al., "A Large-scale Evaluation for Log Parsing Techniques", ISSTA 2024
+(FGA). Truth: the corrected templates where there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from edge_preprocess.log_headers import split_header
+from edge_preprocess.log_templates import LogTemplateMiner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+METRICS = ("GA", "FGA", "PA", "FTA")
+TARGETS = {"GA": 0.92, "FGA": 0.90, "PA": 0.70, "FTA": 0.65}
+LINES_PER_CPU_S = 100_000
+_PATH = re.compile(r"(?<![^\s,!;:=|\"'\[\](){}])(?:/[^\s,!;:=|\"'\[\](){}/]+)+(?![^\s,!;:=|\"'\[\](){}])")
+_CHUNK = re.compile(r"[^\s,!;:=|\"'\[\](){}.\-+@#$%&]+")
+_JOINED = re.compile(r"<\*>(?:\.?<\*>)+")
+
+
+def normalised(template: str) -> str:
+    """The template in the published normal form: blanks, paths, digits, and what is glued to a variable."""
+    text = _PATH.sub("<*>", " ".join(template.split()))
+    return _JOINED.sub("<*>", _CHUNK.sub(_normal_chunk, text))
+
+
+def _normal_chunk(found: re.Match[str]) -> str:
+    chunk = found.group()
+    return "<*>" if chunk.isdigit() or ("<*>" in chunk and "/" not in chunk) else chunk
+
+
+def scores(truth: Sequence[str], mined: Sequence[str]) -> dict[str, float]:
+    """GA, FGA, PA and FTA of the templates mined, line by line."""
+    lines_of_truth, lines_of_mined = _groups(truth), _groups(mined)
+    true_groups = {frozenset(lines) for lines in lines_of_truth.values()}
+    right = [lines for lines in lines_of_mined.values() if frozenset(lines) in true_groups]
+    num_right_texts = sum({truth[line] for line in lines} == {text} for text, lines in lines_of_mined.items())
+    num_groups = len(lines_of_truth) + len(lines_of_mined)
+    return {
+        "GA": sum(map(len, right)) / len(truth),
+        "FGA": 2 * len(right) / num_groups,
+        "PA": sum(a == b for a, b in zip(truth, mined, strict=True)) / len(truth),
+        "FTA": 2 * num_right_texts / num_groups,
+    }
+
+
+def _groups(templates: Sequence[str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for line, template in enumerate(templates):
+        groups[template].append(line)
+    return groups
+
+
+def mine_with_edgewright(lines: Sequence[str]) -> Callable[[], list[str]]:
+    """Mines all lines; the result gives the templates as known at the end."""
+    miner = LogTemplateMiner()
+    matches = [miner.observe(line) for line in lines]
+    return lambda: [match.template for match in matches]
+
+
+def drain3_miner() -> Callable[[Sequence[str]], Callable[[], list[str]]] | None:
+    """Drain3 with the masks of its own documentation, on the contents that our header detection found."""
+    try:
+        from drain3 import TemplateMiner
+        from drain3.masking import MaskingInstruction
+        from drain3.template_miner_config import TemplateMinerConfig
+    except ImportError:
+        return None
+    masks = (
+        (r"((?<=[^A-Za-z0-9])|^)(([0-9a-f]{2,}:){3,}([0-9a-f]{2,}))((?=[^A-Za-z0-9])|$)", "ID"),
+        (r"((?<=[^A-Za-z0-9])|^)(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})((?=[^A-Za-z0-9])|$)", "IP"),
+        (r"((?<=[^A-Za-z0-9])|^)([0-9a-f]{6,} ?){3,}((?=[^A-Za-z0-9])|$)", "SEQ"),
+        (r"((?<=[^A-Za-z0-9])|^)([0-9A-F]{4} ?){4,}((?=[^A-Za-z0-9])|$)", "SEQ"),
+        (r"((?<=[^A-Za-z0-9])|^)(0x[a-f0-9A-F]+)((?=[^A-Za-z0-9])|$)", "HEX"),
+        (r"((?<=[^A-Za-z0-9])|^)([\-\+]?\d+)((?=[^A-Za-z0-9])|$)", "NUM"),
+        (r"(?<=executed cmd )(\".+?\")", "CMD"),
+    )
+
+    def mine(lines: Sequence[str]) -> Callable[[], list[str]]:
+        config = TemplateMinerConfig()
+        config.masking_instructions = [MaskingInstruction(pattern, name) for pattern, name in masks]
+        miner = TemplateMiner(config=config)
+        ids = [miner.add_log_message(_content(line))["cluster_id"] for line in lines]
+        texts = {cluster.cluster_id: cluster.get_template() for cluster in miner.drain.clusters}
+        return lambda: [re.sub(r"<:?[A-Z]+:?>", "<*>", texts[number]) for number in ids]
+
+    return mine
+
+
+def _content(line: str) -> str:
+    return line[split_header(line).content_start :].strip()
+
+
+def read_system(data: Path, system: str) -> tuple[list[str], list[str]]:
+    """The raw lines of one system and their true templates."""
+    truth_file = data / "loghub_2k_corrected" / system / f"{system}_2k.log_structured_corrected.csv"
+    if not truth_file.is_file():
+        truth_file = data / "loghub_2k" / system / f"{system}_2k.log_structured.csv"
+    with truth_file.open(encoding="utf-8", newline="") as file:
+        truth = [row["EventTemplate"] for row in csv.DictReader(file)]
+    raw = (data / "loghub_2k" / system / f"{system}_2k.log").read_bytes().decode("utf-8").split("\n")
+    return raw[: len(truth)], truth
+
+
+def measure(
+    mine: Callable[[Sequence[str]], Callable[[], list[str]]], systems: dict[str, tuple[list[str], list[str]]], runs: int
+) -> dict[str, Any]:
+    """Scores per system, their means, and lines per CPU-second of mining everything from nothing."""
+    seconds = []
+    for _ in range(runs):
+        begin = time.process_time()
+        results = {name: mine(lines) for name, (lines, _) in systems.items()}
+        seconds.append(time.process_time() - begin)
+    strict, normal = {}, {}
+    for name, (_, truth) in systems.items():
+        mined = results[name]()
+        strict[name] = scores([" ".join(text.split()) for text in truth], [" ".join(text.split()) for text in mined])
+        normal[name] = scores([normalised(text) for text in truth], [normalised(text) for text in mined])
+    num_lines = sum(len(lines) for lines, _ in systems.values())
+    return {
+        "mean": _mean(normal),
+        "mean_verbatim": _mean(strict),
+        "systems": normal,
+        "lines_per_cpu_s": num_lines / min(seconds),
+    }
+
+
+def _mean(per_system: dict[str, dict[str, float]]) -> dict[str, float]:
+    totals: Counter[str] = Counter()
+    for values in per_system.values():
+        totals.update(values)
+    return {metric: totals[metric] / len(per_system) for metric in METRICS}
+
+
+def figures(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Each figure with its target and whether it holds."""
+    rows = [_figure(f"mean {metric}", ours["mean"][metric], TARGETS[metric]) for metric in METRICS]
+    rows.append(_figure("lines per CPU-second", ours["lines_per_cpu_s"], LINES_PER_CPU_S))
+    if theirs is not None:
+        rows += [
+            _figure(f"mean {metric} over drain3", ours["mean"][metric], theirs["mean"][metric]) for metric in METRICS
+        ]
+        rows.append(_figure("lines per CPU-second over drain3", ours["lines_per_cpu_s"], theirs["lines_per_cpu_s"]))
+    return rows
+
+
+def _figure(name: str, measured: float, target: float) -> dict[str, Any]:
+    return {"figure": name, "measured": round(measured, 4), "target": round(target, 4), "holds": measured >= target}
+
+
+def main() -> None:
+    """Measure, print, and end with status 1 where a figure does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--runs", type=int, default=3, help="the fastest of so many runs is reported")
+    arguments = parser.parse_args()
+    names = sorted(path.name for path in (arguments.data / "loghub_2k").iterdir() if path.is_dir())
+    systems = {name: read_system(arguments.data, name) for name in names}
+    ours = measure(mine_with_edgewright, systems, arguments.runs)
+    drain = drain3_miner()
+    theirs = None if drain is None else measure(drain, systems, arguments.runs)
+    rows = figures(ours, theirs)
+    if arguments.json:
+        print(json.dumps({"figures": rows, "edgewright": ours, "drain3": theirs or "absent: not installed"}, indent=1))
+    else:
+        _print_table(rows, ours, theirs)
+    sys.exit(0 if all(row["holds"] for row in rows) else 1)
+
+
+def _print_table(rows: list[dict[str, Any]], ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
+    for name, values in ours["systems"].items():
+        print(f"{name:12s}" + "".join(f"  {metric} {values[metric]:.3f}" for metric in METRICS))
+    print("drain3 is absent" if theirs is None else f"drain3 mean {theirs['mean']}")
+    for row in rows:
+        word = "holds" if row["holds"] else "FAILS"
+        print(f"{word}  {row['figure']:34s} measured {row['measured']:<12g} target {row['target']:g}")
+
+
+if __name__ == "__main__":
+    main()
