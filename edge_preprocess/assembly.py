@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_preprocess.digest import DataQuality, EdgeDigest, LogEvent, NeighbourDigest, SliceDigest
+from edge_preprocess.watch import MAX_ANOMALIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +74,10 @@ class Assembler:
             policy_version=round(float(cells.policy_version[index])),
             slices=tuple(self._slice_digest(index, order, interval) for order in range(len(self._topology.slices))),
             neighbours=self._neighbours(index, cells),
-            anomalies=interval.anomalies[index],
+            anomalies=interval.anomalies[index][:MAX_ANOMALIES],
             events=_log_events(interval.events[index]),
             quality=interval.quality[index],
+            left_out=_left_out(interval.anomalies[index], interval.events[index]),
         )
 
     def _slice_digest(self, cell: int, order: int, interval: Interval) -> SliceDigest:
@@ -111,6 +113,12 @@ class Assembler:
             is_up = bool(cells.is_up[other] >= 0.5)
             found.append(NeighbourDigest(cell=cell_id, prb_utilisation=round(utilisation, 3), is_up=is_up))
         return tuple(found)
+
+
+def _left_out(anomalies: Sequence[Anomaly], events: Mapping[str, int]) -> tuple[str, ...]:
+    """Fixed words for what the bounds of a digest dropped."""
+    dropped = {"anomalies": len(anomalies) > MAX_ANOMALIES, "events": len(events) > _MAX_EVENTS}
+    return tuple(word for word, is_dropped in dropped.items() if is_dropped)
 
 
 def _log_events(counts: Mapping[str, int]) -> tuple[LogEvent, ...]:

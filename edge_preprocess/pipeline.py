@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,15 +16,50 @@ from edge_preprocess.estimates import Estimator
 from edge_preprocess.forecast import NUM_CLOSING_GUESSES, Forecaster, closing_guesses
 from edge_preprocess.intake import take_in
 from edge_preprocess.log_tally import LogDigester
+from edge_preprocess.sensor_watch import SensorWatch
+from edge_preprocess.watch import Sighting, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from edge_preprocess.estimates import SliceEstimates
+    from numpy.typing import NDArray
+
+    from edge_preprocess.digest import Anomaly
+    from edge_preprocess.estimates import CellEstimates, SliceEstimates
     from edge_preprocess.intake import Intake, PerRow
     from edge_preprocess.log_tally import LogTally
-    from telemetry_sim.records import LogRecord, TelemetryFrame
+    from edge_preprocess.windows import PerCell
+    from telemetry_sim.records import LogRecord, SliceColumns, TelemetryFrame
     from telemetry_sim.topology import Topology
+
+
+_INFRASTRUCTURE = frozenset({"gnb", "gateway"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CellLogs:
+    """One cell's lines of an interval, by who wrote them."""
+
+    infrastructure: LogTally
+    devices: LogTally
+
+    @property
+    def num_received(self) -> int:
+        return self.infrastructure.num_received + self.devices.num_received
+
+    def events(self) -> Counter[str]:
+        """Named counters of both."""
+        counters: Counter[str] = Counter()
+        for tally in (self.infrastructure, self.devices):
+            counters.update({str(name): count for name, count in tally.counters.items()})
+        return counters
+
+    def quarantined(self) -> Counter[str]:
+        """Lines that could not be read, by reason."""
+        reasons: Counter[str] = Counter()
+        for tally in (self.infrastructure, self.devices):
+            reasons.update({f"log_{reason}": count for reason, count in tally.num_quarantined.items()})
+        return reasons
 
 
 class EdgePipeline:
@@ -39,7 +75,11 @@ class EdgePipeline:
         self._num_groups = num_groups
         self._demand = Forecaster(num_groups, num_guesses=NUM_CLOSING_GUESSES)
         self._tasks = Forecaster(num_groups, num_guesses=NUM_CLOSING_GUESSES)
-        self._logs = tuple(LogDigester() for _ in topology.cells)
+        self._watch = Watch(topology)
+        self._sensors = SensorWatch(len(topology.cells))
+        # A device's lines are kept apart: they are counted, but they raise no alarm about the network.
+        self._infrastructure_logs = tuple(LogDigester() for _ in topology.cells)
+        self._device_logs = tuple(LogDigester() for _ in topology.cells)
         self._end_s = float("-inf")
         self.quarantine_reasons: Counter[str] = Counter()
         """Rows and log lines refused so far, by reason."""
@@ -47,13 +87,14 @@ class EdgePipeline:
     def digest(self, frames: Sequence[TelemetryFrame], logs: Sequence[LogRecord]) -> tuple[EdgeDigest, ...]:
         """What each cell's edge node says about the interval that the frames cover, in the topology's order.
 
-        The quality counts device rows and log lines together. An interval without frames repeats the last figures.
+        The quality counts device rows, sensor readings and log lines together.
+        An interval without frames repeats the last figures.
         """
         intake = take_in(frames, self._topology, after_s=self._end_s)
-        tallies = self._read_logs(logs)
+        cell_logs = self._read_logs(logs)
         self.quarantine_reasons.update(intake.reasons)
         start_s, end_s = self._bounds(intake)
-        interval = self._measure(intake, tallies, start_s, end_s)
+        interval = self._measure(intake, cell_logs, start_s, end_s)
         self._end_s = end_s
         return self._assembler.digests(interval)
 
@@ -64,17 +105,20 @@ class EdgePipeline:
         start_s = max(self._end_s, 0.0)
         return start_s, start_s + self._interval_s
 
-    def _read_logs(self, logs: Sequence[LogRecord]) -> tuple[LogTally, ...]:
+    def _read_logs(self, logs: Sequence[LogRecord]) -> tuple[_CellLogs, ...]:
         """Counts per cell; lines of an unknown cell are counted at the first."""
         for record in logs:
-            cell = record.cell if 0 <= record.cell < len(self._logs) else 0
-            self._logs[cell].observe(record.text)
-        tallies = tuple(digester.close_interval() for digester in self._logs)
-        for tally in tallies:
-            self.quarantine_reasons.update({f"log_{reason}": n for reason, n in tally.num_quarantined.items()})
-        return tallies
+            cell = record.cell if 0 <= record.cell < len(self._device_logs) else 0
+            digesters = self._infrastructure_logs if record.source in _INFRASTRUCTURE else self._device_logs
+            digesters[cell].observe(record.text)
+        found = []
+        for infrastructure, devices in zip(self._infrastructure_logs, self._device_logs, strict=True):
+            both = _CellLogs(infrastructure=infrastructure.close_interval(), devices=devices.close_interval())
+            self.quarantine_reasons.update(both.quarantined())
+            found.append(both)
+        return tuple(found)
 
-    def _measure(self, intake: Intake, tallies: Sequence[LogTally], start_s: float, end_s: float) -> Interval:
+    def _measure(self, intake: Intake, logs: Sequence[_CellLogs], start_s: float, end_s: float) -> Interval:
         rows = intake.rows
         duration_s = sum(frame.period_s for frame in intake.frames) or self._interval_s
         offered_bits = self._devices.offered_bits(rows)
@@ -89,17 +133,51 @@ class EdgePipeline:
         slices = self._estimator.slices(statistics, intake.frames, duration_s)
         if intake.frames:
             self._learn(slices, intake, offered_bits)
+        cells = self._estimator.cells(intake.frames, slices, duration_s)
+        anomalies = self._look(intake, logs, slices, cells, start_s, end_s)
         return Interval(
             start_s=start_s,
             end_s=end_s,
             slices=slices,
-            cells=self._estimator.cells(intake.frames, slices, duration_s),
+            cells=cells,
             forecast_kbps=self._demand.next_value(),
             deviation_kbps=self._demand.deviation(),
             forecast_tasks=self._tasks.next_value(),
-            quality=self._quality(intake, tallies, end_s),
-            events=[{str(name): count for name, count in tally.counters.items()} for tally in tallies],
-            anomalies=[() for _ in tallies],
+            quality=self._quality(intake, logs, end_s),
+            events=[entry.events() for entry in logs],
+            anomalies=anomalies,
+        )
+
+    def _look(
+        self,
+        intake: Intake,
+        logs: Sequence[_CellLogs],
+        slices: SliceEstimates,
+        cells: CellEstimates,
+        start_s: float,
+        end_s: float,
+    ) -> tuple[tuple[Anomaly, ...], ...]:
+        """What stands out; without frames there is nothing to look at but the logs."""
+        sensors = self._sensors.look(intake.frames)
+        if not intake.frames:
+            return tuple(() for _ in logs)
+        shape = (len(self._topology.cells), -1)
+
+        def cycles(read: Callable[[SliceColumns], NDArray[np.float64]]) -> PerCell:
+            counted = windows.slice_counter(intake.frames, read, num_groups=self._num_groups)
+            return np.asarray(windows.sum_over_time(counted).reshape(shape).sum(axis=1))
+
+        return self._watch.look(
+            Sighting(
+                start_s=start_s,
+                end_s=end_s,
+                slices=slices,
+                cells=cells,
+                edge_cycles_offered=cycles(lambda s: s.edge_cycles_offered),
+                edge_cycles_used=cycles(lambda s: s.edge_cycles_used),
+                sensors=sensors,
+                infrastructure_events=[entry.infrastructure.counters for entry in logs],
+            )
         )
 
     def _learn(self, slices: SliceEstimates, intake: Intake, offered_bits: PerRow) -> None:
@@ -110,14 +188,15 @@ class EdgePipeline:
         period_s = np.array([frame.period_s for frame in intake.frames if frame.slices is not None])[:, None]
         self._tasks.learn(slices.tasks_per_s, closing_guesses(tasks / period_s))
 
-    def _quality(self, intake: Intake, tallies: Sequence[LogTally], end_s: float) -> tuple[DataQuality, ...]:
+    def _quality(self, intake: Intake, logs: Sequence[_CellLogs], end_s: float) -> tuple[DataQuality, ...]:
         oldest_s = end_s - self._interval_s + 1e-6
         stale = intake.rows.group[intake.rows.time_s <= oldest_s] // len(self._topology.slices)
         num_stale = np.bincount(stale, minlength=len(self._topology.cells))
         found = []
-        for cell, tally in enumerate(tallies):
-            received = int(intake.received[cell]) + tally.num_received
-            quarantined = int(intake.quarantined[cell]) + sum(tally.num_quarantined.values())
+        for cell, entry in enumerate(logs):
+            received = int(intake.received[cell] + self._sensors.num_received[cell]) + entry.num_received
+            refused = int(intake.quarantined[cell] + self._sensors.num_quarantined[cell])
+            quarantined = refused + entry.quarantined().total()
             found.append(
                 DataQuality(
                     rows_received=received,

@@ -1,0 +1,154 @@
+"""Sensors whose readings stand still or leave their usual range, per cell and stream.
+
+Shapes: K sensors known, N readings of the interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
+
+from edge_preprocess.detectors import ALARM
+from edge_preprocess.ewma import EwmaConfig, EwmaDetector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telemetry_sim.records import TelemetryFrame
+
+PerSensor = Float64[NDArray[np.float64], " sensors"]
+PerSensorIndex = Int64[NDArray[np.int64], " sensors"]
+
+_MAX_STREAMS = 4096
+_MIN_READINGS = 3
+"""Equal readings in a row within an interval before a sensor can count as stuck."""
+_MAX_ABSOLUTE = 1e12
+_RANGE = EwmaConfig(weight=0.1, num_before_use=12, threshold=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorFinding:
+    """Sensors of one cell and stream that misbehave in the same way."""
+
+    cell: int
+    stream: int
+    is_stuck: bool
+    """True: readings stand still; False: they left their usual range."""
+    num_sensors: int
+    num_reporting: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Readings:
+    """One entry per sensor heard in the interval."""
+
+    key: PerSensorIndex
+    cell: PerSensorIndex
+    number: PerSensor
+    lowest: PerSensor
+    highest: PerSensor
+    mean: PerSensor
+
+
+class SensorWatch:
+    """Remembers every sensor's usual mean and whether its readings ever moved."""
+
+    def __init__(self, num_cells: int) -> None:
+        self._num_cells = num_cells
+        self._keys: PerSensorIndex = np.empty(0, dtype=np.int64)
+        self._moves = np.empty(0, dtype=bool)
+        """True once a sensor's readings have differed within an interval: most readings of most sensors do."""
+        self._range = EwmaDetector(0, _RANGE)
+        self.num_received = np.zeros(num_cells, dtype=np.int64)
+        self.num_quarantined = np.zeros(num_cells, dtype=np.int64)
+        """Readings of the latest interval per cell; those of an unknown cell are counted at the first."""
+
+    def look(self, frames: Sequence[TelemetryFrame]) -> tuple[SensorFinding, ...]:
+        """What misbehaves in these frames; then learns them. Counts the interval's readings."""
+        readings = self._read(frames)
+        if not len(readings.key):
+            return ()
+        place = self._places(readings.key)
+        means = np.full(len(self._keys), np.nan)
+        means[place] = readings.mean
+        score = self._range.score_many(means)[place]
+        stands_still = (readings.highest == readings.lowest) & (readings.number >= _MIN_READINGS)
+        stuck = stands_still & self._moves[place]
+        self._moves[place] |= readings.highest > readings.lowest
+        # A stuck sensor's level is no news, and must not become the usual one.
+        means[place[stuck]] = np.nan
+        self._range.learn_many(means)
+        return (*_findings(readings, stuck, None), *_findings(readings, (score >= ALARM) & ~stuck, score))
+
+    def _read(self, frames: Sequence[TelemetryFrame]) -> _Readings:
+        columns = [frame.sensors for frame in frames if frame.sensors is not None]
+        if not columns:
+            self.num_received = self.num_quarantined = np.zeros(self._num_cells, dtype=np.int64)
+            return _grouped(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        value = np.concatenate([c.value for c in columns])
+        stream = np.concatenate([c.stream for c in columns]).astype(np.int64)
+        device = np.concatenate([c.device_id for c in columns])
+        cell = np.concatenate([c.cell for c in columns]).astype(np.int64)
+        is_known = (cell >= 0) & (cell < self._num_cells)
+        good = (np.abs(value) <= _MAX_ABSOLUTE) & (stream >= 0) & (stream < _MAX_STREAMS) & is_known
+        at = np.where(is_known, cell, 0)
+        self.num_received = np.bincount(at, minlength=self._num_cells)
+        self.num_quarantined = np.bincount(at[~good], minlength=self._num_cells)
+        return _grouped(device[good] * _MAX_STREAMS + stream[good], cell[good], value[good])
+
+    def _places(self, key: PerSensorIndex) -> PerSensorIndex:
+        """Where each sensor's memory lies; sensors heard for the first time are added."""
+        new = np.setdiff1d(key, self._keys, assume_unique=True)
+        if len(new):
+            order = np.argsort(np.concatenate((self._keys, new)), kind="stable")
+            added = np.zeros(len(new))
+            self._keys = np.concatenate((self._keys, new))[order]
+            self._moves = np.concatenate((self._moves, added.astype(bool)))[order]
+            known = self._range.state()
+            self._range = EwmaDetector(len(order), _RANGE)
+            self._range.restore({name: np.concatenate((part, added))[order] for name, part in known.items()})
+        return np.searchsorted(self._keys, key)
+
+
+def _grouped(key: PerSensorIndex, cell: PerSensorIndex, value: PerSensor) -> _Readings:
+    order = np.argsort(key, kind="stable")
+    key, cell, value = key[order], cell[order], value[order]
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.empty(0, np.int64)
+    ends = np.append(starts[1:], len(key))
+    if not len(key):
+        return _Readings(key=key, cell=cell, number=value, lowest=value, highest=value, mean=value)
+    number = (ends - starts).astype(np.float64)
+    return _Readings(
+        key=key[starts],
+        cell=cell[ends - 1],
+        number=number,
+        lowest=np.minimum.reduceat(value, starts),
+        highest=np.maximum.reduceat(value, starts),
+        mean=np.add.reduceat(value, starts) / number,
+    )
+
+
+def _findings(readings: _Readings, chosen: NDArray[np.bool_], score: PerSensor | None) -> tuple[SensorFinding, ...]:
+    """One finding per cell and stream with a chosen sensor; a stuck sensor is certain (score 1)."""
+    stream = readings.key % _MAX_STREAMS
+    place = readings.cell * _MAX_STREAMS + stream
+    found = []
+    for code in np.unique(place[chosen]):
+        here = place == code
+        cell, number = divmod(int(code), _MAX_STREAMS)
+        found.append(
+            SensorFinding(
+                cell=cell,
+                stream=number,
+                is_stuck=score is None,
+                num_sensors=int((here & chosen).sum()),
+                num_reporting=int(here.sum()),
+                score=1.0 if score is None else float(score[here & chosen].max()),
+            )
+        )
+    return tuple(found)
