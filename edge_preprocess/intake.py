@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ PerRowIndex = Int64[NDArray[np.int64], " rows"]
 PerRowFlag = Bool[NDArray[np.bool_], " rows"]
 
 _FLOAT_COLUMNS = tuple(f.name for f in fields(DeviceColumns) if f.name not in {"device_id", "cell", "slice"})
+_columns = attrgetter("cell", "slice", *_FLOAT_COLUMNS)
 _BITS = ("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits")
 _MAX_BITS = 1e13
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -120,9 +122,8 @@ def _frame_fault(frame: TelemetryFrame, latest_s: float, num_cells: int, num_sli
     if frame.time_s <= latest_s:
         return "time_backwards"
     devices = frame.devices
-    lengths = {len(devices.device_id), len(devices.cell), len(devices.slice)}
-    lengths.update(len(getattr(devices, name)) for name in _FLOAT_COLUMNS)
-    if len(lengths) != 1:
+    num_rows = len(devices.device_id)
+    if any(len(column) != num_rows for column in _columns(devices)):
         return "ragged"
     if frame.slices is not None and frame.slices.num_devices.shape != (num_cells, num_slices):
         return "ragged"

@@ -128,6 +128,7 @@ class EdgePipeline:
             covered_s=rows.period_s,
             budgets_ms=self._estimator.budgets_ms,
             prb_khz=self._estimator.prb_khz,
+            needs_delays=not any(frame.slices is not None for frame in intake.frames),
         )
         self._devices.remember(rows, end_s)
         slices = self._estimator.slices(statistics, intake.frames, duration_s)

@@ -49,9 +49,18 @@ class RowStatistics:
 
 
 def row_statistics(
-    rows: Rows, offered_bits: PerRow, *, covered_s: PerRow, budgets_ms: PerGroup, prb_khz: PerGroup
+    rows: Rows,
+    offered_bits: PerRow,
+    *,
+    covered_s: PerRow,
+    budgets_ms: PerGroup,
+    prb_khz: PerGroup,
+    needs_delays: bool = True,
 ) -> RowStatistics:
-    """Sums per group; `budgets_ms` and `prb_khz` hold one entry per group."""
+    """Sums per group; `budgets_ms` and `prb_khz` hold one entry per group.
+
+    Without `needs_delays` the histogram stays empty, which saves a tenth of the time where the cells keep their own.
+    """
     num_groups = len(budgets_ms)
 
     def total(values: PerRow) -> PerGroup:
@@ -76,7 +85,11 @@ def row_statistics(
         prb_seconds=total(_known(rows.columns["prb"], 0.0) * covered_s),
         covered_s=total(covered_s),
         num_devices=np.bincount(at_end, minlength=num_groups).astype(np.float64),
-        delay_counts=_delay_histogram(rows, delay, served, num_groups),
+        delay_counts=(
+            _delay_histogram(rows, delay, served, num_groups)
+            if needs_delays
+            else np.zeros((num_groups, len(DELAY_BIN_EDGES_MS)))
+        ),
         shannon_kbps_per_prb=_shannon_mean(rows, prb_khz),
     )
 
