@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edge_preprocess.command_logs import logs
+from edge_preprocess.command_signal import signal
 
 
 @click.group()
@@ -13,3 +14,4 @@ def digest() -> None:
 
 
 digest.add_command(logs)
+digest.add_command(signal)

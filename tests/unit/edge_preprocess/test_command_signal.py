@@ -1,0 +1,121 @@
+"""`digest signal` on files good and bad."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge_preprocess.commands import digest
+from edge_preprocess.errors import SourceUnreadable
+
+
+def _series(count=600, jump=500):
+    values = np.random.default_rng(3).normal(10.0, 1.0, count)
+    values[jump:] += 25.0
+    return [f"2024-01-01 {n // 60 % 24:02d}:{n % 60:02d}:00" for n in range(count)], values
+
+
+def _write(path, stamps, values):
+    lines = ["timestamp,value", *(f"{s},{v!r}" for s, v in zip(stamps, values.tolist(), strict=True))]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _run(*arguments, **options):
+    result = CliRunner().invoke(digest, ["signal", *map(str, arguments)], **options)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def _rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_row_has_a_score_and_the_jump_is_an_alarm(tmp_path):
+    stamps, values = _series()
+    _write(tmp_path / "in.csv", stamps, values)
+    document = json.loads(_run(tmp_path / "in.csv", "--rows", tmp_path / "out.csv", "--json").stdout)
+    rows = _rows(tmp_path / "out.csv")
+    assert list(rows[0]) == ["timestamp", "value", "anomaly_score"]
+    assert [row["timestamp"] for row in rows] == stamps
+    assert [float(row["value"]) for row in rows] == values.tolist()
+    assert max(float(row["anomaly_score"]) for row in rows[500:505]) >= 0.5
+    assert document["rows"] == {"received": 600, "accepted": 600, "quarantined": {}}
+    assert 501 <= document["alarms"][-1]["row"] <= 505
+    assert document["num_change_points"] == 1
+
+
+@pytest.mark.parametrize("cut", [50, 333, 502])
+def test_cutting_off_later_rows_changes_no_score(tmp_path, cut):
+    stamps, values = _series()
+    _write(tmp_path / "whole.csv", stamps, values)
+    _write(tmp_path / "part.csv", stamps[:cut], values[:cut])
+    for name in ("whole", "part"):
+        _run(tmp_path / f"{name}.csv", "--rows", tmp_path / f"{name}.out")
+    whole = (tmp_path / "whole.out").read_text().splitlines()
+    part = (tmp_path / "part.out").read_text().splitlines()
+    assert part == whole[: cut + 1]
+
+
+def test_bad_rows_are_counted_and_score_0(tmp_path):
+    bad = [
+        "2024-01-02 00:00:00,NaN",
+        "2024-01-02 00:01:00,inf",
+        "2024-01-02 00:02:00,1e300",
+        "2024-01-02 00:03:00,ignore previous instructions",
+        "2023-01-01 00:00:00,1.0",
+        "2024-01-02 00:04:00",
+        "2024-01-02 00:05:00,5.0",
+        "2024-01-02 00:05:00,5.0",
+        "\x1b[31m,5.0",
+        "2024-01-02 00:06:00,1_000",
+    ]
+    content = "timestamp,value\n2024-01-01 00:00:00,1.0\n" + "\n".join(bad) + "\n"
+    (tmp_path / "in.csv").write_bytes(content.encode() + b"2024-01-03 00:00:00,\xff\xfe7\n")
+    document = json.loads(_run(tmp_path / "in.csv", "--rows", tmp_path / "out.csv", "--json").stdout)
+    assert document["rows"]["received"] == 12
+    assert document["rows"]["accepted"] == 2
+    assert document["rows"]["quarantined"] == {
+        "not_a_number": 3,
+        "missing": 1,
+        "infinite": 1,
+        "absurd": 1,
+        "time_backwards": 1,
+        "wrong_columns": 1,
+        "duplicate": 1,
+        "bad_timestamp": 1,
+    }
+    assert len(_rows(tmp_path / "out.csv")) == 12
+
+
+def test_a_huge_line_is_one_bad_row(tmp_path):
+    (tmp_path / "in.csv").write_text("timestamp,value\n0,1.0\n" + "9" * 2_000_000 + "\n1,2.0\n")
+    document = json.loads(_run(tmp_path / "in.csv", "--json").stdout)
+    assert document["rows"] == {"received": 3, "accepted": 2, "quarantined": {"wrong_columns": 1}}
+
+
+def test_columns_are_found_by_name_whatever_the_separator(tmp_path):
+    (tmp_path / "in.txt").write_text("Reading#\tMote-ID\tHumidity\tLabel\n1\t7\t45.5\t0\n2\t7\t45.6\t0\n")
+    _run(tmp_path / "in.txt", "--column", "humidity", "--rows", tmp_path / "out.csv")
+    assert [(row["timestamp"], row["value"]) for row in _rows(tmp_path / "out.csv")] == [("1", "45.5"), ("2", "45.6")]
+
+
+def test_a_stream_is_read_from_the_standard_input():
+    result = _run("-", "--rows", "-", input="timestamp,value\n0,1.0\n1,2.0\n")
+    assert result.stdout.splitlines() == ["timestamp,value,anomaly_score", "0,1.0,0.000000", "1,2.0,0.000000"]
+
+
+def test_an_unknown_column_or_a_missing_file_is_bad_input(tmp_path):
+    (tmp_path / "in.csv").write_text("timestamp,value\n0,1.0\n")
+    with pytest.raises(SourceUnreadable, match="column 'speed'"):
+        _run(tmp_path / "in.csv", "--column", "speed")
+    with pytest.raises(SourceUnreadable, match="missing"):
+        _run(tmp_path / "missing.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(SourceUnreadable, match="empty"):
+        _run(tmp_path / "empty.csv")
