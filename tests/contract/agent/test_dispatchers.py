@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
+from concurrent.futures import Future
+
 import pytest
 
+from agent.dispatch.desired import DesiredState, target_of
 from agent.dispatch.in_process import InProcessDispatcher
+from agent.dispatch.mqtt import CommitTiming, MqttDispatcher
+from agent.dispatch.port import Dispatcher
 from agent.errors import PolicyRejected
 from agent.policy import SchedulingPolicy
-from telemetry_sim.actions import Acknowledgement, CellAction, ControlAction, SliceAction
+from telemetry_sim.actions import Acknowledgement, ControlAction, SliceAction
 from telemetry_sim.errors import ActionInvalid
+from telemetry_sim.mqtt_protocol import ReportDocument, ReportState, desired_topic, reported_topic
+from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
 from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
+from tests.service_fixtures import Broker
 
 BROADBAND, URGENT = SliceId(sst=1), SliceId(sst=2)
 
@@ -46,19 +57,21 @@ def policy(version: int, *actions: ControlAction) -> SchedulingPolicy:
     )
 
 
-class RecordingNetwork:
+class ObeyingNetwork:
     """Obeys as the simulator's network does: one acknowledgement per cell; cells that are down refuse."""
 
     def __init__(self, topology: Topology) -> None:
         self._known = {cell.id for cell in topology.cells}
         self.down: set[int] = set()
-        self.applied: list[tuple[int, ControlAction]] = []
+        self.num_applied = 0
+        self.state: dict[tuple[int, SliceId | None], ControlAction] = {}
 
     def apply(self, actions: tuple[ControlAction, ...], *, policy_version: int) -> tuple[Acknowledgement, ...]:
         for action in actions:
             if action.cell not in self._known:
                 raise ActionInvalid(f"cell {action.cell} is unknown")
-        self.applied += [(policy_version, action) for action in actions if action.cell not in self.down]
+        self.num_applied += 1
+        self.state.update({target_of(action): action for action in actions if action.cell not in self.down})
         return tuple(
             Acknowledgement(
                 cell=cell,
@@ -70,90 +83,272 @@ class RecordingNetwork:
         )
 
 
-@pytest.fixture
-def network() -> RecordingNetwork:
-    return RecordingNetwork(small_topology())
+class InProcessStage:
+    """A dispatcher over a network in the same process."""
+
+    def __init__(self) -> None:
+        self.network = ObeyingNetwork(small_topology())
+        self.dispatcher: Dispatcher = InProcessDispatcher(self.network, small_topology())
+
+    def take_down(self, cell: int) -> None:
+        self.network.down.add(cell)
+
+    def bring_back(self, cell: int) -> None:
+        self.network.down.discard(cell)
+
+    def restart_dispatcher(self) -> None:
+        self.dispatcher = InProcessDispatcher(self.network, small_topology())
+
+    def close(self) -> None:
+        pass
+
+
+class MqttStage:
+    """A dispatcher, a broker, and a target's session for each cell in a thread of their own."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.network = ObeyingNetwork(small_topology())
+        self.broker = broker
+        self.address = BrokerAddress(port=broker.port, keepalive_s=5)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._targets: dict[int, Future[None]] = {}
+        for cell in small_topology().cells:
+            self.bring_back(cell.id)
+        self.dispatcher: MqttDispatcher = self._new_dispatcher()
+
+    def take_down(self, cell: int) -> None:
+        future = self._targets.pop(cell)
+        future.cancel()
+        wait_until(lambda: not self._state(cell).is_online)
+
+    def bring_back(self, cell: int) -> None:
+        target = MqttTarget(cell, self._apply_to(cell), self.address)
+        self._targets[cell] = asyncio.run_coroutine_threadsafe(target.run(), self._loop)
+        if hasattr(self, "dispatcher"):
+            wait_until(lambda: self._state(cell).is_online)
+
+    def restart_dispatcher(self) -> None:
+        self.dispatcher.close()
+        self.dispatcher = self._new_dispatcher()
+
+    def close(self) -> None:
+        self.dispatcher.close()
+        for future in self._targets.values():
+            future.cancel()
+        done = asyncio.run_coroutine_threadsafe(drain_tasks(), self._loop)
+        done.result(timeout=10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+
+    def _new_dispatcher(self) -> MqttDispatcher:
+        timing = CommitTiming(answer_within_s=2.0, confirm_within_s=3.0, presence_within_s=0.2)
+        made = MqttDispatcher(self.address, small_topology(), timing=timing)
+        wait_until(lambda: {s.cell for s in made.states() if s.is_online} == set(self._targets))
+        return made
+
+    def _state(self, cell: int):
+        return next(state for state in self.dispatcher.states() if state.cell == cell)
+
+    def _apply_to(self, cell: int):
+        def apply(actions: tuple[ControlAction, ...], version: int) -> str:
+            (answer,) = self.network.apply(actions, policy_version=version) if actions else (None,)
+            return "" if answer is None or answer.applied else answer.reason
+
+        return apply
+
+
+async def drain_tasks() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def wait_until(is_true, timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["in_process", pytest.param("mqtt", marks=pytest.mark.broker)])
+def stage(request):
+    built = InProcessStage() if request.param == "in_process" else MqttStage(request.getfixturevalue("broker"))
+    yield built
+    built.close()
 
 
 @pytest.fixture
-def dispatcher(network: RecordingNetwork) -> InProcessDispatcher:
-    return InProcessDispatcher(network, small_topology())
+def mqtt_stage(broker):
+    built = MqttStage(broker)
+    yield built
+    built.close()
 
 
-def test_a_policy_is_enforced_once_every_target_applied_it(dispatcher, network):
-    outcome = dispatcher.dispatch(policy(1, share(10, 60), share(11, 40)))
+def in_force(stage, cell: int, slice_id: SliceId = BROADBAND) -> int | None:
+    action = stage.network.state.get((cell, slice_id))
+    return action.min_pct if isinstance(action, SliceAction) else None
+
+
+def full(version: int, pct: int, cells=(10, 11, 12)) -> SchedulingPolicy:
+    return policy(version, *(part for cell in cells for part in (share(cell, pct), share(cell, 100 - pct, URGENT))))
+
+
+def test_a_policy_is_enforced_once_every_target_applied_it(stage):
+    outcome = stage.dispatcher.dispatch(full(1, 60, cells=(10, 11)))
     assert outcome.is_enforced
     assert {answer.cell for answer in outcome.acknowledgements} == {10, 11}
-    assert network.applied == [(1, share(10, 60)), (1, share(11, 40))]
+    assert (in_force(stage, 10), in_force(stage, 11)) == (60, 60)
 
 
-def test_a_policy_is_not_enforced_while_one_target_has_not_applied_it(dispatcher, network):
-    network.down.add(11)
-    outcome = dispatcher.dispatch(policy(1, share(10, 60), share(11, 40)))
+def test_a_policy_is_not_enforced_while_one_target_has_not_applied_it(stage):
+    stage.take_down(11)
+    outcome = stage.dispatcher.dispatch(full(1, 60))
     assert not outcome.is_enforced
+    assert not outcome.is_reverted
     assert [answer.cell for answer in outcome.refusals] == [11]
-    assert outcome.refusals[0].reason
+    assert in_force(stage, 10) == 60
 
 
-def test_sending_the_same_policy_again_applies_nothing_twice(dispatcher, network):
-    first = dispatcher.dispatch(policy(1, share(10, 60)))
-    again = dispatcher.dispatch(policy(1, share(10, 60)))
-    assert again == first
-    assert len(network.applied) == 1
+def test_sending_the_same_policy_again_applies_nothing_twice(stage):
+    first = stage.dispatcher.dispatch(full(1, 60))
+    num_applied = stage.network.num_applied
+    assert stage.dispatcher.dispatch(full(1, 60)) == first
+    assert stage.network.num_applied == num_applied
 
 
-def test_sending_the_same_policy_again_reaches_the_target_that_missed_it(dispatcher, network):
-    network.down.add(11)
-    dispatcher.dispatch(policy(1, share(10, 60), share(11, 40)))
-    network.down.clear()
-    assert dispatcher.dispatch(policy(1, share(10, 60), share(11, 40))).is_enforced
-    assert network.applied == [(1, share(10, 60)), (1, share(11, 40))]
+def test_a_healed_target_catches_up(stage):
+    stage.take_down(11)
+    stage.dispatcher.dispatch(full(1, 60))
+    stage.dispatcher.dispatch(full(2, 70, cells=(10,)))
+    stage.bring_back(11)
+    stage.dispatcher.reconcile()
+    assert in_force(stage, 11) == 60
+    assert all(state.is_settled for state in stage.dispatcher.states())
+    assert stage.dispatcher.reconcile() is None
 
 
-def test_reconciling_brings_a_healed_target_to_the_version_it_missed(dispatcher, network):
-    network.down.add(11)
-    dispatcher.dispatch(policy(1, share(11, 40)))
-    dispatcher.dispatch(policy(2, share(10, 70)))
-    network.down.clear()
-    dispatcher.reconcile()
-    assert network.applied[-1] == (1, share(11, 40))
-    assert all(state.is_settled for state in dispatcher.states())
-    assert dispatcher.reconcile() is None
+def test_a_later_policy_carries_what_its_target_missed_before(stage):
+    stage.take_down(11)
+    stage.dispatcher.dispatch(full(1, 60))
+    stage.bring_back(11)
+    stage.dispatcher.dispatch(policy(2, share(11, 50)))
+    assert (in_force(stage, 11), in_force(stage, 11, URGENT)) == (50, 40)
 
 
-def test_a_later_policy_carries_what_its_target_missed_before(dispatcher, network):
-    network.down.add(11)
-    dispatcher.dispatch(policy(1, share(11, 40), share(11, 30, URGENT)))
-    network.down.clear()
-    dispatcher.dispatch(policy(2, share(11, 50)))
-    assert network.applied == [(2, share(11, 30, URGENT)), (2, share(11, 50))]
-
-
-def test_an_older_version_is_refused(dispatcher):
-    dispatcher.dispatch(policy(2, share(10, 60)))
+def test_an_older_version_is_refused(stage):
+    stage.dispatcher.dispatch(full(2, 60))
     with pytest.raises(PolicyRejected, match="stale"):
-        dispatcher.dispatch(policy(1, share(10, 60)))
+        stage.dispatcher.dispatch(full(1, 60))
 
 
-def test_the_same_version_with_another_content_is_refused(dispatcher):
-    dispatcher.dispatch(policy(1, share(10, 60)))
+def test_the_same_version_with_another_content_is_refused(stage):
+    stage.dispatcher.dispatch(full(1, 60))
     with pytest.raises(PolicyRejected, match="another content"):
-        dispatcher.dispatch(policy(1, share(10, 61)))
+        stage.dispatcher.dispatch(full(1, 61))
 
 
-def test_an_unknown_target_is_refused_and_nothing_is_applied(dispatcher, network):
+def test_an_unknown_target_is_refused_and_nothing_is_applied(stage):
     with pytest.raises(PolicyRejected, match="999"):
-        dispatcher.dispatch(policy(1, share(10, 60), share(999, 60)))
-    assert network.applied == []
-    assert all(state.desired_version == 0 for state in dispatcher.states())
+        stage.dispatcher.dispatch(policy(1, share(10, 60), share(999, 60)))
+    assert in_force(stage, 10) is None
+    assert all(state.desired_version == 0 for state in stage.dispatcher.states())
 
 
-def test_states_show_desired_and_reported_versions_of_every_cell(dispatcher, network):
-    network.down.add(11)
-    dispatcher.dispatch(policy(1, share(10, 60), CellAction(cell=11, tx_power_step_db=-1)))
-    by_cell = {state.cell: (state.desired_version, state.reported_version) for state in dispatcher.states()}
+def test_states_show_desired_and_reported_versions_of_every_cell(stage):
+    stage.take_down(11)
+    stage.dispatcher.dispatch(full(1, 60, cells=(10, 11)))
+    by_cell = {state.cell: (state.desired_version, state.reported_version) for state in stage.dispatcher.states()}
     assert by_cell == {10: (1, 1), 11: (1, 0), 12: (0, 0)}
 
 
-def test_a_policy_without_actions_is_enforced_at_once(dispatcher):
-    assert dispatcher.dispatch(policy(1)).is_enforced
+def test_a_policy_without_actions_is_enforced_at_once(stage):
+    assert stage.dispatcher.dispatch(policy(1)).is_enforced
+
+
+def test_a_restarted_dispatcher_takes_up_the_state(stage):
+    wanted = full(1, 60)
+    stage.dispatcher.dispatch(wanted)
+    stage.restart_dispatcher()
+    desired = DesiredState.initial(small_topology()).after(wanted.actions, version=1)
+    assert stage.dispatcher.restore(desired, wanted).is_enforced
+    assert stage.dispatcher.dispatch(full(2, 70)).is_enforced
+    assert in_force(stage, 12) == 70
+
+
+@pytest.mark.broker
+def test_one_refusal_withdraws_the_policy_from_all(mqtt_stage):
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    mqtt_stage.network.down.add(12)
+    outcome = mqtt_stage.dispatcher.dispatch(full(2, 70))
+    assert outcome.is_reverted
+    assert not outcome.is_enforced
+    assert [in_force(mqtt_stage, cell) for cell in (10, 11, 12)] == [60, 60, 60]
+    mqtt_stage.network.down.clear()
+    assert mqtt_stage.dispatcher.dispatch(full(3, 80)).is_enforced
+
+
+@pytest.mark.broker
+def test_a_refusing_canary_keeps_the_policy_from_the_others(mqtt_stage):
+    mqtt_stage.network.down.add(10)
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    assert [in_force(mqtt_stage, cell) for cell in (11, 12)] == [None, None] or in_force(mqtt_stage, 11) == 50
+
+
+@pytest.mark.broker
+def test_targets_revert_by_themselves_when_nobody_confirms(mqtt_stage):
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    document = mqtt_stage.dispatcher._documents[10].model_copy(
+        update={
+            "version": 9,
+            "revision": 18,
+            "is_confirmed": False,
+            "confirm_within_s": 0.2,
+            "actions": (share(10, 90), share(10, 10, URGENT)),
+        }
+    )
+    publish_raw(mqtt_stage.address, desired_topic(10), document.model_dump_json().encode())
+    wait_until(lambda: in_force(mqtt_stage, 10) == 90)
+    wait_until(lambda: in_force(mqtt_stage, 10) == 60)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("payload", [b"", b"{", b"null", b"\xff" * 100, b'{"cell": 10}', b"[" * 50_000])
+def test_unreadable_messages_are_counted_and_change_nothing(mqtt_stage, payload):
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    publish_raw(mqtt_stage.address, reported_topic(10), payload)
+    publish_raw(mqtt_stage.address, desired_topic(10), payload)
+    wait_until(lambda: mqtt_stage.dispatcher.num_quarantined == 1)
+    assert in_force(mqtt_stage, 10) == 60
+    assert mqtt_stage.dispatcher.dispatch(full(2, 70)).is_enforced
+
+
+@pytest.mark.broker
+def test_a_report_about_another_cell_than_its_topic_is_quarantined(mqtt_stage):
+    forged = ReportDocument(cell=11, version=5, answers=10, state=ReportState.CONFIRMED)
+    publish_raw(mqtt_stage.address, reported_topic(10), forged.model_dump_json().encode())
+    wait_until(lambda: mqtt_stage.dispatcher.num_quarantined == 1)
+    assert all(state.reported_version == 0 for state in mqtt_stage.dispatcher.states())
+
+
+@pytest.mark.broker
+def test_a_killed_broker_loses_nothing_that_was_enforced(mqtt_stage):
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    mqtt_stage.broker.kill()
+    assert not mqtt_stage.dispatcher.dispatch(full(2, 70)).is_enforced
+    mqtt_stage.broker.start()
+    # A broker that died sent no last wills, so the first policies may wait in vain for targets on their way back.
+    versions = iter(range(3, 20))
+    wait_until(lambda: mqtt_stage.dispatcher.dispatch(full(next(versions), 80)).is_enforced, timeout_s=30)
+    assert [in_force(mqtt_stage, cell) for cell in (10, 11, 12)] == [80, 80, 80]
+
+
+def publish_raw(address: BrokerAddress, topic: str, payload: bytes) -> None:
+    async def publish() -> None:
+        async with address.client("test-publisher") as client:
+            await client.publish(topic, payload, qos=1)
+
+    asyncio.run(publish())

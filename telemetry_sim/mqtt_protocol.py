@@ -1,0 +1,100 @@
+"""What dispatcher and targets say to each other over MQTT 5: topics and documents.
+
+Every cell has a retained desired document and a retained report. The desired document always holds the cell's whole
+state, so that the newest one is enough for a target that missed others. One retained confirmation for all cells
+makes what was applied on trial permanent; a target that does not hear it in time goes back by itself.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, MaxLen
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from telemetry_sim.actions import ControlAction
+
+ROOT = "edgewright/v1"
+CONFIRMATION_TOPIC = f"{ROOT}/confirmation"
+REPORTS_FILTER = f"{ROOT}/cells/+/reported"
+PRESENCE_FILTER = f"{ROOT}/cells/+/presence"
+DIGESTS_FILTER = f"{ROOT}/cells/+/digest"
+ONLINE, OFFLINE = b"online", b"offline"
+
+Version = Annotated[int, Ge(0)]
+CellId = Annotated[int, Ge(0), Le(0xFFFF)]
+
+
+def desired_topic(cell: int) -> str:
+    return f"{ROOT}/cells/{cell}/desired"
+
+
+def reported_topic(cell: int) -> str:
+    return f"{ROOT}/cells/{cell}/reported"
+
+
+def presence_topic(cell: int) -> str:
+    return f"{ROOT}/cells/{cell}/presence"
+
+
+def digest_topic(cell: int) -> str:
+    return f"{ROOT}/cells/{cell}/digest"
+
+
+def cell_of_topic(topic: str) -> int | None:
+    """The cell that a topic is about; None for any other topic."""
+    parts = topic.split("/")
+    if len(parts) != 5 or parts[2] != "cells" or not parts[3].isascii() or not parts[3].isdigit():
+        return None
+    cell = int(parts[3][:6])
+    return cell if cell <= 0xFFFF else None
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DesiredDocument(_Document):
+    """What one cell shall run."""
+
+    cell: CellId
+    version: Version
+    """The policy that last named the cell."""
+    revision: Version
+    """Grows with every change, a withdrawal included; a target never goes back to an older one."""
+    is_confirmed: bool
+    """False: apply on trial."""
+    confirm_within_s: Annotated[float, Gt(0), Le(86_400)]
+    """How long a trial lasts without confirmation."""
+    valid_until_s: Annotated[float, Ge(0)]
+    """Network time at which a new policy is due; the state stays in force after it."""
+    actions: Annotated[tuple[ControlAction, ...], MaxLen(64)]
+
+
+class Confirmation(_Document):
+    """All policies up to this version are permanent."""
+
+    version: Version
+
+
+class ReportState(StrEnum):
+    """What a target did with the desired document."""
+
+    TRIAL = "trial"
+    CONFIRMED = "confirmed"
+    REVERTED = "reverted"
+    """Nobody confirmed in time."""
+    REFUSED = "refused"
+
+
+class ReportDocument(_Document):
+    """What one cell runs."""
+
+    cell: CellId
+    version: Version
+    """Of the state in force."""
+    answers: Version
+    """Revision of the desired document that this answers."""
+    state: ReportState
+    reason: Annotated[str, StringConstraints(max_length=200)] = ""

@@ -1,0 +1,159 @@
+"""Targets on a broker: one MQTT session for each cell, each obeying its desired document."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from pydantic import ValidationError
+
+from telemetry_sim.desired_state import Apply, StateKeeper
+from telemetry_sim.mqtt_protocol import (
+    CONFIRMATION_TOPIC,
+    OFFLINE,
+    ONLINE,
+    Confirmation,
+    DesiredDocument,
+    ReportDocument,
+    desired_topic,
+    presence_topic,
+    reported_topic,
+)
+
+LOG = logging.getLogger("edgewright.target")
+_LONGEST_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """Where the broker is and how to get in."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    with_tls: bool = False
+    keepalive_s: int = 10
+
+    def client(self, identifier: str, *, will: aiomqtt.Will | None = None) -> aiomqtt.Client:
+        return aiomqtt.Client(
+            self.host,
+            self.port,
+            username=self.username,
+            password=self.password,
+            identifier=identifier,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            will=will,
+            keepalive=self.keepalive_s,
+            clean_start=True,
+            tls_params=aiomqtt.TLSParameters() if self.with_tls else None,
+            timeout=10,
+        )
+
+
+class MqttTarget:
+    """One cell's session; reconnects with back-off and tells its presence by retained message and last will."""
+
+    def __init__(
+        self,
+        cell: int,
+        apply: Apply,
+        broker: BrokerAddress,
+        *,
+        keeper: StateKeeper | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.cell = cell
+        self.num_quarantined = 0
+        """Messages that could not be read."""
+        self.keeper = keeper or StateKeeper(cell, apply)
+        self._broker = broker
+        self._monotonic = monotonic
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        wait_s = 0.1
+        while True:
+            try:
+                will = aiomqtt.Will(presence_topic(self.cell), OFFLINE, qos=1, retain=True)
+                async with self._broker.client(f"edgewright-cell-{self.cell}", will=will) as client:
+                    wait_s = 0.1
+                    try:
+                        await self._serve(client)
+                    except asyncio.CancelledError:
+                        # An orderly disconnect sends no last will.
+                        with contextlib.suppress(aiomqtt.MqttError):
+                            await client.publish(presence_topic(self.cell), OFFLINE, qos=1, retain=True)
+                        raise
+            except aiomqtt.MqttError as error:
+                LOG.debug("cell %d lost the broker: %s", self.cell, error)
+                self._say_nothing(self.keeper.tick(now_s=self._monotonic()))
+                await self._wait_out_of_touch(wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        await client.subscribe([(CONFIRMATION_TOPIC, 1), (desired_topic(self.cell), 1)])
+        await client.publish(presence_topic(self.cell), ONLINE, qos=1, retain=True)
+        messages = aiter(client.messages)
+        pending: asyncio.Task[aiomqtt.Message] | None = None
+        try:
+            while True:
+                pending = pending or asyncio.ensure_future(anext(messages))
+                done, _ = await asyncio.wait({pending}, timeout=self._seconds_left())
+                if done:
+                    message, pending = pending.result(), None
+                    await self._take(client, message)
+                await self._say(client, self.keeper.tick(now_s=self._monotonic()), None)
+        finally:
+            if pending is not None:
+                pending.cancel()
+                with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError, StopAsyncIteration):
+                    await pending
+
+    async def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
+        payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
+        try:
+            if str(message.topic) == CONFIRMATION_TOPIC:
+                report = self.keeper.confirm(Confirmation.model_validate_json(payload).version)
+                await self._say(client, report, None)
+                return
+            document = DesiredDocument.model_validate_json(payload)
+        except ValidationError as error:
+            self.num_quarantined += 1
+            LOG.warning("cell %d: unreadable message on %s: %d faults", self.cell, message.topic, error.error_count())
+            return
+        await self._say(client, self.keeper.desire(document, now_s=self._monotonic()), message)
+
+    async def _say(
+        self, client: aiomqtt.Client, report: ReportDocument | None, request: aiomqtt.Message | None
+    ) -> None:
+        if report is None:
+            return
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # the library has no hints here
+        correlation = None if request is None else getattr(request.properties, "CorrelationData", None)
+        if correlation is not None:
+            properties.CorrelationData = correlation
+        await client.publish(
+            reported_topic(self.cell), report.model_dump_json(), qos=1, retain=True, properties=properties
+        )
+
+    def _say_nothing(self, report: ReportDocument | None) -> None:
+        if report is not None:
+            LOG.info("cell %d went back to version %d while out of touch", self.cell, report.version)
+
+    async def _wait_out_of_touch(self, wait_s: float) -> None:
+        """Sleep before reconnecting, but don't sleep through the end of a trial."""
+        left_s = self._seconds_left()
+        await asyncio.sleep(wait_s if left_s is None else min(wait_s, left_s))
+        self._say_nothing(self.keeper.tick(now_s=self._monotonic()))
+
+    def _seconds_left(self) -> float | None:
+        ends_s = self.keeper.trial_ends_s
+        return None if ends_s is None else max(0.0, ends_s - self._monotonic())
