@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from edge_preprocess.log_severity import own_words
+
 
 class LogCounter(StrEnum):
     """What is counted per interval."""
@@ -126,6 +128,8 @@ _COMPILED_PAIRS = tuple(
     (name, re.compile(rf"\b(?:{subject})\b"), re.compile(rf"\b(?:{trouble})\b")) for name, subject, trouble in _PAIRS
 )
 _COMPILED_PHRASES = tuple((name, re.compile(rf"\b(?:{phrase})\b")) for name, phrase in _PHRASES)
+_TROUBLES = sorted({trouble for _, _, trouble in _PAIRS} | {phrase for _, phrase in _PHRASES})
+_ANY = re.compile("|".join(rf"\b(?:{words})\b" for words in _TROUBLES))
 _JOINTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-:=.,;()\[\]\"'<>*]+|\s+")
 _MAX_LENGTH = 500
 
@@ -133,7 +137,9 @@ _MAX_LENGTH = 500
 def counters_of(text: str) -> tuple[LogCounter, ...]:
     """The counters that one line of this template adds one to, in the list's order."""
     # The first part alone: a line says what happened first, and long tails are lists and dumps.
-    plain = " ".join(_JOINTS.sub(" ", text[:_MAX_LENGTH]).lower().split())
+    plain = " ".join(_JOINTS.sub(" ", own_words(text[:_MAX_LENGTH])).lower().split())
+    if not _ANY.search(plain):
+        return ()
     found = {name for name, phrase in _COMPILED_PHRASES if phrase.search(plain)}
     for name, subject, trouble in _COMPILED_PAIRS:
         if trouble.search(plain) and subject.search(plain):

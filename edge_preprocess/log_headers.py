@@ -51,7 +51,7 @@ _LEVEL = re.compile(
 )
 _PRIORITY = re.compile(r"<\d{1,3}>(?:\d\s)?")
 _FIELD = re.compile(r"(?P<text>\S+)\s+")
-_LEADING = re.compile(r"-\s|[A-Z]+\s|\S*\d\S*\s")
+_LEADING = re.compile(r"-\s|[A-Z]{1,40}\s|(?=\S{0,80}\d)\S{1,80}\s")
 _PROCESS_NUMBER = re.compile(r"-?\d+\s+")
 _BRACKET_BEFORE_DASH = re.compile(r"-?\s*\[.*?\]\s+-\s+")
 _BRACKET_BEFORE_TAG = re.compile(r"\[[^\[\]]*\]\s+(?=[\w.$]+:\s)")

@@ -18,6 +18,8 @@ MAX_LINE_BYTES = 16_384
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Surrogates: characters that are no text and can't be written as UTF-8."""
 
 
 class QuarantineReason(StrEnum):
@@ -45,13 +47,14 @@ def clean_line(raw: bytes | str) -> str | QuarantineReason:
             return QuarantineReason.INVALID_UTF8
     else:
         line = raw
+    line = line.rstrip("\r\n")
     if not line.isascii() or not line.isprintable():
         return _clean_unusual(line)
     return line if line.strip() else QuarantineReason.EMPTY
 
 
 def _clean_unusual(line: str) -> str | QuarantineReason:
-    line = _COLOURS.sub("", line.rstrip("\r\n").removeprefix("\ufeff"))
+    line = _COLOURS.sub("", line.removeprefix("\ufeff"))
     reason: QuarantineReason | None = None
     if "\x00" in line:
         reason = QuarantineReason.NUL_BYTE
@@ -61,7 +64,7 @@ def _clean_unusual(line: str) -> str | QuarantineReason:
         reason = QuarantineReason.CONTROL_CHARACTER
     elif _INVISIBLE.search(line):
         reason = QuarantineReason.INVISIBLE_TEXT
-    elif any("\ud800" <= character <= "\udfff" for character in line):
+    elif _HALVES.search(line):
         reason = QuarantineReason.INVALID_UTF8
     elif not line.strip():
         reason = QuarantineReason.EMPTY

@@ -63,6 +63,9 @@ _DELIMITERS = r"\s,!;:=|\"'\[\](){}.\-+@#$%&/"
 _CHUNK = rf"[^{_DELIMITERS}]+"
 _STARTS = rf"(?<![^{_DELIMITERS}])"
 _ENDS = rf"(?![^{_DELIMITERS}])"
+# Repetitions are bounded, so that no line can make a search take the square of its length.
+_NAME = r"\w{0,63}"
+_LABEL = r"[\w\-]{0,63}"
 _IN_PATH = r"[^\s,!;:=|\"'\[\](){}]"
 _TOP_LEVEL = "com|net|org|edu|gov|mil|int|info|biz|local|lan|internal|arpa"
 _RECORDS = "txt|log|xml|json|csv|gz|tgz|zip|tar|pcap|pcapng|dat|tmp|bin|img|dump|out|db|bak|hex"
@@ -74,26 +77,26 @@ _SCANNER = re.compile(
   | (?P<ctime>{_STARTS}(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+\d+
       \s\d+:\d+:\d+(?:\s[A-Z]+)?\s\d+{_ENDS})
   | (?P<plain>[A-Za-z_]+(?=[\s,;)\]]|$))
-  | (?P<url>{_STARTS}(?:[A-Za-z][A-Za-z0-9]*\.)*[A-Za-z][A-Za-z0-9]*://[^\s"'<>,;)\]}}]+)
-  | (?P<email>{_STARTS}[A-Za-z0-9][\w.+\-]*@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)
+  | (?P<url>{_STARTS}(?:[A-Za-z][A-Za-z0-9]{{0,31}}\.){{0,5}}[A-Za-z][A-Za-z0-9]{{0,31}}://[^\s"'<>,;)\]}}]+)
+  | (?P<email>{_STARTS}[A-Za-z0-9][\w.+\-]{{0,63}}@[A-Za-z0-9\-]{{1,63}}(?:\.[A-Za-z0-9\-]{{1,63}}){{1,8}})
   | (?P<wide>{_STARTS}(?:(?:[0-9a-fA-F]{{1,4}}:){{4,15}}:?[0-9a-fA-F]{{1,4}}
       |(?:[0-9a-fA-F]{{1,4}}:){{1,6}}(?::[0-9a-fA-F]{{1,4}}){{1,6}}){_ENDS})
   | (?P<uuid>{_STARTS}[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{_ENDS})
   | (?P<path>{_STARTS}(?<!/)(?:[A-Za-z]:\\|~?/)(?=[^\s]){_IN_PATH}+)
-  | (?P<hostaddress>{_STARTS}[A-Za-z0-9][\w.\-]*(?=/\d+\.\d+\.\d+\.\d+))
-  | (?P<hostport>{_STARTS}(?:(?=[\w.\-]*\d)[A-Za-z0-9]\w*(?:[.\-]\w+)+|[A-Za-z]\w*(?:\.[\w\-]+){{2,}})
-      (?=:\d{{2,5}}(?![\w:])))
-  | (?P<file>{_STARTS}(?=[\w\-]*\d)\w[\w\-]*\.(?:{_RECORDS}){_ENDS})
-  | (?P<host>{_STARTS}(?!(?:{_TOP_LEVEL})\.)[A-Za-z0-9][\w\-]*(?:\.[A-Za-z0-9][\w\-]*)*\.
+  | (?P<hostaddress>{_STARTS}[A-Za-z0-9][\w.\-]{{0,63}}(?=/\d+\.\d+\.\d+\.\d))
+  | (?P<hostport>{_STARTS}(?:(?=[\w.\-]{{0,63}}\d)[A-Za-z0-9]{_NAME}(?:[.\-]\w{{1,63}}){{1,8}}
+      |[A-Za-z]{_NAME}(?:\.[\w\-]{{1,63}}){{2,8}})(?=:\d{{2,5}}(?![\w:])))
+  | (?P<file>{_STARTS}(?=[\w\-]{{0,63}}\d)\w[\w\-]{{0,63}}\.(?:{_RECORDS}){_ENDS})
+  | (?P<host>{_STARTS}(?!(?:{_TOP_LEVEL})\.)[A-Za-z0-9]{_LABEL}(?:\.[A-Za-z0-9]{_LABEL}){{0,7}}\.
       (?:{_TOP_LEVEL})(?:\.[a-z]{{2}})?{_ENDS}(?![.\-]\w))
-  | (?P<numberedhost>{_STARTS}(?=[\w.\-]*[\d\-])[A-Za-z0-9][\w\-]*(?:\.[A-Za-z0-9][\w\-]*)+\.[a-z]{{2}}{_ENDS}
-      (?![.\-]\w))
-  | (?P<dotted>{_STARTS}[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){{2,}}{_ENDS}(?![.\-]\w))
-  | (?P<signedid>{_STARTS}[A-Za-z]\w*_-\d+{_ENDS})
-  | (?P<version>{_STARTS}v\d+(?:\.\d+)+{_ENDS})
-  | (?P<signed>(?<![\w\].)\-+])[+\-]\d+(?:\.\d+)*(?:[eE][+\-]\d+)?>*{_ENDS})
-  | (?P<number>{_STARTS}\d+(?:\.\d+)*(?:[eE][+\-]\d+)?>*{_ENDS})
-  | (?P<empty>(?<=\s)\(\s*\)(?=\s|$))
+  | (?P<numberedhost>{_STARTS}(?=[\w.\-]{{0,63}}[\d\-])[A-Za-z0-9]{_LABEL}(?:\.[A-Za-z0-9]{_LABEL}){{1,8}}
+      \.[a-z]{{2}}{_ENDS}(?![.\-]\w))
+  | (?P<dotted>{_STARTS}[A-Za-z_]{_NAME}(?:\.[A-Za-z_]{_NAME}){{2,12}}{_ENDS}(?![.\-]\w))
+  | (?P<signedid>{_STARTS}[A-Za-z]{_NAME}_-\d+{_ENDS})
+  | (?P<version>{_STARTS}v\d+(?:\.\d+){{1,8}}{_ENDS})
+  | (?P<signed>(?<![\w\].)\-+])[+\-]\d+(?:\.\d+){{0,8}}(?:[eE][+\-]\d+)?>*{_ENDS})
+  | (?P<number>{_STARTS}\d+(?:\.\d+){{0,8}}(?:[eE][+\-]\d+)?>*{_ENDS})
+  | (?P<empty>(?<=\s)\(\s{{0,9}}\)(?=\s|$))
   | (?P<chunk>{_CHUNK})
   | (?P<other>.)
     """,
@@ -198,6 +201,7 @@ def _add(masked: Masked, group: str | None, raw: str, start: int) -> None:
 
 
 _MANY = 8
+_LONGEST_WORD = 128
 _LISTED = frozenset({VariableKind.IDENTIFIER, VariableKind.HOST, VariableKind.ADDRESS})
 _DIGIT = re.compile(r"\d")
 _NOT_LETTERS = re.compile(r"[^A-Za-z]+")
@@ -230,6 +234,8 @@ def _add_chunk(masked: Masked, chunk: str, start: int) -> None:
 
 
 def _kind_of_numbered(chunk: str) -> VariableKind | None:
+    if len(chunk) > _LONGEST_WORD:
+        return VariableKind.IDENTIFIER
     if _HEX.fullmatch(chunk):
         return VariableKind.HEX
     if _LEADING_DIGIT.match(chunk):

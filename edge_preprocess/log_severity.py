@@ -16,6 +16,13 @@ _ORDER = (Severity.WARNING, Severity.MINOR, Severity.MAJOR, Severity.CRITICAL)
 _LEADING_LEVEL = re.compile(
     r"\[?(?P<level>EMERG|PANIC|FATAL|CRIT|CRITICAL|ALERT|ERROR|ERR|WARN|WARNING|NOTICE|INFO|DEBUG)\b"
 )
+_QUOTED = re.compile(r"\"[^\"]*\"?|(?<!\w)'[^']*'?|`[^`]*`?")
+_NAMED = re.compile(
+    r"\b(?:user ?name|user|login|name|ssid|label|title|topic|unit|tag|comment|message|msg|text|description|note)"
+    r"(?:\s*[=:]\s*|\s+(?!\w+ (?:failed|denied|rejected|unknown)\b)).*?(?=\s[\w.]+=|[,;\]]|$)",
+    re.IGNORECASE,
+)
+"""What a named thing is called, up to the next field: whoever chose the name may have chosen words of alarm."""
 _CRITICAL_WORDS = re.compile(
     r"\b(?:panic|fatal|out of memory|oom[- ]?kill\w*|kernel bug|segfault|cell outage|out of service|emergency)\b",
     re.IGNORECASE,
@@ -35,6 +42,11 @@ _NEGATED = re.compile(
 )
 
 
+def own_words(text: str) -> str:
+    """The text without what others may have put into it: quotations, and the values of names."""
+    return _NAMED.sub(" ", _QUOTED.sub(" ", text))
+
+
 def severity_of_level(level: str) -> Severity | None:
     """What a level's word (lower case) says; None for plain information."""
     return _BY_LEVEL.get(level)
@@ -52,7 +64,7 @@ def severity_of_words(text: str) -> Severity | None:
     named = _LEADING_LEVEL.match(text)
     if named:
         return severity_of_level(named["level"].lower())
-    text = _NEGATED.sub("", text)
+    text = _NEGATED.sub("", own_words(text))
     if _CRITICAL_WORDS.search(text):
         return Severity.CRITICAL
     if _MAJOR_WORDS.search(text):

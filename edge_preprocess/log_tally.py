@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_preprocess.log_intake import QuarantineReason, clean_line
+from edge_preprocess.log_severity import graver
 from edge_preprocess.log_templates import LogTemplateMiner
 
 if TYPE_CHECKING:
     from edge_preprocess.log_counters import LogCounter
-    from edge_preprocess.log_templates import LogMatch
+    from edge_preprocess.log_templates import LogMatch, LogTemplate
     from telemetry_sim.records import Severity
 
 
@@ -47,7 +48,10 @@ class LogDigester:
             self._quarantined[line] += 1
             return line
         match = self.miner.observe(line)
-        self._count(match)
+        key = (match.kind, match.level_severity)
+        self._lines[key] = self._lines.get(key, 0) + 1
+        if match.is_new:
+            self._new.append(match)
         return match
 
     def refuse(self, reason: QuarantineReason) -> QuarantineReason:
@@ -60,17 +64,21 @@ class LogDigester:
         """What came since the last call; the next interval begins empty."""
         templates: Counter[str] = Counter()
         counters: Counter[LogCounter] = Counter()
-        # Templates may have merged during the interval, so ids are looked up at its end.
-        for match, count in self._lines.values():
-            templates[match.template_id] += count
-            for counter in match.counters:
-                counters[counter] += count
+        severities: Counter[Severity] = Counter()
+        # Templates may have merged during the interval, so they are looked up at its end.
+        for (template, level_severity), count in self._lines.items():
+            current = template.current()
+            templates[current.template_id] += count
+            counters.update(dict.fromkeys(current.counters, count))
+            severity = graver(level_severity, current.severity)
+            if severity is not None:
+                severities[severity] += count
         tally = LogTally(
             num_received=self._num_received,
             num_accepted=self._num_received - self._quarantined.total(),
             num_quarantined=dict(self._quarantined.most_common()),
             counters=dict(sorted(counters.items(), key=lambda item: (-item[1], item[0]))),
-            severities=dict(self._severities.most_common()),
+            severities=dict(severities.most_common()),
             templates=dict(sorted(templates.items(), key=lambda item: (-item[1], item[0]))),
             new_templates=tuple(dict.fromkeys(match.template_id for match in self._new)),
         )
@@ -80,16 +88,5 @@ class LogDigester:
     def _begin(self) -> None:
         self._num_received = 0
         self._quarantined: Counter[QuarantineReason] = Counter()
-        self._severities: Counter[Severity] = Counter()
-        self._lines: dict[int, tuple[LogMatch, int]] = {}
+        self._lines: dict[tuple[LogTemplate, Severity | None], int] = {}
         self._new: list[LogMatch] = []
-
-    def _count(self, match: LogMatch) -> None:
-        severity = match.severity
-        if severity is not None:
-            self._severities[severity] += 1
-        key = id(match.kind)
-        first, count = self._lines.get(key, (match, 0))
-        self._lines[key] = (first, count + 1)
-        if match.is_new:
-            self._new.append(match)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ID_VERSION = "t1"
 """Changes with every change of the rules that would give a line another template."""
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_HEX = re.compile(rb"0x[0-9a-fA-F]+")
 _REPEATED = re.compile(r"<\*>(?:\.?<\*>)+")
 
 
@@ -92,14 +93,15 @@ class _Shape(NamedTuple):
 class LogMatch:
     """What one line turned out to be, as far as is known now: a later merge moves it along."""
 
-    __slots__ = ("_level_severity", "_line", "_miner", "_template", "is_new")
+    __slots__ = ("_line", "_miner", "_template", "is_new", "level_severity")
 
     def __init__(
         self, template: LogTemplate, line: str, level_severity: Severity | None, is_new: bool, miner: LogTemplateMiner
     ) -> None:
         self._template = template
         self._line = line
-        self._level_severity = level_severity
+        self.level_severity = level_severity
+        """What the line's level says."""
         self._miner = miner
         self.is_new = is_new
         """True for the first line of a template."""
@@ -122,7 +124,7 @@ class LogMatch:
     @property
     def severity(self) -> Severity | None:
         """The graver of what level and words say; None for plain information."""
-        return graver(self._level_severity, self.kind.severity)
+        return graver(self.level_severity, self.kind.severity)
 
     @property
     def counters(self) -> tuple[LogCounter, ...]:
@@ -277,9 +279,10 @@ class LogTemplateMiner:
 
 
 def _shape_of(text: str) -> bytes:
-    """The text with every run of digits as one zero."""
+    """The text with every run of digits as one zero and every hexadecimal number as one."""
     shape = text.encode("utf-8", "surrogatepass").translate(_DIGITS_TO_ZERO)
-    return shape.replace(b"0000", b"0").replace(b"000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+    shape = shape.replace(b"0000", b"0").replace(b"000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+    return _HEX.sub(b"0x0", shape) if b"0x" in shape else shape
 
 
 def template_id_of(text: str) -> str:

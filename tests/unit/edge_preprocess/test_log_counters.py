@@ -1,0 +1,104 @@
+"""Named counters and severities, from words of alarm that are the equipment's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_preprocess.log_counters import LogCounter, counters_of
+from edge_preprocess.log_severity import graver, severity_of_level, severity_of_words
+from telemetry_sim.records import Severity
+
+EVENTS = {
+    "handover of ue <*> to cell <*> failed": LogCounter.HANDOVER_FAILURE,
+    "HO preparation timeout towards neighbour <*>": LogCounter.HANDOVER_FAILURE,
+    "ue=<*> T310 expired": LogCounter.RADIO_LINK_FAILURE,
+    "rlc: maxRetx reached on drb <*>": LogCounter.RLC_RETRANSMISSION,
+    "RLC AM retransmission <*> of sn <*>": LogCounter.RLC_RETRANSMISSION,
+    "random access procedure failed, cause <*>": LogCounter.RANDOM_ACCESS_FAILURE,
+    "RRC setup rejected, wait <*> s": LogCounter.ADMISSION_REFUSED,
+    "sector <*> out of service": LogCounter.CELL_OUTAGE,
+    "external interference detected on <*> PRBs": LogCounter.INTERFERENCE,
+    "node overloaded: <*> tasks": LogCounter.OVERLOAD,
+    "sctp association to <*> lost": LogCounter.BACKHAUL_LOSS,
+    "eth0: link is down": LogCounter.LINK_FLAP,
+    "port <*> flapping": LogCounter.LINK_FLAP,
+    "<*> packets dropped": LogCounter.PACKET_LOSS,
+    "Out of memory: Killed process <*>": LogCounter.OOM,
+    "oom-killer invoked": LogCounter.OOM,
+    "rebooting after watchdog": LogCounter.NODE_RESTART,
+    "kernel panic - not syncing": LogCounter.PROCESS_CRASH,
+    "flash write error at <*>": LogCounter.DISK_FAULT,
+    "temperature <*> exceeds limit": LogCounter.OVERHEATING,
+    "mains power lost": LogCounter.POWER_FAULT,
+    "clock drift of <*> ppm": LogCounter.CLOCK_SKEW,
+    "GNSS signal lost, holdover": LogCounter.CLOCK_SKEW,
+    "authentication failure for <*>": LogCounter.AUTH_FAILURE,
+    "Failed password for <*>": LogCounter.AUTH_FAILURE,
+    "batteryLow <*> V": LogCounter.BATTERY_LOW,
+    "i2c sensor <*>: no response": LogCounter.SENSOR_FAULT,
+    "device <*> unreachable": LogCounter.DEVICE_OFFLINE,
+    "request timed out": LogCounter.TIMEOUT,
+    "policy <*> rejected": LogCounter.CONFIG_REJECTED,
+}
+
+
+@pytest.mark.parametrize(("text", "counter"), EVENTS.items())
+def test_an_event_has_its_counter(text: str, counter: LogCounter) -> None:
+    assert counter in counters_of(text)
+
+
+def test_every_counter_has_an_event_that_proves_it() -> None:
+    assert set(EVENTS.values()) == set(LogCounter)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "handover of ue <*> complete",
+        "cell in service again",
+        "link <*> up",
+        "session closed for user <*>",
+        "report sent seq=<*> ok",
+        "clock synchronised to <*>",
+        "backhaul restored to its own path",
+        "battery <*>%",
+    ],
+)
+def test_plain_news_has_no_counter_and_no_severity(text: str) -> None:
+    assert counters_of(text) == ()
+    assert severity_of_words(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "session closed for user {}",
+        'device "{}" joined',
+        "topic={} seq=3",
+        "label: {}",
+        "unit={}, value=3",
+        "name '{}'",
+    ],
+)
+def test_words_that_somebody_chose_for_a_name_raise_no_alarm(text: str) -> None:
+    assert counters_of(text.format("out of memory")) == ()
+    assert severity_of_words(text.format("kernel panic")) is None
+
+
+@pytest.mark.parametrize(
+    ("level", "severity"),
+    [("fatal", Severity.CRITICAL), ("err", Severity.MAJOR), ("w", Severity.WARNING), ("info", None), ("", None)],
+)
+def test_levels_map_to_severities(level: str, severity: Severity | None) -> None:
+    assert severity_of_level(level) is severity
+
+
+def test_the_graver_of_level_and_words_counts() -> None:
+    assert graver(severity_of_level("info"), severity_of_words("disk failed")) is Severity.MINOR
+    assert graver(severity_of_level("fatal"), severity_of_words("disk failed")) is Severity.CRITICAL
+    assert graver(None, None) is None
+
+
+def test_a_level_that_leads_the_text_is_its_level() -> None:
+    assert severity_of_words("NOTICE node restart complete") is None
+    assert severity_of_words("ERR backhaul degraded") is Severity.MAJOR
