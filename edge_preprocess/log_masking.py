@@ -80,12 +80,13 @@ _SCANNER = re.compile(
   | (?P<url>{_STARTS}(?:[A-Za-z][A-Za-z0-9]{{0,31}}\.){{0,5}}[A-Za-z][A-Za-z0-9]{{0,31}}://[^\s"'<>,;)\]}}]+)
   | (?P<email>{_STARTS}[A-Za-z0-9][\w.+\-]{{0,63}}@[A-Za-z0-9\-]{{1,63}}(?:\.[A-Za-z0-9\-]{{1,63}}){{1,8}})
   | (?P<wide>{_STARTS}(?:(?:[0-9a-fA-F]{{1,4}}:){{4,15}}:?[0-9a-fA-F]{{1,4}}
-      |(?:[0-9a-fA-F]{{1,4}}:){{1,6}}(?::[0-9a-fA-F]{{1,4}}){{1,6}}){_ENDS})
+      |(?:[0-9a-fA-F]{{1,4}}:){{1,6}}(?::[0-9a-fA-F]{{1,4}}){{1,6}}
+      |::(?:[fF]{{4}}:)?\d+\.\d+\.\d+\.\d+){_ENDS})
   | (?P<uuid>{_STARTS}[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{_ENDS})
   | (?P<path>{_STARTS}(?<!/)(?:[A-Za-z]:\\|~?/)(?=[^\s]){_IN_PATH}+)
   | (?P<hostaddress>{_STARTS}[A-Za-z0-9][\w.\-]{{0,63}}(?=/\d+\.\d+\.\d+\.\d))
-  | (?P<hostport>{_STARTS}(?:(?=[\w.\-]{{0,63}}\d)[A-Za-z0-9]{_NAME}(?:[.\-]\w{{1,63}}){{1,8}}
-      |[A-Za-z]{_NAME}(?:\.[\w\-]{{1,63}}){{2,8}})(?=:\d{{2,5}}(?![\w:])))
+  | (?P<hostport>{_STARTS}(?:(?={_LABEL}\d)[A-Za-z0-9]{_NAME}(?:[.\-]\w{{1,63}}){{1,8}}
+      |[a-z][a-z0-9\-]{{0,63}}(?:\.[a-z0-9\-]{{1,63}}){{1,7}}\.[a-z]{{2,4}})(?=:\d{{2,5}}(?![\w:])))
   | (?P<file>{_STARTS}(?=[\w\-]{{0,63}}\d)\w[\w\-]{{0,63}}\.(?:{_RECORDS}){_ENDS})
   | (?P<host>{_STARTS}(?!(?:{_TOP_LEVEL})\.)[A-Za-z0-9]{_LABEL}(?:\.[A-Za-z0-9]{_LABEL}){{0,7}}\.
       (?:{_TOP_LEVEL})(?:\.[a-z]{{2}})?{_ENDS}(?![.\-]\w))
@@ -106,7 +107,9 @@ _HEX = re.compile(
     r"[<(]?0[xX][0-9a-fA-F]+[>)]?|(?=[0-9a-fA-F]*\d)(?=[0-9]*[a-fA-F])[0-9a-fA-F]{6,}|(?:[0-9a-f]{8}){1,8}|(?:[0-9A-F]{8}){1,8}"
 )
 _TECHNICAL = re.compile(
-    r"(?:ipv?|icmpv?|http|ssh|tls|sha|md|utf|base|aes|ext|nfs|wpa|crc|u?int|float)[1-9]\d{0,2}|x86|x64|amd64|arm64|i18n",
+    r"(?:ipv?|icmpv?|http|ssh|tls|sha|md|utf|base|aes|ext|nfs|wpa|crc|u?int|float)[1-9]\d{0,2}|x86|x64|amd64|arm64"
+    # Timers, constants, messages and interfaces of 3GPP TS 38.331, 24.501, 38.321 and 23.501.
+    r"|t3\d\d|t3[45]\d\d|n31\d|msg[1-4]|sib\d\d?|x2|s1|f1|e1|n[1-9]|l[1-3]|5g[cs]?|4g|3g|[ab][1-6]",
     re.IGNORECASE,
 )
 """Names of techniques, whose digits are part of the word."""
@@ -236,6 +239,8 @@ def _add_chunk(masked: Masked, chunk: str, start: int) -> None:
 def _kind_of_numbered(chunk: str) -> VariableKind | None:
     if len(chunk) > _LONGEST_WORD:
         return VariableKind.IDENTIFIER
+    if _TECHNICAL.fullmatch(chunk):
+        return None
     if _HEX.fullmatch(chunk):
         return VariableKind.HEX
     if _LEADING_DIGIT.match(chunk):

@@ -175,7 +175,9 @@ def _is_unit(pattern: Pattern, position: int) -> bool:
 
 
 def _is_named(pattern: Pattern, position: int) -> bool:
-    before = pattern[max(position - 2, 0) : position]
+    before = pattern[max(position - 3, 0) : position]
+    if before[-1:] in (('"',), ("'",)):
+        before = before[:-1]
     if before[-1:] == ("=",):
         return True
-    return len(before) == 2 and before[1] in {" ", ":"} and before[0].lower() in _ANNOUNCING
+    return before[-1:] in ((" ",), (":",)) and before[-2].lower() in _ANNOUNCING if len(before) > 1 else False

@@ -11,9 +11,6 @@ from edge_preprocess.errors import SourceUnreadable
 if TYPE_CHECKING:
     from edge_preprocess.log_tally import LogDigester, LogTally
 
-_RARE_SHARE = 0.001
-"""A template with fewer of the lines than this is rare, once there are enough lines to tell."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateLine:
@@ -53,7 +50,7 @@ def report_of(source: str, digester: LogDigester) -> LogReport:
     """What a digester has made of the lines since its last interval."""
     tally = digester.close_interval()
     new = set(tally.new_templates)
-    is_telling = tally.num_accepted * _RARE_SHARE >= 1
+    rare = set(tally.rare_templates)
     lines = tuple(
         TemplateLine(
             template_id=template.template_id,
@@ -62,7 +59,7 @@ def report_of(source: str, digester: LogDigester) -> LogReport:
             severity=template.severity,
             counters=tuple(template.counters),
             is_new=template.template_id in new,
-            is_rare=is_telling and tally.templates[template.template_id] < tally.num_accepted * _RARE_SHARE,
+            is_rare=template.template_id in rare,
         )
         for template in digester.miner.templates
         if template.template_id in tally.templates

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from edge_preprocess.log_templates import LogMatch, LogTemplate
     from telemetry_sim.records import Severity
 
+RARE_SHARE = 0.001
+"""A template with fewer of all lines than this is rare."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogTally:
@@ -31,6 +34,8 @@ class LogTally:
     """Lines per template id, most frequent first."""
     new_templates: tuple[str, ...]
     """Ids first seen in the interval, in order of appearance."""
+    rare_templates: tuple[str, ...]
+    """Ids that few of all lines so far had, new ones included; empty until there are lines enough to tell."""
 
 
 class LogDigester:
@@ -80,10 +85,18 @@ class LogDigester:
             counters=dict(sorted(counters.items(), key=lambda item: (-item[1], item[0]))),
             severities=dict(severities.most_common()),
             templates=dict(sorted(templates.items(), key=lambda item: (-item[1], item[0]))),
+            rare_templates=self._rare(templates),
             new_templates=tuple(dict.fromkeys(match.template_id for match in self._new)),
         )
         self._begin()
         return tally
+
+    def _rare(self, templates: Counter[str]) -> tuple[str, ...]:
+        limit = RARE_SHARE * self.miner.num_lines
+        if limit < 1:
+            return ()
+        counts = {template.current().template_id: template.current().count for template, _ in self._lines}
+        return tuple(sorted(template_id for template_id in templates if counts[template_id] < limit))
 
     def _begin(self) -> None:
         self._num_received = 0

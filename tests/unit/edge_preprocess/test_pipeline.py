@@ -196,3 +196,29 @@ def test_log_lines_become_named_counters_of_their_cell(topology, make_frame):
     assert first.events == ()
     assert (first.quality.rows_received, first.quality.rows_quarantined) == (21, 1)
     assert (second.quality.rows_received, second.quality.rows_quarantined) == (23, 0)
+
+
+def test_a_restored_pipeline_goes_on_as_if_nothing_had_happened(topology, make_frame, make_slice_columns):
+    rng = np.random.default_rng(4)
+
+    def interval(number):
+        offered = rng.uniform(1e5, 2e6, (4, 10))
+        lines = [
+            LogRecord(time_s=10.0 * number + 1, cell=0, source="gnb", text=f"[RRC] W ue={number} handover failure")
+        ]
+        frames = [
+            make_frame(10 * number + t + 1, range(4), (0, 0, 1, 1), (0, 1, 0, 1), served_bits=offered[:, t], prb=2.0)
+            for t in range(10)
+        ]
+        return frames, lines
+
+    given = [interval(number) for number in range(12)]
+    whole = EdgePipeline(topology)
+    expected = [whole.digest(*one) for one in given]
+    first = EdgePipeline(topology)
+    for one in given[:7]:
+        first.digest(*one)
+    second = EdgePipeline(topology)
+    second.restore(first.state())
+    assert [second.digest(*one) for one in given[7:]] == expected[7:]
+    assert second.quarantine_reasons == whole.quarantine_reasons
