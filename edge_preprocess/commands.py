@@ -6,6 +6,7 @@ import click
 
 from edge_preprocess.command_logs import logs
 from edge_preprocess.command_signal import signal
+from edge_preprocess.command_trace import trace
 
 
 @click.group()
@@ -15,3 +16,4 @@ def digest() -> None:
 
 digest.add_command(logs)
 digest.add_command(signal)
+digest.add_command(trace)

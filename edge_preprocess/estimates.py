@@ -5,7 +5,7 @@ Shapes: C cells, S slices, G = C * S groups.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from edge_preprocess import windows
 from edge_preprocess.windows import PerCell, PerGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_preprocess.windows import DelayCounts, RowStatistics
     from telemetry_sim.records import TelemetryFrame
@@ -102,6 +102,26 @@ class Estimator:
         radio = self._radio(statistics, frames, duration_s)
         self._latest = replace(radio, **tasks)
         return self._latest
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything needed to go on after a restart."""
+        found: dict[str, NDArray[np.generic]] = {
+            "kbps_per_prb": self._kbps_per_prb,
+            "calibration": self._calibration,
+            "device_bps": self._device_bps,
+        }
+        if self._latest is not None:
+            found.update({f"latest_{f.name}": getattr(self._latest, f.name) for f in fields(SliceEstimates)})
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from `state`."""
+        self._kbps_per_prb, self._calibration, self._device_bps = (
+            np.array(state[name], dtype=np.float64) for name in ("kbps_per_prb", "calibration", "device_bps")
+        )
+        if "latest_num_devices" in state:
+            latest = {f.name: np.array(state[f"latest_{f.name}"], dtype=np.float64) for f in fields(SliceEstimates)}
+            self._latest = SliceEstimates(**latest)
 
     def cells(self, frames: Sequence[TelemetryFrame], slices: SliceEstimates, duration_s: float) -> CellEstimates:
         """The cells' own counters, with neutral values where the source has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,11 +17,12 @@ from edge_preprocess.estimates import Estimator
 from edge_preprocess.forecast import NUM_CLOSING_GUESSES, Forecaster, closing_guesses
 from edge_preprocess.intake import take_in
 from edge_preprocess.log_tally import LogDigester
+from edge_preprocess.log_templates import LogTemplateMiner
 from edge_preprocess.sensor_watch import SensorWatch
 from edge_preprocess.watch import Sighting, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from telemetry_sim.topology import Topology
 
 
+_PARTS = ("estimator", "devices", "demand", "tasks", "watch", "sensors")
 _INFRASTRUCTURE = frozenset({"gnb", "gateway"})
 
 
@@ -97,6 +100,29 @@ class EdgePipeline:
         interval = self._measure(intake, cell_logs, start_s, end_s)
         self._end_s = end_s
         return self._assembler.digests(interval)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything needed to go on after a restart; it holds log text and stays at the edge."""
+        found: dict[str, NDArray[np.generic]] = {"end_s": np.array(self._end_s)}
+        for name in _PARTS:
+            found.update({f"{name}.{part}": values for part, values in getattr(self, f"_{name}").state().items()})
+        miners = [digester.miner.to_state() for digester in (*self._infrastructure_logs, *self._device_logs)]
+        found["logs"] = np.frombuffer(json.dumps(miners).encode(), dtype=np.uint8)
+        found["reasons"] = np.frombuffer(json.dumps(self.quarantine_reasons).encode(), dtype=np.uint8)
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from `state`, which must come from a pipeline of the same topology."""
+        self._end_s = float(state["end_s"])
+        for name in _PARTS:
+            prefix = f"{name}."
+            part = {key.removeprefix(prefix): values for key, values in state.items() if key.startswith(prefix)}
+            getattr(self, f"_{name}").restore(part)
+        miners = [LogTemplateMiner.from_state(saved) for saved in json.loads(state["logs"].tobytes())]
+        num_cells = len(self._topology.cells)
+        self._infrastructure_logs = tuple(LogDigester(miner) for miner in miners[:num_cells])
+        self._device_logs = tuple(LogDigester(miner) for miner in miners[num_cells:])
+        self.quarantine_reasons = Counter(json.loads(state["reasons"].tobytes()))
 
     def _bounds(self, intake: Intake) -> tuple[float, float]:
         if intake.frames:

@@ -16,7 +16,7 @@ from edge_preprocess.detectors import ALARM
 from edge_preprocess.ewma import EwmaConfig, EwmaDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from telemetry_sim.records import TelemetryFrame
 
@@ -84,6 +84,18 @@ class SensorWatch:
         means[place[stuck]] = np.nan
         self._range.learn_many(means)
         return (*_findings(readings, stuck, None), *_findings(readings, (score >= ALARM) & ~stuck, score))
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything needed to go on after a restart."""
+        parts = {f"range_{name}": part for name, part in self._range.state().items()}
+        return {"keys": self._keys, "moves": self._moves, **parts}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from `state`."""
+        self._keys = np.array(state["keys"], dtype=np.int64)
+        self._moves = np.array(state["moves"], dtype=bool)
+        self._range = EwmaDetector(len(self._keys), _RANGE)
+        self._range.restore({name: state[f"range_{name}"] for name in self._range.state()})
 
     def _read(self, frames: Sequence[TelemetryFrame]) -> _Readings:
         columns = [frame.sensors for frame in frames if frame.sensors is not None]

@@ -111,6 +111,24 @@ class Watch:
         self._learn_usual(sighting)
         return tuple(tuple(_worst_first(anomalies)) for anomalies in found)
 
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything needed to go on after a restart."""
+        found: dict[str, NDArray[np.generic]] = {name: getattr(self, f"_{name}") for name in self._USUAL}
+        for name in self._DETECTORS:
+            found.update({f"{name}_{part}": values for part, values in getattr(self, f"_{name}").state().items()})
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from `state`."""
+        for name in self._USUAL:
+            setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
+        for name in self._DETECTORS:
+            detector: EwmaDetector = getattr(self, f"_{name}")
+            detector.restore({part: state[f"{name}_{part}"] for part in detector.state()})
+
+    _USUAL = ("usual_backhaul_ms", "usual_interference_dbm", "usual_kbps", "usual_log_kbps_per_prb")
+    _DETECTORS = ("demand", "radio", "delay")
+
     def _faults(self, sighting: Sighting) -> Iterator[tuple[int, Anomaly]]:
         """What can only be a fault, by the cells' own counters and the infrastructure's logs."""
         scores = {
