@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agent.cell_plan import CellPlan, to_actions
 from agent.control_loop import ControlLoop, Turn
 from agent.dispatch.port import DispatchOutcome, TargetState
-from agent.errors import AgentError
+from agent.errors import AgentError, DispatchTimeout
 from agent.gate.gate import Gate
 from agent.gate.gated_dispatcher import GatedDispatcher
 from agent.goal import Goal, GoalTerms, resolve_goals
@@ -63,6 +63,7 @@ class Operations:
         self._loop = loop
         self._loop.dispatcher = dispatcher
         self._planning = threading.Lock()
+        self._is_resumed = True
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -100,8 +101,8 @@ class Operations:
         return self.dispatcher.states()
 
     def start(self, *, pace_s: float) -> None:
-        """Take up the stored state, then turn for ever, one interval every `pace_s` of wall-clock time."""
-        self.resume()
+        """In a thread: take up the stored state, then turn for ever, one interval every `pace_s` of wall-clock time."""
+        self._is_resumed = False
         self._thread = threading.Thread(target=self._run, args=(pace_s,), name="control-loop", daemon=True)
         self._thread.start()
 
@@ -109,6 +110,7 @@ class Operations:
         """Take up the stored state after a restart."""
         if self.gate.resume() is not None:
             self._take_up_plans()
+        self._is_resumed = True
 
     def stop(self) -> None:
         """Finish the turn that runs, then stop."""
@@ -152,6 +154,7 @@ class Operations:
 
     def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> str:
         """Grant an approval; the approval's id."""
+        self.require_resumed()
         approval = self.gate.approve(
             version, policy_hash=policy_hash, approver=approver, reason=reason, lifetime_s=lifetime_s
         )
@@ -160,12 +163,15 @@ class Operations:
 
     def submit(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
         """Through the gate to the network; raises PolicyRejected, PolicyInvalid or ApprovalNeeded."""
+        self.require_resumed()
         heeded = {key: revision for key, revision, _ in self.goals.live()}
         outcome = self.gate.submit(policy, now_s=self.now_s, actor=actor)
         self._after_dispatch(outcome, heeded)
         return outcome
 
     def rollback(self, to_version: int, *, actor: str, reason: str) -> DispatchOutcome:
+        """Back to what an earlier version left."""
+        self.require_resumed()
         outcome = self.gate.rollback(
             to_version, now_s=self.now_s, lifetime_s=2 * self.interval_s, actor=actor, reason=reason
         )
@@ -196,10 +202,17 @@ class Operations:
         finally:
             self._listeners.discard(entry)
 
+    def require_resumed(self) -> None:
+        """Raises DispatchTimeout while the stored state is being taken up after a start."""
+        if not self._is_resumed:
+            raise DispatchTimeout("the stored state is still being taken up; try again")
+
     def _run(self, pace_s: float) -> None:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
+                if not self._is_resumed:
+                    self.resume()
                 if self.turn() is None:
                     self.failure = "the telemetry source has ended"
                     return

@@ -8,11 +8,14 @@ import logging
 import socket
 import ssl
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
+from agent.control_loop import ControlLoop
+from agent.dispatch.in_process import InProcessDispatcher
 from agent.gate.gate import Gate, GateSettings
 from agent.gate.gated_dispatcher import GatedDispatcher
 from agent.gate.limits import Limits
@@ -24,11 +27,25 @@ from api.app import create_app
 from api.errors import ServerMisconfigured
 from api.operations import Operations
 from api.settings import ApiSettings
+from edge_preprocess.pipeline import EdgePipeline
+from telemetry_sim.scenarios import scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.planner import Planner
+    from telemetry_sim.actions import Acknowledgement, ControlAction
+    from telemetry_sim.records import Telemetry
+    from telemetry_sim.topology import Topology
+
+
+class Network(Protocol):
+    """The part of a simulated network that the server drives."""
+
+    def run(self, duration_s: float) -> Telemetry: ...
+
+    def apply(self, actions: tuple[ControlAction, ...], *, policy_version: int) -> tuple[Acknowledgement, ...]: ...
+
 
 _GRACE_S = 3
 
@@ -57,18 +74,45 @@ class ServeOptions:
     settings: ApiSettings = ApiSettings()  # noqa: RUF009 (frozen)
 
 
+class DeferredNetwork:
+    """An embedded network that is built when it is first used, so that the server answers before."""
+
+    def __init__(self, topology: Topology, make: Callable[[], Network]) -> None:
+        self.topology = topology
+        self._make = make
+        self._lock = threading.Lock()
+        self._network: Network | None = None
+
+    def next_interval(self, duration_s: float) -> Telemetry | None:
+        return self._built().run(duration_s)
+
+    def apply(self, actions: tuple[ControlAction, ...], *, policy_version: int) -> tuple[Acknowledgement, ...]:
+        return self._built().apply(actions, policy_version=policy_version)
+
+    def _built(self) -> Network:
+        with self._lock:
+            if self._network is None:
+                self._network = self._make()
+            return self._network
+
+
 def build_operations(options: ServeOptions) -> Operations:
     """A control loop over an embedded simulated network; not started yet."""
-    from agent.bootstrap import build_loop, build_network
-
+    topology = scenario(options.scenario, options.num_devices).topology
+    network = DeferredNetwork(topology, lambda: _build_network(options))
     store = Store.open(options.store_url)
-    network = build_network(options.scenario, seed=options.seed, num_devices=options.num_devices)
-    loop = build_loop(network, _planner(options), interval_s=options.interval_s)
+    loop = ControlLoop(
+        source=network,
+        pipeline=EdgePipeline(topology, interval_s=options.interval_s),
+        planner=_planner(options),
+        dispatcher=InProcessDispatcher(network, topology),
+        interval_s=options.interval_s,
+    )
     mode = options.mode or Mode.AUTONOMOUS
     gate = Gate(
         store=store,
         dispatcher=loop.dispatcher,
-        topology=network.topology,
+        topology=topology,
         settings=GateSettings(
             limits=Limits(max_share_step_pct=options.max_share_step_pct, window_s=options.interval_s),
             default_stops=Stops(mode=mode),
@@ -143,6 +187,12 @@ def log_as_json(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     root.propagate = False
+
+
+def _build_network(options: ServeOptions) -> Network:
+    from agent.bootstrap import build_network
+
+    return cast("Network", build_network(options.scenario, seed=options.seed, num_devices=options.num_devices))
 
 
 def _planner(options: ServeOptions) -> Planner:
