@@ -19,17 +19,15 @@ from tests.api_stage import SettableClock, build_stage
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-@pytest.fixture(scope="module")
-def published():
+def build_app():
     stage = build_stage("sqlite://", SettableClock())
     stage.operations.turn()
-    app = create_app(stage.operations, ApiSettings(requests_per_s=1e9, burst=10**9))
-    # The stream of events has no end of its own; its own test reads it.
-    yield schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path="/v1/events")
-    stage.store.close()
+    return create_app(stage.operations, ApiSettings(requests_per_s=1e9, burst=10**9))
 
 
-schema = schemathesis.pytest.from_fixture("published")
+# Tests are made from the document while they are collected. The stream of events has no end of its own; its own test
+# reads it.
+schema = schemathesis.openapi.from_asgi("/openapi.json", build_app()).exclude(path="/v1/events")
 REQUESTS = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 
 
