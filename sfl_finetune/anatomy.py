@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_SOME_TOKEN = 3
+"""Any id that is neither padding nor out of a small vocabulary."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anatomy:
     """Paths of the parts of one model."""
@@ -97,8 +101,9 @@ def _watch(model: PreTrainedModel, paths: tuple[str, ...], first_layer: nn.Modul
     try:
         model.eval()
         with torch.no_grad():
-            token = torch.ones((1, 2), dtype=torch.long, device=model.device)
-            model(input_ids=token, attention_mask=torch.ones_like(token))
+            # A ready-made mask: to make one, its values are looked at, which a model on device "meta" has not.
+            mask = torch.ones((1, 1, 2, 2), dtype=torch.bool, device=model.device)
+            model(input_ids=torch.full((1, 2), _SOME_TOKEN, device=model.device), attention_mask=mask)
     finally:
         model.train(was_training)
         for hook in hooks:

@@ -31,7 +31,7 @@ class Scheme:
     checkpointing: bool = False
     """True: the server keeps layer inputs only and computes each layer again in its backward pass."""
     is_pipelined: bool = False
-    """True: transfers overlap the server's work on other clients."""
+    """True: the server begins with the first arrival; False: once all clients have sent."""
     wire: Codec = "fp32"
     precision: Precision = "fp32"
     """Number format of the frozen base; adapters stay in fp32."""
@@ -57,11 +57,11 @@ def memory_efficient() -> Scheme:
 
     Source: Chen, Wu, Li, Ji, arXiv 2506.02940.
     """
-    return Scheme(name="memory_efficient")
+    return Scheme(name="memory_efficient", is_pipelined=True)
 
 
 def lean() -> Scheme:
-    """`memory_efficient` with activations checkpointed, an int8 link, and transfers behind the server's work."""
+    """`memory_efficient` with activations checkpointed and an int8 link."""
     return Scheme(name="lean", checkpointing=True, is_pipelined=True, wire="int8")
 
 

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sfl_finetune.clock import Party, round_seconds, shared_machine, step_timeline
+from sfl_finetune.devices import CLIENTS, DEVICES, SERVER, Channel, read_devices
+from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.schemes import SCHEMES, memory_efficient, scheme_named, sfl, sl
+from sfl_finetune.workload import StepWork
+
+_WORK = StepWork(
+    client_forward_flop=30e9,
+    client_backward_flop=23e9,
+    server_flop=671e9,
+    uplink_bytes=6_291_456,
+    downlink_bytes=6_291_456,
+    client_adapter_bytes=200_000,
+)
+
+
+def parties(work: StepWork = _WORK) -> list[Party]:
+    return [Party(name=name, device=DEVICES[name], work=work) for name in CLIENTS]
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "centralised"])
+@pytest.mark.parametrize("is_shared_cell", [False, True])
+def test_each_clients_phases_follow_one_another_and_end_within_the_step(name: str, is_shared_cell: bool) -> None:
+    timeline = step_timeline(parties(), DEVICES[SERVER], Channel(is_shared_cell=is_shared_cell), scheme_named(name))
+    for client in CLIENTS:
+        spans = [span for span in timeline.spans if span.client == client]
+        assert [s.phase for s in spans] == ["forward", "uplink", "waiting", "server", "downlink", "backward"]
+        assert all(first.end == second.start for first, second in pairwise(spans))
+        assert all(span.end >= span.start for span in spans)
+        assert spans[-1].end <= timeline.seconds
+
+
+def test_one_server_serves_one_client_at_a_time() -> None:
+    timeline = step_timeline(parties(), DEVICES[SERVER], Channel(), memory_efficient())
+    turns = sorted((span.start, span.end) for span in timeline.spans if span.phase == "server")
+    assert all(first[1] <= second[0] + 1e-12 for first, second in pairwise(turns))
+
+
+def test_sequential_learning_is_the_sum_of_its_parts() -> None:
+    channel, server = Channel(), DEVICES[SERVER]
+    wanted = sum(
+        p.device.seconds(_WORK.client_forward_flop + _WORK.client_backward_flop)
+        + channel.uplink_seconds(_WORK.uplink_bytes)
+        + channel.downlink_seconds(_WORK.downlink_bytes)
+        + server.seconds(_WORK.server_flop)
+        for p in parties()
+    )
+    assert step_timeline(parties(), server, channel, sl()).seconds == pytest.approx(wanted)
+
+
+def test_an_endlessly_fast_server_makes_sharing_and_taking_turns_equal() -> None:
+    fast = replace(DEVICES[SERVER], peak_tflops=1e12)
+    times = [step_timeline(parties(), fast, Channel(), scheme).seconds for scheme in (sfl(), memory_efficient())]
+    assert times[0] == pytest.approx(times[1], rel=1e-9)
+
+
+def test_more_local_steps_share_one_exchange_of_adapters() -> None:
+    given = (parties(), DEVICES[SERVER], Channel(), memory_efficient())
+    step = step_timeline(*given).seconds
+    assert round_seconds(*given, local_steps=5) - round_seconds(*given) == pytest.approx(4 * step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 10)), min_size=1, max_size=8))
+def test_shared_machine_conserves_work(rows: list[tuple[float, float]]) -> None:
+    begin = {str(i): start for i, (start, _) in enumerate(rows)}
+    alone = {str(i): work for i, (_, work) in enumerate(rows)}
+    ends = shared_machine(begin, alone)
+    assert ends.keys() == begin.keys()
+    assert all(ends[name] >= begin[name] + alone[name] - 1e-9 for name in ends)
+    # While anyone is there the machine works: its end is the end of the same work done in turn.
+    now = 0.0
+    for name in sorted(begin, key=lambda n: begin[n]):
+        now = max(now, begin[name]) + alone[name]
+    assert max(ends.values()) == pytest.approx(now)
+
+
+def test_users_add_their_devices(tmp_path: Path) -> None:
+    file = tmp_path / "devices.yaml"
+    file.write_text("- {name: pi-5, peak_tflops: 0.03, memory_gib: 8, utilisation: 0.5}\n")
+    found = read_devices(file)
+    assert found["pi-5"].seconds(0.03e12 * 0.5) == pytest.approx(1.0)
+    assert SERVER in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "- {name: x}",
+        "- {name: x, peak_tflops: .nan, memory_gib: 1}",
+        "- {name: x, peak_tflops: -1, memory_gib: 1}",
+        "a: [",
+    ],
+)
+def test_unreadable_devices_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "devices.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingInvalid):
+        read_devices(file)
