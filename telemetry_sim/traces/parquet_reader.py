@@ -43,7 +43,7 @@ def read_parquet(path: Path) -> ParquetTrace:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         header: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(b"edgewright", b"{}"))
     except (pa.ArrowInvalid, OSError, json.JSONDecodeError) as error:
         raise TraceUnreadable(f"{path}: damaged or cut off: {error}") from error
@@ -90,7 +90,7 @@ class ParquetTrace:
         import pyarrow.parquet as pq
 
         try:
-            file = pq.ParquetFile(self._path)
+            file = pq.ParquetFile(self._path, page_checksum_verification=True)
             for index in range(file.num_row_groups):
                 yield file.read_row_group(index, columns=columns)
         except (pa.ArrowException, OSError) as error:

@@ -170,6 +170,7 @@ class ParquetRecorder:
                 compression="zstd",
                 compression_level=_COMPRESSION_LEVEL,
                 write_statistics=False,
+                write_page_checksum=True,
                 use_dictionary=[name for name in table.column_names if name not in {"device", "extras"}],
             )
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -202,6 +203,7 @@ class ParquetRecorder:
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
             write_statistics=False,
+            write_page_checksum=True,
             use_dictionary=names,
         ) as writer:
             for segment in self._segments:
