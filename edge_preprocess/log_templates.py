@@ -36,9 +36,9 @@ _REPEATED = re.compile(r"<\*>(?:\.?<\*>)+")
 class MinerLimits:
     """Bounds on memory."""
 
-    max_templates: int = 5_000
+    max_templates: int = 2_000
     """When full, the quarter that was seen longest ago is forgotten."""
-    max_shapes: int = 50_000
+    max_shapes: int = 20_000
     """Line shapes remembered; forgetting one costs time, never a result."""
 
 
