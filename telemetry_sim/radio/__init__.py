@@ -23,4 +23,7 @@ beside them the same over NumPy arrays (ufuncs that broadcast). Units are in the
 `transport_block`: `transport_block_scalar_bits(mcs, num_prb, num_re_per_prb)` (bits a slot, exact sizes),
     `goodput_scalar_bits_per_prb(mcs, bler)` (expected bits a PRB and slot); `transport_block_bits`.
 `lte_transport_block`: `lte_transport_block_bits(mcs, num_prb)` (bits a subframe), for recordings of LTE cells.
+`non_terrestrial`: `slant_range_scalar_m(elevation_deg, altitude_m)`, `one_way_delay_scalar_ms`, `path_loss_scalar_db`,
+    `los_probability_scalar(elevation_deg)`, `elevation_scalar_deg(time_s, altitude_m, num_satellites, cross_track_deg)`
+    and `is_reachable_scalar` (satellite passes and the outages between them).
 """
