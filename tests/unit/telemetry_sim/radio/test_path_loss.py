@@ -31,6 +31,25 @@ def test_umi_line_of_sight_equals_the_formula_by_hand() -> None:
     assert path_loss_db(Environment.UMI, d_2d_m, True, carrier_ghz=3.5) == pytest.approx(by_hand, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("environment", "is_los", "expected_db"),
+    [
+        (Environment.RMA, True, {10: 77.3784, 100: 87.2965, 1000: 108.5577, 10_000: 140.3896}),
+        (Environment.RMA, False, {10: 77.3784, 100: 95.7718, 1000: 133.5223, 5000: 160.5169}),
+        (Environment.UMA, True, {10: 72.9380, 100: 86.2362, 1000: 109.7252, 5000: 137.6794}),
+        (Environment.UMA, False, {10: 82.5131, 100: 106.1356, 1000: 144.7641, 5000: 172.0753}),
+        (Environment.UMI, True, {10: 69.8591, 100: 88.4122, 1000: 119.3114, 5000: 147.2696}),
+        (Environment.UMI, False, {10: 76.7563, 100: 107.9432, 1000: 143.1886, 5000: 167.8617}),
+    ],
+)
+def test_loss_at_5_ghz_is_what_ns3_expects(
+    environment: Environment, is_los: bool, expected_db: dict[int, float]
+) -> None:
+    distances_m = np.array(list(expected_db), dtype=np.float64)
+    loss_db = path_loss_db(environment, distances_m, is_los, carrier_ghz=5.0)
+    assert loss_db == pytest.approx(list(expected_db.values()), abs=1e-4)
+
+
 @pytest.mark.parametrize("environment", list(Environment))
 def test_loss_grows_with_distance_and_is_never_lower_without_line_of_sight(environment: Environment) -> None:
     d_2d_m = np.geomspace(1, 5000, 400)
