@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+from edge_preprocess.command_edge import edge
 from edge_preprocess.command_logs import logs
 from edge_preprocess.command_signal import signal
 from edge_preprocess.command_trace import trace
+
+__all__ = ["digest", "edge"]
 
 
 @click.group()

@@ -84,18 +84,28 @@ class EdgePipeline:
         self._infrastructure_logs = tuple(LogDigester() for _ in topology.cells)
         self._device_logs = tuple(LogDigester() for _ in topology.cells)
         self._end_s = float("-inf")
+        self._num_unreadable = 0
         self.quarantine_reasons: Counter[str] = Counter()
         """Rows and log lines refused so far, by reason."""
 
-    def digest(self, frames: Sequence[TelemetryFrame], logs: Sequence[LogRecord]) -> tuple[EdgeDigest, ...]:
+    def digest(
+        self,
+        frames: Sequence[TelemetryFrame],
+        logs: Sequence[LogRecord],
+        *,
+        unreadable: Mapping[str, int] | None = None,
+    ) -> tuple[EdgeDigest, ...]:
         """What each cell's edge node says about the interval that the frames cover, in the topology's order.
 
         The quality counts device rows, sensor readings and log lines together.
-        An interval without frames repeats the last figures.
+        An interval without frames repeats the last figures. `unreadable` counts input that was neither frame nor line,
+        by reason; it is received and quarantined at the first cell.
         """
         intake = take_in(frames, self._topology, after_s=self._end_s)
         cell_logs = self._read_logs(logs)
         self.quarantine_reasons.update(intake.reasons)
+        self.quarantine_reasons.update(unreadable or {})
+        self._num_unreadable = sum((unreadable or {}).values())
         start_s, end_s = self._bounds(intake)
         interval = self._measure(intake, cell_logs, start_s, end_s)
         self._end_s = end_s
@@ -224,6 +234,9 @@ class EdgePipeline:
             received = int(intake.received[cell] + self._sensors.num_received[cell]) + entry.num_received
             refused = int(intake.quarantined[cell] + self._sensors.num_quarantined[cell])
             quarantined = refused + entry.quarantined().total()
+            if cell == 0:
+                received += self._num_unreadable
+                quarantined += self._num_unreadable
             found.append(
                 DataQuality(
                     rows_received=received,

@@ -1,0 +1,132 @@
+"""The command `edge`: an edge node as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import BinaryIO
+
+    from edge_preprocess.edge_node import EdgeNode
+    from telemetry_sim.topology import Topology
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--state", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="The node's folder."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Digests, a JSON line each."
+)
+@click.option("--topology", "topology_file", type=click.Path(path_type=Path, dir_okay=False), help="Topology as JSON.")
+@click.option(
+    "--interval", "interval_s", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds."
+)
+@click.option("--keep-open", is_flag=True, help="At the source's end, keep the open interval for the next start.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
+def edge(
+    source: Path,
+    folder: Path,
+    out: Path,
+    topology_file: Path | None,
+    interval_s: float,
+    *,
+    keep_open: bool,
+    as_json: bool,
+) -> None:
+    """Run an edge node on SOURCE: JSON lines of topology, frames and log lines from a file or a pipe (-).
+
+    Ctrl-C or SIGTERM ends it; started again with the same --state and --out it goes on where it was and loses or
+    repeats no interval, even after it was killed.
+    """
+    from edge_preprocess.edge_node import EdgeNode
+
+    is_pipe = str(source) == "-" or source.is_fifo()
+    node = EdgeNode(folder, out, interval_s=interval_s, topology=_topology(topology_file), is_journalled=is_pipe)
+    with _opened(source) as file, _ending_on_signals():
+        ended = _run(node, file, is_pipe=is_pipe)
+        if ended is not None and not keep_open:
+            node.finish(offset=ended)
+        node.stop()
+    summary = {"digests": node.num_digests, "out": str(out), "ended": "source" if ended is not None else "signal"}
+    click.echo(json.dumps(summary) if as_json else f"{node.num_digests} digests written to {out}", err=not as_json)
+
+
+class _Stop(Exception):
+    """SIGTERM or Ctrl-C."""
+
+
+def _run(node: EdgeNode, file: BinaryIO, *, is_pipe: bool) -> int | None:
+    """Feed the node; the offset of the source's end, None where a signal came first."""
+    from edge_preprocess.wire import MAX_LINE_BYTES
+
+    offset = 0
+    if not is_pipe:
+        offset = node.position
+        file.seek(offset)
+    try:
+        while raw := file.readline(MAX_LINE_BYTES + 1):
+            # A line without its end is still being written: a file is read again from there at the next start.
+            if not raw.endswith(b"\n") and len(raw) <= MAX_LINE_BYTES and not is_pipe:
+                break
+            if raw.strip():
+                node.accept(raw, offset=offset)
+            offset += len(raw)
+    except _Stop:
+        return None
+    return offset
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[BinaryIO]:
+    from edge_preprocess.errors import SourceUnreadable
+
+    if str(source) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise SourceUnreadable(
+            f"{str(source)!r}: {error.strerror}; a readable file of JSON lines was expected"
+        ) from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise _Stop
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _topology(path: Path | None) -> Topology | None:
+    from pydantic import ValidationError
+
+    from edge_preprocess.errors import SourceUnreadable
+    from telemetry_sim.topology import Topology
+
+    if path is None:
+        return None
+    try:
+        return Topology.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise SourceUnreadable(f"--topology {str(path)!r}: {error}") from error

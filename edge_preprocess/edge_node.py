@@ -1,0 +1,189 @@
+"""An edge node as a process: lines of telemetry in, digests out, no interval lost or repeated by a restart.
+
+A line is journalled before anything is made of it. At the end of an interval the digests are written, then the state,
+then a new journal is begun. The state says how long the digest file was and which lines of which journal it covers, so
+that a process that dies between any two of these steps leaves enough to go on exactly where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_preprocess.edge_state import load_state, save_state
+from edge_preprocess.errors import SourceUnreadable, StateUnreadable
+from edge_preprocess.intervals import interval_number
+from edge_preprocess.journal import Journal
+from edge_preprocess.pipeline import EdgePipeline
+from edge_preprocess.wire import Unreadable, parse_line
+from telemetry_sim.records import LogRecord, TelemetryFrame
+from telemetry_sim.topology import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge_preprocess.digest import EdgeDigest
+
+_PREFIX = "pipeline."
+
+
+class EdgeNode:
+    """Takes lines one by one; one process per folder.
+
+    With `is_journalled` False the source must be one that can be read again from `position`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        interval_s: float = 10.0,
+        topology: Topology | None = None,
+        is_journalled: bool = True,
+        publish: Callable[[EdgeDigest], None] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._state_path = folder / "edge.state"
+        self._out = out
+        self._interval_s = interval_s
+        self._publish = publish
+        self._topology: Topology | None = None
+        self._pipeline: EdgePipeline | None = None
+        self._number: int | None = None
+        self._frames: list[TelemetryFrame] = []
+        self._logs: list[LogRecord] = []
+        self._unreadable: Counter[str] = Counter()
+        self.num_digests = 0
+        """Written by this process."""
+        self.position = 0
+        """Offset of the first line that is in no saved digest."""
+        covered = self._restore()
+        if topology is not None:
+            self._meet(topology)
+        self._journal = Journal(folder / "edge.journal") if is_journalled else None
+        if self._journal is not None:
+            self._replay(self._journal, covered)
+
+    def accept(self, raw: bytes, *, offset: int = 0) -> None:
+        """Take one line; `offset` is where it begins in a source that can be read again."""
+        if self._journal is not None:
+            self._journal.append(raw)
+        self._take(raw, offset)
+
+    def finish(self, *, offset: int = 0) -> None:
+        """The source has ended at `offset`: write the open interval too."""
+        if self._frames or self._logs:
+            self._close_interval(None, offset)
+            self._number = None
+
+    def stop(self) -> None:
+        """Leave; the open interval goes on with the next start."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _take(self, raw: bytes, offset: int) -> None:
+        found = parse_line(raw)
+        if isinstance(found, TelemetryFrame):
+            number = interval_number(found.time_s, self._interval_s) if math.isfinite(found.time_s) else None
+            if number is not None and (self._number is None or number > self._number):
+                if self._number is not None:
+                    self._close_interval(raw, offset)
+                self._number = number
+            self._frames.append(found)
+        elif isinstance(found, LogRecord):
+            self._logs.append(found)
+        elif isinstance(found, Unreadable):
+            self._unreadable[str(found)] += 1
+        else:
+            self._meet(found)
+
+    def _meet(self, topology: Topology) -> None:
+        if self._topology is None:
+            self._topology = topology
+            self._pipeline = EdgePipeline(topology, interval_s=self._interval_s)
+        elif topology != self._topology:
+            raise SourceUnreadable(
+                f"a topology of {len(topology.cells)} cells and {len(topology.slices)} slices differs from the one "
+                f"known here; one topology per edge node is allowed, another needs another --state folder"
+            )
+
+    def _close_interval(self, next_line: bytes | None, offset: int) -> None:
+        if self._pipeline is None:
+            raise SourceUnreadable("telemetry came before any topology; give --topology or begin with a topology line")
+        digests = self._pipeline.digest(self._frames, self._logs, unreadable=self._unreadable)
+        with self._out.open("ab") as file:
+            file.writelines(digest.model_dump_json().encode() + b"\n" for digest in digests)
+            file.flush()
+            os.fsync(file.fileno())
+            out_bytes = file.tell()
+        self._frames, self._logs, self._unreadable = [], [], Counter()
+        self.num_digests += len(digests)
+        self.position = offset
+        self._save(out_bytes, num_open=0 if next_line is None else 1)
+        if self._journal is not None:
+            self._journal.begin(self._journal.generation + 1, [] if next_line is None else [next_line])
+        if self._publish is not None:
+            for digest in digests:
+                self._publish(digest)
+
+    def _save(self, out_bytes: int, *, num_open: int) -> None:
+        if self._pipeline is None or self._topology is None:
+            return
+        journal = self._journal
+        about = {
+            "out_bytes": out_bytes,
+            "position": self.position,
+            "generation": -1 if journal is None else journal.generation,
+            "num_covered": 0 if journal is None else journal.num_lines - num_open,
+            "interval_s": self._interval_s,
+            "topology": self._topology.model_dump(mode="json"),
+        }
+        state = {f"{_PREFIX}{name}": part for name, part in self._pipeline.state().items()}
+        state["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+        save_state(self._state_path, state)
+
+    def _restore(self) -> tuple[int, int]:
+        """Take up the saved state; returns the journal's generation that it covers, and how many of its lines."""
+        state = load_state(self._state_path)
+        if state is None:
+            begun = self._state_path.with_suffix(".begun")
+            if self._out.exists() and self._out.stat().st_size and not begun.exists():
+                raise SourceUnreadable(f"{self._out}: already holds something that no state in {begun.parent} knows of")
+            begun.touch()
+            self._cut_out(0)
+            return -1, 0
+        about = json.loads(state["about"].tobytes())
+        if about["interval_s"] != self._interval_s:
+            raise StateUnreadable(
+                f"{self._state_path}: was written for {about['interval_s']!r} s intervals, not {self._interval_s!r} s"
+            )
+        self._meet(Topology.model_validate(about["topology"]))
+        if self._pipeline is not None:
+            self._pipeline.restore({k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)})
+        self.position = int(about["position"])
+        self._cut_out(int(about["out_bytes"]))
+        return int(about["generation"]), int(about["num_covered"])
+
+    def _cut_out(self, num_bytes: int) -> None:
+        """Cut off digests of a process that died before it had saved its state."""
+        if not self._out.exists():
+            return
+        if self._out.stat().st_size < num_bytes:
+            raise StateUnreadable(f"{self._out}: is shorter than the {num_bytes} bytes that the state knows of")
+        os.truncate(self._out, num_bytes)
+
+    def _replay(self, journal: Journal, covered: tuple[int, int]) -> None:
+        """Take the journal's lines again, but for those that the state covers."""
+        generation, num_covered = covered
+        lines = journal.lines[num_covered:] if journal.generation == generation else journal.lines
+        if journal.generation <= generation:
+            journal.begin(generation + 1, lines)
+        for line in lines:
+            self._take(line, 0)

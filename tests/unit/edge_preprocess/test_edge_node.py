@@ -1,0 +1,191 @@
+"""No interval is lost or repeated, wherever the process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge_preprocess.commands import edge
+from edge_preprocess.edge_node import EdgeNode
+from edge_preprocess.errors import SourceUnreadable, StateUnreadable
+from edge_preprocess.wire import dump_frame, dump_log, dump_topology
+from telemetry_sim.records import LogRecord
+
+
+@pytest.fixture
+def lines(topology, make_frame):
+    """A minute of telemetry: two frames in each of six intervals, log lines between them, one line of junk."""
+    rng = np.random.default_rng(6)
+    found = [dump_topology(topology)]
+    for step in range(12):
+        frame = make_frame(
+            5.0 * (step + 1), (1, 2), (0, 1), (0, 1), period_s=5.0, served_bits=rng.uniform(1e5, 1e6, 2), prb=1
+        )
+        found += [dump_frame(frame)]
+        record = LogRecord(time_s=5.0 * step + 5.1, cell=step % 2, source="gnb", text=f"ue={step} handover failure")
+        found += [dump_log(record)]
+    found.insert(7, "{junk")
+    return [line.encode() + b"\n" for line in found]
+
+
+def _uninterrupted(folder, lines):
+    node = EdgeNode(folder / "whole", folder / "whole.jsonl")
+    for line in lines:
+        node.accept(line)
+    node.finish()
+    node.stop()
+    return (folder / "whole.jsonl").read_bytes()
+
+
+def test_every_interval_gives_one_digest_per_cell(tmp_path, lines):
+    digests = [json.loads(line) for line in _uninterrupted(tmp_path, lines).splitlines()]
+    assert [(d["cell"], d["end_s"]) for d in digests] == [(c, 10.0 * n) for n in range(1, 7) for c in (7, 9)]
+    assert sum(d["quality"]["rows_quarantined"] for d in digests) == 1
+    assert sum(event["count"] for d in digests for event in d["events"]) == 12
+
+
+def test_killed_after_any_line_of_a_pipe_nothing_is_lost_or_repeated(tmp_path, lines):
+    expected = _uninterrupted(tmp_path, lines)
+    for cut in range(1, len(lines)):
+        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
+        first = EdgeNode(folder, out)
+        for line in lines[:cut]:
+            first.accept(line)
+        second = EdgeNode(folder, out)
+        for line in lines[cut:]:
+            second.accept(line)
+        second.finish()
+        assert out.read_bytes() == expected
+        first.stop()
+        second.stop()
+
+
+def test_killed_between_the_steps_of_writing_nothing_is_lost_or_repeated(tmp_path, lines):
+    expected = _uninterrupted(tmp_path, lines)
+    folder, out = tmp_path / "node", tmp_path / "node.jsonl"
+    before, after = tmp_path / "before", tmp_path / "after"
+    node = EdgeNode(folder, out)
+    num_deaths = 0
+    for number, line in enumerate(lines):
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.copytree(folder, before)
+        node.accept(line)
+        state = folder / "edge.state"
+        if not state.exists() or ((before / "edge.state").exists() and _same(state, before / "edge.state")):
+            continue
+        shutil.rmtree(after, ignore_errors=True)
+        shutil.copytree(folder, after)
+        # The line was journalled and the digests were written; the state was saved or not, the journal not begun.
+        for saved in (before, after):
+            num_deaths += 1
+            dead, dead_out = tmp_path / f"dead{num_deaths}", tmp_path / f"dead{num_deaths}.jsonl"
+            shutil.copytree(saved, dead)
+            (dead / "edge.journal").write_bytes((before / "edge.journal").read_bytes() + line)
+            shutil.copy(out, dead_out)
+            risen = EdgeNode(dead, dead_out)
+            for later in lines[number + 1 :]:
+                risen.accept(later)
+            risen.finish()
+            risen.stop()
+            assert dead_out.read_bytes() == expected
+    node.stop()
+    assert num_deaths == 10
+
+
+def _same(one, other):
+    return one.read_bytes() == other.read_bytes()
+
+
+def test_a_line_that_was_being_journalled_is_taken_again_from_the_sender(tmp_path, lines):
+    expected = _uninterrupted(tmp_path, lines)
+    folder, out = tmp_path / "node", tmp_path / "node.jsonl"
+    node = EdgeNode(folder, out)
+    for line in lines[:9]:
+        node.accept(line)
+    node.stop()
+    with (folder / "edge.journal").open("ab") as file:
+        file.write(lines[9][:20])
+    risen = EdgeNode(folder, out)
+    for line in lines[9:]:
+        risen.accept(line)
+    risen.finish()
+    risen.stop()
+    assert out.read_bytes() == expected
+
+
+def _command(*arguments):
+    result = CliRunner().invoke(edge, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_file_that_grows_is_taken_up_where_it_was_left(tmp_path, lines):
+    expected = _uninterrupted(tmp_path, lines)
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    for end in (3, 10, 11, 20, len(lines)):
+        source.write_bytes(b"".join(lines[:end]) + (lines[end][:10] if end < len(lines) else b""))
+        keep = ["--keep-open"] if end < len(lines) else []
+        _command(source, "--state", tmp_path / "state", "--out", out, *keep)
+    assert out.read_bytes() == expected
+
+
+def test_sigterm_ends_a_piped_node_and_the_next_one_goes_on(tmp_path, lines):
+    expected = _uninterrupted(tmp_path, lines)
+    out = tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", "from edge_preprocess.commands import edge; edge()", "-"]
+    command += ["--state", str(tmp_path / "state"), "--out", str(out), "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b"".join(lines[:14]))
+        process.stdin.flush()
+        journal = tmp_path / "state" / "edge.journal"
+        # The last of the lines is in the journal once the node has taken all of them.
+        while not (journal.exists() and lines[13] in journal.read_bytes()):
+            assert process.poll() is None
+            os.sched_yield()
+        process.send_signal(signal.SIGTERM)
+        summary = json.loads(process.stdout.read())
+        assert process.wait() == 0
+    assert summary["ended"] == "signal"
+    result = subprocess.run(command, input=b"".join(lines[14:]), check=True, capture_output=True)
+    assert json.loads(result.stdout)["ended"] == "source"
+    assert out.read_bytes() == expected
+
+
+def test_a_damaged_or_foreign_state_is_refused(tmp_path, lines):
+    folder, out = tmp_path / "whole", tmp_path / "whole.jsonl"
+    _uninterrupted(tmp_path, lines)
+    with pytest.raises(StateUnreadable, match="intervals"):
+        EdgeNode(folder, out, interval_s=5.0)
+    raw = bytearray((folder / "edge.state").read_bytes())
+    raw[200] ^= 1
+    (folder / "edge.state").write_bytes(raw)
+    with pytest.raises(StateUnreadable, match="damaged"):
+        EdgeNode(folder, out)
+    (folder / "edge.state").write_bytes(b"something else")
+    with pytest.raises(StateUnreadable, match="something else"):
+        EdgeNode(folder, out)
+
+
+def test_a_file_that_is_not_the_nodes_own_is_never_cut(tmp_path):
+    (tmp_path / "precious.txt").write_text("keep me")
+    with pytest.raises(SourceUnreadable, match="already holds"):
+        EdgeNode(tmp_path / "state", tmp_path / "precious.txt")
+    assert (tmp_path / "precious.txt").read_text() == "keep me"
+
+
+def test_telemetry_before_any_topology_is_refused(tmp_path, lines):
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    node.accept(lines[1])
+    node.accept(lines[3])
+    with pytest.raises(SourceUnreadable, match="topology"):
+        node.accept(lines[5])
+    node.stop()
