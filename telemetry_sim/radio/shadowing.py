@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from telemetry_sim.topology import Environment
 
+# Devices whose waves are summed at once, so that memory stays small at any number of devices.
+_BLOCK = 4096
+
 
 @njit
 def shadowing_sigma_scalar_db(
@@ -113,7 +116,10 @@ def shadowing_field(
     wave_number = np.sqrt((1.0 - uniform) ** -2 - 1.0) / correlation_m
     angle = rng.uniform(0.0, 2.0 * np.pi, size=num_waves)
     phase = rng.uniform(0.0, 2.0 * np.pi, size=num_waves)
-    field = np.zeros_like(x_m)
-    for k, direction, start in zip(wave_number, angle, phase, strict=True):
-        field += np.cos(k * (x_m * math.cos(direction) + y_m * math.sin(direction)) + start)
+    along_x, along_y = wave_number * np.cos(angle), wave_number * np.sin(angle)
+    field = np.empty(len(x_m))
+    for first in range(0, len(x_m), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        waves = np.cos(np.outer(x_m[block], along_x) + np.outer(y_m[block], along_y) + phase)
+        field[block] = waves.sum(axis=1)
     return field * math.sqrt(2.0 / num_waves)

@@ -6,6 +6,7 @@ for frame in trace.frames(): ...
 """
 
 from telemetry_sim.traces.opening import open_trace
+from telemetry_sim.traces.pacing import paced
 from telemetry_sim.traces.parquet_recorder import ParquetRecorder, RecordingSize
 from telemetry_sim.traces.trace import LoadedTrace, PeerDecision, TraceReader, TraceSummary
 
@@ -17,4 +18,5 @@ __all__ = [
     "TraceReader",
     "TraceSummary",
     "open_trace",
+    "paced",
 ]
