@@ -19,6 +19,7 @@ _MODES = ("suggest-only", "supervised", "autonomous")
 @click.option("--adapter", type=click.Path(exists=True, path_type=Path), help="PEFT adapter folder.")
 @click.option("--scenario", default="smart-city", show_default=True, help="The embedded network.")
 @click.option("--devices", type=click.IntRange(min=1), help="Devices of the embedded network.")
+@click.option("--broker", metavar="HOST:PORT", help="Serve the network behind this MQTT broker instead.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--interval",
@@ -62,6 +63,7 @@ def serve(
     adapter: Path | None,
     scenario: str,
     devices: int | None,
+    broker: str | None,
     seed: int,
     interval_s: float,
     pace_s: float | None,
@@ -96,6 +98,7 @@ def serve(
         adapter=adapter,
         scenario=scenario,
         num_devices=devices,
+        broker=broker,
         seed=seed,
         interval_s=interval_s,
         pace_s=interval_s if pace_s is None else pace_s,

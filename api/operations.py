@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent.cell_plan import CellPlan, to_actions
-from agent.control_loop import ControlLoop, Turn
+from agent.control_loop import ControlLoop, TelemetrySource, Turn
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import AgentError, DispatchTimeout
 from agent.gate.gate import Gate
@@ -78,6 +78,11 @@ class Operations:
     @property
     def topology(self) -> Topology:
         return self._loop.source.topology
+
+    @property
+    def source(self) -> TelemetrySource:
+        """Where telemetry comes from."""
+        return self._loop.source
 
     @property
     def planner_name(self) -> str:

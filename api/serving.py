@@ -62,6 +62,8 @@ class ServeOptions:
     adapter: Path | None = None
     scenario: str = "smart-city"
     num_devices: int | None = None
+    broker: str | None = None
+    """host:port of an MQTT broker; None: an embedded network."""
     seed: int = 1
     interval_s: float = 10.0
     pace_s: float = 10.0
@@ -97,18 +99,11 @@ class DeferredNetwork:
 
 
 def build_operations(options: ServeOptions) -> Operations:
-    """A control loop over an embedded simulated network; not started yet."""
+    """A control loop over an embedded simulated network or over a broker; not started yet."""
     topology = scenario(options.scenario, options.num_devices).topology
-    network = DeferredNetwork(topology, lambda: _build_network(options))
     store = Store.open(options.store_url)
-    loop = ControlLoop(
-        source=network,
-        pipeline=EdgePipeline(topology, interval_s=options.interval_s),
-        planner=_planner(options),
-        dispatcher=InProcessDispatcher(network, topology),
-        interval_s=options.interval_s,
-    )
-    mode = options.mode or Mode.AUTONOMOUS
+    loop = _broker_loop(options, topology) if options.broker else _embedded_loop(options, topology)
+    mode = options.mode or (Mode.SUGGEST_ONLY if options.broker else Mode.AUTONOMOUS)
     gate = Gate(
         store=store,
         dispatcher=loop.dispatcher,
@@ -159,6 +154,10 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         operations.stop()
+        for part in (operations.dispatcher.inner, operations.source):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
         operations.store.close()
 
 
@@ -187,6 +186,34 @@ def log_as_json(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     root.propagate = False
+
+
+def _embedded_loop(options: ServeOptions, topology: Topology) -> ControlLoop:
+    network = DeferredNetwork(topology, lambda: _build_network(options))
+    return ControlLoop(
+        source=network,
+        pipeline=EdgePipeline(topology, interval_s=options.interval_s),
+        planner=_planner(options),
+        dispatcher=InProcessDispatcher(network, topology),
+        interval_s=options.interval_s,
+    )
+
+
+def _broker_loop(options: ServeOptions, topology: Topology) -> ControlLoop:
+    from agent.dispatch.mqtt import MqttDispatcher
+    from api.broker_feed import BrokerFeed
+    from telemetry_sim.mqtt_target import parse_broker
+
+    broker = parse_broker(options.broker or "")
+    feed = BrokerFeed(broker, topology, interval_s=options.interval_s)
+    return ControlLoop(
+        source=feed,
+        # The loop asks a pipeline for nothing but digests.
+        pipeline=cast("EdgePipeline", feed),
+        planner=_planner(options),
+        dispatcher=MqttDispatcher(broker, topology),
+        interval_s=options.interval_s,
+    )
 
 
 def _build_network(options: ServeOptions) -> Network:

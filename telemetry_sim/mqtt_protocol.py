@@ -20,6 +20,8 @@ CONFIRMATION_TOPIC = f"{ROOT}/confirmation"
 REPORTS_FILTER = f"{ROOT}/cells/+/reported"
 PRESENCE_FILTER = f"{ROOT}/cells/+/presence"
 DIGESTS_FILTER = f"{ROOT}/cells/+/digest"
+TELEMETRY_FILTER = f"{ROOT}/cells/+/telemetry"
+ORDERS_FILTER = f"{ROOT}/cells/+/orders"
 ONLINE, OFFLINE = b"online", b"offline"
 
 Version = Annotated[int, Ge(0)]
@@ -40,6 +42,16 @@ def presence_topic(cell: int) -> str:
 
 def digest_topic(cell: int) -> str:
     return f"{ROOT}/cells/{cell}/digest"
+
+
+def telemetry_topic(cell: int) -> str:
+    """From the devices to their edge node."""
+    return f"{ROOT}/cells/{cell}/telemetry"
+
+
+def orders_topic(cell: int) -> str:
+    """From an edge node to its devices."""
+    return f"{ROOT}/cells/{cell}/orders"
 
 
 def cell_of_topic(topic: str) -> int | None:
@@ -98,3 +110,10 @@ class ReportDocument(_Document):
     """Revision of the desired document that this answers."""
     state: ReportState
     reason: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+class OrderDocument(_Document):
+    """What an edge node has put into force at its cell."""
+
+    version: Version
+    actions: Annotated[tuple[ControlAction, ...], MaxLen(64)]

@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
 from telemetry_sim.desired_state import Apply, StateKeeper
+from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.mqtt_protocol import (
     CONFIRMATION_TOPIC,
     OFFLINE,
@@ -56,6 +57,16 @@ class BrokerAddress:
             tls_params=aiomqtt.TLSParameters() if self.with_tls else None,
             timeout=10,
         )
+
+
+def parse_broker(text: str) -> BrokerAddress:
+    """`host:port`, or a host alone; raises ScenarioInvalid."""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = text, "1883"
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) <= 65_535:
+        raise ScenarioInvalid(f"broker {text!r}: expected HOST:PORT such as 127.0.0.1:1883")
+    return BrokerAddress(host=host.strip("[]"), port=int(port))
 
 
 class MqttTarget:

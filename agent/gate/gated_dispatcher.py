@@ -19,7 +19,8 @@ class GatedDispatcher:
 
     def __init__(self, gate: Gate, dispatcher: Dispatcher, *, waiting_s: float = 900.0) -> None:
         self._gate = gate
-        self._dispatcher = dispatcher
+        self.inner = dispatcher
+        """What policies that pass are given to."""
         self._waiting_s = waiting_s
         self.last_refusal = ""
         """Why the latest policy was not dispatched; empty where it was."""
@@ -41,10 +42,10 @@ class GatedDispatcher:
         return self._gate.reconcile()
 
     def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
-        return self._dispatcher.restore(desired, latest)
+        return self.inner.restore(desired, latest)
 
     def states(self) -> tuple[TargetState, ...]:
-        return self._dispatcher.states()
+        return self.inner.states()
 
     def _numbered(self, policy: SchedulingPolicy) -> SchedulingPolicy:
         """The same decision as the next version of what is in force; it lives longer where a person must look."""

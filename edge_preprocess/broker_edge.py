@@ -1,0 +1,92 @@
+"""An edge node on a broker: digests of its cell upward, the desired state of its cell downward."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+import aiomqtt
+
+from edge_preprocess.pipeline import EdgePipeline
+from telemetry_sim.actions import ControlAction, SliceAction
+from telemetry_sim.errors import TraceUnreadable
+from telemetry_sim.mqtt_protocol import OrderDocument, digest_topic, orders_topic, telemetry_topic
+from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
+from telemetry_sim.mqtt_telemetry import decode_telemetry
+from telemetry_sim.topology import Topology
+
+LOG = logging.getLogger("edgewright.edge")
+_LONGEST_WAIT_S = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class BrokerEdge:
+    """One cell's edge node: its own session as a target, another for telemetry and orders."""
+
+    cell: int
+    topology: Topology
+    broker: BrokerAddress
+    interval_s: float = 10.0
+    num_digests: int = 0
+    num_quarantined: int = 0
+    """Telemetry messages that could not be read."""
+    _orders: asyncio.Queue[OrderDocument] = field(default_factory=asyncio.Queue)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        target = MqttTarget(self.cell, self._put_into_force, self.broker)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(target.run())
+            group.create_task(self._serve_devices())
+
+    def _put_into_force(self, actions: tuple[ControlAction, ...], version: int) -> str:
+        """Check against the cell's capacity and pass on to the devices; the reason for a refusal."""
+        for share in ("dedicated_pct", "min_pct", "compute_pct"):
+            total = sum(getattr(action, share) for action in actions if isinstance(action, SliceAction))
+            if total > 100:
+                return f"{share} sums to {total}, at most 100 is possible"
+        if actions:
+            self._orders.put_nowait(OrderDocument(version=version, actions=actions))
+        return ""
+
+    async def _serve_devices(self) -> None:
+        pipeline = EdgePipeline(self.topology, interval_s=self.interval_s)
+        wait_s = 0.1
+        while True:
+            try:
+                async with self.broker.client(f"edgewright-edge-{self.cell}") as client:
+                    wait_s = 0.1
+                    await client.subscribe(telemetry_topic(self.cell), qos=1)
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(self._pass_orders(client))
+                        group.create_task(self._digest(client, pipeline))
+            except* aiomqtt.MqttError as errors:
+                LOG.warning("cell %d lost the broker: %s", self.cell, errors.exceptions[0])
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    async def _pass_orders(self, client: aiomqtt.Client) -> None:
+        while True:
+            order = await self._orders.get()
+            try:
+                await client.publish(orders_topic(self.cell), order.model_dump_json(), qos=1, retain=True)
+            except aiomqtt.MqttError:
+                # The newest order is what counts; keep this one only where none came after it.
+                if self._orders.empty():
+                    self._orders.put_nowait(order)
+                raise
+
+    async def _digest(self, client: aiomqtt.Client, pipeline: EdgePipeline) -> None:
+        async for message in client.messages:
+            payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
+            try:
+                telemetry = decode_telemetry(bytes(payload))
+            except TraceUnreadable as error:
+                self.num_quarantined += 1
+                LOG.warning("cell %d: %s", self.cell, error)
+                continue
+            digests = await asyncio.to_thread(pipeline.digest, telemetry.frames, telemetry.logs)
+            own = next(digest for digest in digests if digest.cell == self.cell)
+            await client.publish(digest_topic(self.cell), own.model_dump_json(), qos=1, retain=True)
+            self.num_digests += 1
