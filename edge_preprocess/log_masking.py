@@ -74,9 +74,10 @@ _RECORDS = "txt|log|xml|json|csv|gz|tgz|zip|tar|pcap|pcapng|dat|tmp|bin|img|dump
 _SCANNER = re.compile(
     rf"""
     (?P<space>\s+)
-  | (?P<ctime>{_STARTS}(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+\d+
+  | (?P<ctime>(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+\d+
       \s\d+:\d+:\d+(?:\s[A-Z]+)?\s\d+{_ENDS})
   | (?P<plain>[A-Za-z_]+(?=[\s,;)\]]|$))
+  | (?P<mark>[,!;=|"'\[\]){{}}.@\#$%&]|:(?!:)|\((?!\s{{0,9}}\)))
   | (?P<url>{_STARTS}(?:[A-Za-z][A-Za-z0-9]{{0,31}}\.){{0,5}}[A-Za-z][A-Za-z0-9]{{0,31}}://[^\s"'<>,;)\]}}]+)
   | (?P<email>{_STARTS}[A-Za-z0-9][\w.+\-]{{0,63}}@[A-Za-z0-9\-]{{1,63}}(?:\.[A-Za-z0-9\-]{{1,63}}){{1,8}})
   | (?P<wide>{_STARTS}(?:(?:[0-9a-fA-F]{{1,4}}:){{4,15}}:?[0-9a-fA-F]{{1,4}}
@@ -127,29 +128,32 @@ def mask(text: str) -> Masked:
     """The tokens of one line's content; runs of white space come out as one blank, lists as one variable."""
     masked = Masked()
     words, kinds, starts, ends = masked.words, masked.kinds, masked.starts, masked.ends
-    end, last_variable, has_neighbours = 0, -3, False
+    end = 0
+    # This loop is where mining spends its time, so the frequent cases are decided and appended in place.
     for found in islice(_SCANNER.finditer(text), MAX_TOKENS):
-        group = found.lastgroup
+        group = found.lastgroup or ""
         start, end = found.span()
-        if group == "space":
-            words.append(" ")
-            kinds.append(None)
+        kind = _KINDS.get(group)
+        if kind is not None:
+            word = _RENDERED.get(group, WILDCARD)
+        elif group == "space":
+            word = " "
         elif group == "plain":
-            word = found.group()
+            word = text[start:end]
             kind = _KINDS_OF_WORDS.get(word)
-            words.append(word if kind is None else WILDCARD)
-            kinds.append(kind)
+            word = word if kind is None else WILDCARD
+        elif group in _CONSTANT:
+            word = text[start:end]
         else:
-            _add(masked, group, found.group(), start)
-            if kinds[-1] is not None:
-                has_neighbours = has_neighbours or len(words) - last_variable == 2
-                last_variable = len(words)
+            _add_parts(masked, group, text[start:end], start)
             continue
+        words.append(word)
+        kinds.append(kind)
         starts.append(start)
         ends.append(end)
     if end < len(text):
         masked.add(WILDCARD, VariableKind.REST, end, len(text))
-    if has_neighbours:
+    if _NEIGHBOURS in "".join(words):
         _join_lists(masked, text)
     return masked
 
@@ -185,24 +189,22 @@ def _is_one_make(masked: Masked, first: int, last: int, text: str) -> bool:
     return len(makes) == 1
 
 
-def _add(masked: Masked, group: str | None, raw: str, start: int) -> None:
+def _add_parts(masked: Masked, group: str, raw: str, start: int) -> None:
     end = start + len(raw)
-    if group in {"other", "dotted"}:
-        masked.add(raw, None, start, end)
-    elif group == "chunk":
+    if group == "chunk":
         _add_chunk(masked, raw, start)
     elif group == "url":
         scheme = raw.index("://") + 3
         masked.add(raw[:scheme], None, start, start + scheme)
         masked.add(WILDCARD, VariableKind.URL, start + scheme, end)
-    elif group == "empty":
+    else:
         masked.add("(", None, start, start + 1)
         masked.add(WILDCARD, VariableKind.WORD, start + 1, end - 1)
         masked.add(")", None, end - 1, end)
-    else:
-        masked.add(_RENDERED.get(group or "", WILDCARD), _KINDS[group or ""], start, end)
 
 
+_NEIGHBOURS = f"{WILDCARD} {WILDCARD}"
+_CONSTANT = frozenset({"mark", "other", "dotted"})
 _MANY = 8
 _LONGEST_WORD = 128
 _LISTED = frozenset({VariableKind.IDENTIFIER, VariableKind.HOST, VariableKind.ADDRESS})

@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO
 
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
 from edge_preprocess.log_intake import LineSplitter, QuarantineReason
@@ -16,10 +16,15 @@ from edge_preprocess.log_tally import LogDigester
 from edge_preprocess.log_templates import LogTemplateMiner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from edge_preprocess.log_report import LogReport
     from edge_preprocess.log_templates import LogMatch
+
+    class RowWriter(Protocol):
+        """What csv.writer gives."""
+
+        def writerow(self, row: Iterable[object], /) -> object: ...
 
     Observed = LogMatch | QuarantineReason
 
@@ -34,7 +39,7 @@ def digest_logs(
     """The report of a file or of the standard input (-); `announce` hears of each new template as it comes."""
     digester = LogDigester(_load(state))
     is_stream = str(file) == "-"
-    with _opened(file) as source, _row_target(rows if is_stream else None) as target:
+    with _opened(file) as source, _row_target(rows if is_stream else None, is_stream=True) as target:
         for number, observed in _observe_all(digester, source):
             if target is not None:
                 _write_row(target, number, observed)
@@ -49,7 +54,7 @@ def digest_logs(
 
 def _write_rows_again(file: Path, rows: Path | None, digester: LogDigester) -> None:
     """The rows of a file, in a second reading: templates have merged since their first lines were seen."""
-    with _opened(file) as source, _row_target(rows) as target:
+    with _opened(file) as source, _row_target(rows, is_stream=False) as target:
         if target is not None:
             for number, observed in _observe_all(digester, source):
                 _write_row(target, number, observed)
@@ -83,13 +88,12 @@ def _observe(digester: LogDigester, line: bytes | QuarantineReason) -> Observed:
     return digester.observe(line)
 
 
-def _write_row(target: TextIO, number: int, observed: Observed) -> None:
-    writer = csv.writer(target, lineterminator="\n")
+def _write_row(target: RowWriter, number: int, observed: Observed) -> None:
     if isinstance(observed, QuarantineReason):
-        writer.writerow((number, f"quarantined:{observed}", "", "[]"))
+        target.writerow((number, f"quarantined:{observed}", "", "[]"))
         return
     parameters = json.dumps([[kind, text] for kind, text in observed.parameters], ensure_ascii=False)
-    writer.writerow((number, observed.template_id, observed.template, parameters))
+    target.writerow((number, observed.template_id, observed.template, parameters))
 
 
 @contextmanager
@@ -106,20 +110,25 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _row_target(rows: Path | None) -> Iterator[TextIO | None]:
+def _row_target(rows: Path | None, *, is_stream: bool) -> Iterator[RowWriter | None]:
     if rows is None:
         yield None
     elif str(rows) == "-":
-        print(",".join(_COLUMNS))
-        yield sys.stdout
+        yield _headed(sys.stdout)
     else:
         try:
-            target = rows.open("w", encoding="utf-8", newline="", buffering=1)
+            # Somebody may follow the rows of a stream as they come.
+            target = rows.open("w", encoding="utf-8", newline="", buffering=1 if is_stream else -1)
         except OSError as error:
             raise SourceUnreadable(f"rows {str(rows)!r}: {error.strerror}, allowed is a writable file or -") from error
         with target:
-            print(",".join(_COLUMNS), file=target)
-            yield target
+            yield _headed(target)
+
+
+def _headed(target: TextIO) -> RowWriter:
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    return writer
 
 
 def _load(state: Path | None) -> LogTemplateMiner:
