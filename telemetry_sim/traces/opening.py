@@ -42,7 +42,14 @@ def _opened(path: Path, columns: Mapping[str, str] | None) -> TraceReader:
     for recognises, read in _FORMATS:
         if recognises(path):
             return read(path)
+    inside = [child.name for child in sorted(path.iterdir()) if _is_known(child)] if path.is_dir() else []
+    if inside:
+        raise TraceUnreadable(f"{path}: holds several recordings, name one of them: {', '.join(inside[:20])}")
     raise TraceUnreadable(f"{path}: format not recognised; expected {_KNOWN}")
+
+
+def _is_known(path: Path) -> bool:
+    return any(recognises(path) for recognises, _ in _FORMATS)
 
 
 # A mapping beside a CSV is the user's own word, so it goes before any guess.

@@ -101,6 +101,14 @@ def test_missing_paths_and_empty_folders_are_refused(tmp_path: Path) -> None:
         open_trace(tmp_path)
 
 
+def test_a_folder_of_recordings_names_them(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.csv").write_text(IRISH_HEADER + "2031.01.16_10.00.00,1,-99,9,14,1000,D\n")
+    with pytest.raises(TraceUnreadable, match="name one of them: a, b"):
+        open_trace(tmp_path)
+
+
 def test_invalid_text_and_nul_bytes_cost_only_their_row(tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
     rows = b"2031.01.16_10.00.00,1,-99,9,14,1000,D\n2031.01.16_10.00.01,1,\xff\xfe,9,14,1000,D\n"
