@@ -51,3 +51,32 @@ def finetune(**options: Any) -> None:
     from sfl_finetune.finetune_run import run_finetune
 
     run_finetune(options)
+
+
+@click.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with train.txt and val.txt.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Receives runs, table and plots.")
+@click.option("--model", help="Folder of an encoder; the packaged MiniLM, or one pretrained on the texts, by default.")
+@click.option("--quick", is_flag=True, help="A tiny encoder, few texts and rounds: shows that all parts work.")
+@click.option("--scheme", "schemes", multiple=True, type=click.Choice(_SCHEMES), default=_SCHEMES)
+@click.option(
+    "--dealing", "dealings", multiple=True, type=click.Choice(("iid", "dirichlet")), help="How texts are dealt."
+)
+@click.option("--rounds", type=click.IntRange(min=1), help="150 by default, 16 with --quick.")
+@click.option("--learning-rate", type=float, help="0.001 by default, 0.005 with --quick.")
+@click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", show_default=True)
+@click.option("--target", default=0.89, show_default=True, type=float, help="Accuracy whose time is reported.")
+@click.option("--devices", type=click.Path(path_type=Path), help="YAML list of devices that replace known ones.")
+@click.option("--utilisation", default=0.3, show_default=True, type=float, help="Share of peak rates, all devices.")
+@click.option("--mbps", default=100.0, show_default=True, type=click.FloatRange(min=0.001), help="Link rate each way.")
+@click.option("--shared-cell", is_flag=True, help="All clients divide one channel.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def casestudy(**options: Any) -> None:
+    """Compare the schemes on text classification with six clients, after the paper's case study.
+
+    Interrupted, the same command goes on where it stopped.
+    """
+    from sfl_finetune.case_study_run import run_casestudy
+
+    run_casestudy(options)

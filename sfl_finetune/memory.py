@@ -278,6 +278,28 @@ def measure_client(
     )
 
 
+def measure_whole(model: PreTrainedModel, shape: StepShape) -> SideMemory:
+    """Memory of the unsplit model in one step: the centralised scheme."""
+    adapter = tuple(weight for weight in model.parameters() if weight.requires_grad)
+    token_ids = torch.full((shape.batch_size, shape.num_tokens), 3, device=model.device)
+    labels = torch.zeros(_label_shape(model, shape), dtype=torch.long, device=model.device)
+    with TensorMeter() as meter:
+        meter.ignore(model.parameters())
+        loss = model(input_ids=token_ids, attention_mask=attention_mask(model, shape), labels=labels).loss
+        held = meter.live_bytes
+        torch.autograd.backward(loss)
+    for weight in adapter:
+        weight.grad = None
+    return SideMemory(
+        base=_num_bytes(weight for weight in model.parameters() if not weight.requires_grad),
+        adapters=_num_bytes(adapter),
+        optimiser=_optimiser_bytes(adapter),
+        held=held,
+        step_peak=meter.peak_bytes,
+        wire=0,
+    )
+
+
 def attention_mask(model: PreTrainedModel, shape: StepShape) -> Tensor:
     """(B, 1, L, L): every token sees every other, in the form that models make of a padding mask."""
     size = (shape.batch_size, 1, shape.num_tokens, shape.num_tokens)

@@ -1,0 +1,189 @@
+"""What `edgewright casestudy` does: train, measure memory, run the virtual clock, write table and plots."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sfl_finetune.case_study import CaseStudySettings, Dealing, Trajectory, run_one
+from sfl_finetune.case_study_report import Row, Stage, make_row, plot_all, table
+from sfl_finetune.devices import CLIENTS, SERVER, Channel, read_devices
+from sfl_finetune.devices import DEVICES as KNOWN
+from sfl_finetune.encoder import packaged_minilm, pretrain_encoder
+from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.finetune_run import stop_on_sigint
+from sfl_finetune.labelled_texts import LabelledSplits, read_labelled
+from sfl_finetune.lora import LoraSettings
+from sfl_finetune.memory import StepShape, measure_client, measure_server, measure_whole
+from sfl_finetune.schemes import scheme_named
+from sfl_finetune.workload import model_of, shape_only_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sfl_finetune.federation import RoundReport
+
+_INTERRUPTED = 130
+_SHARED = {"sfl": "memory_efficient"}
+"""Schemes whose course is another's, bit for bit: trained once, timed and measured twice."""
+
+
+def run_casestudy(options: Mapping[str, Any]) -> None:
+    """Run the command with its parsed options."""
+    out: Path = options["out"]
+    splits = read_labelled(options["data"])
+    if options["quick"]:
+        splits = replace(splits, train=splits.train[:720], validation=splits.validation[:240])
+    settings = _settings(options, splits, out)
+    dealings: tuple[Dealing, ...] = options["dealings"] or (("iid",) if options["quick"] else ("iid", "dirichlet"))
+    schemes: tuple[str, ...] = options["schemes"]
+    trained = dict.fromkeys(_SHARED.get(scheme, scheme) for scheme in schemes)
+    courses: dict[tuple[str, str], Trajectory] = {}
+    with stop_on_sigint() as should_stop, _bars() as add_bar:
+        for dealing in dealings:
+            for scheme in trained:
+                if should_stop():
+                    continue
+                on_round = add_bar(f"{scheme} ({dealing})", settings.num_rounds)
+                folder = out / "runs" / f"{dealing}-{scheme}"
+                courses[scheme, dealing] = run_one(
+                    splits, settings, scheme, dealing, folder, on_round=on_round, should_stop=should_stop
+                )
+        was_interrupted = should_stop()
+    report = _report(options, settings, splits, schemes, courses, out)
+    if options["as_json"]:
+        click.echo(json.dumps(report))
+    else:
+        click.echo((out / "report.md").read_text())
+    if was_interrupted:
+        click.echo("Interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> CaseStudySettings:
+    settings = CaseStudySettings(
+        model=_model_folder(options, splits, out),
+        num_rounds=options["rounds"] or (16 if options["quick"] else 150),
+        learning_rate=options["learning_rate"] or (5e-3 if options["quick"] else 1e-3),
+        precision=options["precision"],
+        seed=options["seed"],
+    )
+    if options["quick"]:
+        return replace(settings, local_steps=2, evaluate_every=4, max_tokens=32)
+    return settings
+
+
+def _model_folder(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> str:
+    """The given encoder, the packaged one, or one pretrained on the training texts."""
+    if options["model"]:
+        return str(options["model"])
+    packaged = None if options["quick"] else packaged_minilm()
+    if packaged is not None:
+        return str(packaged)
+    folder = out / "encoder"
+    if not (folder / "config.json").exists():
+        click.echo("Pretraining an encoder on the training texts", err=True)
+        texts = [row.text for row in splits.train]
+        width, steps = (64, 60) if options["quick"] else (256, 4000)
+        pretrain_encoder(
+            texts,
+            folder,
+            num_layers=4 if options["quick"] else 6,
+            hidden_size=width,
+            num_steps=steps,
+            seed=options["seed"],
+        )
+    return str(folder)
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int], Callable[[RoundReport], None]]]:
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+
+        def add(name: str, total: int) -> Callable[[RoundReport], None]:
+            task = progress.add_task(name, total=total, loss="")
+            return lambda report: progress.update(task, completed=report.round + 1, loss=f"loss {report.loss:.4f}")
+
+        yield add
+
+
+def _report(
+    options: Mapping[str, Any],
+    settings: CaseStudySettings,
+    splits: LabelledSplits,
+    schemes: Sequence[str],
+    courses: Mapping[tuple[str, str], Trajectory],
+    out: Path,
+) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(settings.model, num_labels=len(splits.labels))
+    lora = LoraSettings(rank=settings.rank)
+    shape = StepShape(batch_size=settings.batch_size, num_tokens=settings.max_tokens)
+    stage = _stage(options, settings, shape)
+    rows: list[Row] = []
+    shown: list[Trajectory] = []
+    memory: dict[str, Any] = {}
+    meta, meta_parts = shape_only_model(config, "classification", lora)
+    for name in schemes:
+        scheme = scheme_named(name, precision=settings.precision)
+        model, parts = model_of(config, "classification", lora, precision=scheme.precision)
+        client = None
+        if scheme.is_split:
+            server = measure_server(model, parts, settings.cut_layers, scheme, shape, max_turns=1)
+            client = measure_client(model, parts, max(settings.cut_layers), scheme, shape)
+        else:
+            server = measure_whole(model, shape)
+        memory[name] = {"server": server.as_dict(), "largest_client": None if client is None else client.as_dict()}
+        del model
+        seconds = stage.seconds_per_round(meta, meta_parts, scheme)
+        for (trained, _), course in courses.items():
+            if trained == _SHARED.get(name, name):
+                shown.append(replace(course, scheme=name))
+                rows.append(
+                    make_row(
+                        shown[-1], seconds_per_round=seconds, server=server, client=client, target=options["target"]
+                    )
+                )
+    timelines = {name: stage.timeline(meta, meta_parts, name) for name in schemes if name != "centralised"}
+    out.mkdir(parents=True, exist_ok=True)
+    if rows:
+        plot_all(out, rows, shown, timelines)
+    report = {
+        "settings": asdict(settings),
+        "target_accuracy": options["target"],
+        "num_train": len(splits.train),
+        "num_validation": len(splits.validation),
+        "memory_bytes": memory,
+        "rows": [asdict(row) for row in rows],
+        "courses": [asdict(course) for course in shown],
+    }
+    (out / "report.json").write_text(json.dumps(report, indent=1))
+    (out / "report.md").write_text((table(rows) if rows else "Nothing was trained yet.") + "\n")
+    return report
+
+
+def _stage(options: Mapping[str, Any], settings: CaseStudySettings, shape: StepShape) -> Stage:
+    known = read_devices(options["devices"]) if options["devices"] else KNOWN
+    utilisation = options["utilisation"]
+    if not 0 < utilisation <= 1:
+        raise SettingInvalid(f"utilisation={utilisation} is out of range; allowed: above 0, up to 1")
+    return Stage(
+        clients=tuple(replace(known[name], utilisation=utilisation) for name in CLIENTS),
+        cuts=settings.cut_layers,
+        server=replace(known[SERVER], utilisation=utilisation),
+        channel=Channel(
+            uplink_mbps=options["mbps"], downlink_mbps=options["mbps"], is_shared_cell=options["shared_cell"]
+        ),
+        shape=shape,
+        local_steps=settings.local_steps,
+    )

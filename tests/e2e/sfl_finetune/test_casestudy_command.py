@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sfl_finetune.commands import casestudy
+from sfl_finetune.errors import CorpusInvalid
+from sfl_finetune.labelled_texts import deal_by_dirichlet, deal_evenly, read_labelled, tokenise
+
+_WORDS = {"calm": ("quiet", "rest"), "storm": ("thunder", "wind"), "fog": ("mist", "grey")}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    labels = list(_WORDS)
+    for name, count in (("train.txt", 90), ("val.txt", 24)):
+        rows = []
+        for _ in range(count):
+            label = labels[int(rng.integers(3))]
+            rows.append(f"i see {_WORDS[label][int(rng.integers(2))]} {'far ' * int(rng.integers(1, 4))}today;{label}")
+        (tmp_path / name).write_text("\n".join(rows))
+    return tmp_path
+
+
+def run(data: Path, out: Path, *options: str) -> Any:
+    result = CliRunner().invoke(casestudy, ["--data", str(data), "--out", str(out), "--quick", "--json", *options])
+    if result.exception is not None:
+        raise result.exception
+    return json.loads(result.stdout)
+
+
+def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    options = ("--rounds", "4", "--scheme", "memory_efficient", "--scheme", "sfl", "--scheme", "centralised")
+    first = run(data, out, *options)
+    rows = {row["scheme"]: row for row in first["rows"]}
+    assert rows["sfl"]["accuracy"] == rows["memory_efficient"]["accuracy"]
+    assert rows["sfl"]["server_mib"] > 2 * rows["memory_efficient"]["server_mib"]
+    assert rows["centralised"]["mib_per_round"] == 0
+    assert all(row["is_complete"] and row["rounds"] == 4 for row in rows.values())
+    assert all((out / name).stat().st_size > 1000 for name in ("accuracy.png", "memory.png", "gantt.png"))
+    assert (out / "report.md").read_text().count("\n") == 5
+    again = run(data, out, *options)
+    assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "no rows"), ("no label here\n", "is no `text;label`"), (";joy\n", "is no `text;label`")]
+)
+def test_malformed_texts_are_refused(data: Path, text: str, reason: str) -> None:
+    (data / "train.txt").write_text(text)
+    with pytest.raises(CorpusInvalid, match=reason):
+        read_labelled(data)
+
+
+def test_unknown_label_in_validation_is_refused(data: Path) -> None:
+    (data / "val.txt").write_text("something;hail\n")
+    with pytest.raises(CorpusInvalid, match="hail"):
+        read_labelled(data)
+
+
+def test_dealing_loses_no_text(data: Path) -> None:
+    splits = read_labelled(data)
+
+    def count(rows: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[number] for number in range(len(rows))]}
+
+    examples = tokenise(splits.train, splits.labels, count, max_tokens=8)
+    even = deal_evenly(examples, 6, np.random.default_rng(1))
+    uneven = deal_by_dirichlet(examples, 6, np.random.default_rng(1), concentration=0.3)
+    for sites in (even, uneven):
+        dealt = sorted(example.token_ids[0] for site in sites for example in site.examples)
+        assert dealt == list(range(90))
+    assert {len(site.examples) for site in even} == {15}
+    assert max(len(site.examples) for site in uneven) > 20
