@@ -101,7 +101,7 @@ def _log_sign(log: EventLog, fault: Fault, time_s: float, nearness: float) -> No
                 time_s,
                 cell,
                 "eventd",
-                f"NOTICE gathering announced near site, slice {fault.slice} load expected to exceed usual by {percent}%",
+                f"NOTICE gathering announced near site, slice {fault.slice} load to exceed usual by {percent}%",
             )
         case FaultKind.NODE_CRASH:
             used = 82 + int(16 * nearness)

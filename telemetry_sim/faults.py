@@ -74,7 +74,7 @@ class FaultPlan:
     """All of them start before this."""
     quiet_s: float = 60.0
     """None starts before this."""
-    duration_s: tuple[float, float] = (40.0, 90.0)
+    duration_s: tuple[float, float] = (30.0, 70.0)
     lead_s: tuple[float, float] = (30.0, 100.0)
     """How long before its start a fault's cause shows in the logs."""
 

@@ -32,7 +32,7 @@ def next_bits(rng: NDArray[np.uint64], stream: int) -> np.uint64:
     rng[stream] = state
     mixed = (state ^ (state >> _S30)) * _MIX_1
     mixed = (mixed ^ (mixed >> _S27)) * _MIX_2
-    return mixed ^ (mixed >> _S31)
+    return np.uint64(mixed ^ (mixed >> _S31))
 
 
 @inner

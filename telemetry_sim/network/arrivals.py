@@ -92,7 +92,20 @@ def _send_over_backhaul(state: State, cell: int, at_s: float, bits: float) -> fl
     cells[cell].backhaul_bits += bits
     cells[cell].backhaul_wait_s += wait_s
     cells[cell].backhaul_packets += 1
-    return wait_s
+    return float(wait_s)
+
+
+@inner
+def _send_to_core(state: State, cell: int, at_s: float, bits: float) -> float:
+    """As `_send_over_backhaul`, in the direction that packets for devices don't take."""
+    cells = state.cells
+    rate_bps = cells[cell].backhaul_bps * cells[cell].backhaul_factor
+    start_s = max(at_s, cells[cell].backhaul_up_free_s)
+    if rate_bps <= 0.0 or start_s - at_s > BACKHAUL_BUFFER_S:
+        return -1.0
+    cells[cell].backhaul_up_free_s = start_s + bits / rate_bps
+    cells[cell].backhaul_up_bits += bits
+    return float(cells[cell].backhaul_up_free_s - at_s)
 
 
 @inner
@@ -142,7 +155,7 @@ def _offload(state: State, device: int, cell: int, row: int, at_s: float, cycles
         state.rows[row].edge_cycles_offered += cycles
         push_task(state.rows, state.tasks, row, at_s, ready_s, cycles)
         return
-    wait_s = _send_over_backhaul(state, cell, ready_s, state.devices[device].task_bits)
+    wait_s = _send_to_core(state, cell, ready_s, state.devices[device].task_bits)
     if wait_s >= 0.0:
         away_s = wait_s + 2.0 * state.cells[cell].backhaul_s + cycles / (CLOUD_CORE_GHZ * 1e9)
         finish_task(state, row, ready_s + away_s + RETURN_S - at_s)
@@ -161,10 +174,10 @@ def _cross_uplink(state: State, device: int, cell: int, row: int, at_s: float) -
     cells[cell].uplink_free_s = start_s + bits / (num_prb * per_prb_bps)
     sending_s = bits / (min(num_prb, DEVICE_UPLINK_PRB) * per_prb_bps)
     devices[device].uplink_s += sending_s
-    return start_s + sending_s
+    return float(start_s + sending_s)
 
 
 @inner
 def next_event_s(state: State, device: int) -> float:
     """When something next comes in at a device."""
-    return min(state.devices[device].next_packet_s, state.devices[device].next_task_s)
+    return float(min(state.devices[device].next_packet_s, state.devices[device].next_task_s))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JAMMING_DBM = (-100.0, -88.0)
 """Per PRB, from the weakest to the strongest burst; thermal noise is about -109."""
-CONGESTED_SHARE = (0.35, 0.1)
+CONGESTED_SHARE = (0.35, 0.15)
 """Part of the backhaul left, from the mildest to the worst congestion."""
 CROWD_FACTOR = (2.0, 4.0)
 

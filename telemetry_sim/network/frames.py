@@ -86,7 +86,10 @@ def cell_columns(state: State, policy_version: NDArray[np.int32], *, period_s: f
     num_attached = np.bincount(devices["cell"][devices["cell"] >= 0], minlength=len(cells))
     interference_mw = np.maximum(cells["interference_mw"] / np.maximum(num_attached, 1), 1e-30)
     edge_utilisation = np.minimum(1.0, cells["edge_cycles"] / (cells["edge_hz"] * period_s))
-    carried = cells["backhaul_bits"] / (np.maximum(cells["backhaul_bps"] * cells["backhaul_factor"], 1.0) * period_s)
+    # The busier direction counts.
+    carried = np.maximum(cells["backhaul_bits"], cells["backhaul_up_bits"]) / (
+        np.maximum(cells["backhaul_bps"] * cells["backhaul_factor"], 1.0) * period_s
+    )
     wait_s = cells["backhaul_wait_s"] / np.maximum(cells["backhaul_packets"], 1)
     return CellColumns(
         prb_used=cells["prb_ms"] / (period_s * 1000.0) + cells["lost_prb"],
@@ -110,4 +113,4 @@ def _cell_power_w(state: State, edge_utilisation: NDArray[np.float64], period_s:
     utilisation = np.minimum(1.0, (cells["prb_ms"] / (period_s * 1000.0) + cells["lost_prb"]) / cells["num_prb"])
     radio_w = np.where(cells["is_asleep"], SLEEP_W, STATIC_W + LOAD_SLOPE * radiated_w * utilisation) * cells["is_up"]
     per_ghz = EDGE_IDLE_W_PER_GHZ + (EDGE_BUSY_W_PER_GHZ - EDGE_IDLE_W_PER_GHZ) * edge_utilisation
-    return radio_w + cells["edge_hz"] / 1e9 * per_ghz * (cells["edge_factor"] > 0.0)
+    return np.asarray(radio_w + cells["edge_hz"] / 1e9 * per_ghz * (cells["edge_factor"] > 0.0))

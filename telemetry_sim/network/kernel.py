@@ -1,4 +1,6 @@
-"""One report period of a range of cells, compiled. What happens, in this order:
+"""One report period of a range of cells, compiled.
+
+What happens, in this order:
 
 Before the kernel, once a period (1 s): faults and load factors take effect, actions already have; devices move; gains,
 interference and handovers follow (`links.update_links`); devices are sorted by the (cell, slice) that serves them.
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
 
 INACTIVITY_S = 0.1
 """A device listens so long after its last reception before it sleeps; charged once per reception."""
+NUM_BRANCHES = 8.0
+"""Independent fades that a wideband link averages: two receive antennas times four coherence bandwidths of 5 MHz."""
+_FADE_SPREAD = 1.0 / math.sqrt(NUM_BRANCHES)
 _FLOOR_MW = 1e-30
 
 
@@ -126,7 +131,7 @@ def _open_step(
         for place in range(state.start[row], state.start[row + 1]):
             device = state.members[place]
             _update_link(state, table, cell, device)
-            discard_late(state, device, row, begin_s)
+            discard_late(state, device, row, begin_s, math.inf)
             state.devices[device].average_bits *= forget
             if is_first:
                 activate(state, device, row, num_active)
@@ -155,7 +160,9 @@ def _update_link(state: State, table: LinkTable, cell: int, device: int) -> None
         rough_normal(state.rng, device),
     )
     devices[device].fade_real, devices[device].fade_imaginary = real, imaginary
-    signal_mw = devices[device].signal_mw * rician_power_scalar(real, imaginary, devices[device].rician_k)
+    # The band and the antennas average several fades: the mean stays, the variance shrinks by their number.
+    fade = 1.0 + (rician_power_scalar(real, imaginary, devices[device].rician_k) - 1.0) * _FADE_SPREAD
+    signal_mw = devices[device].signal_mw * fade
     sinr_db = 10.0 * math.log10(max(signal_mw, _FLOOR_MW) / devices[device].disturbance_mw)
     entry = int((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB)
     entry = min(max(entry, 0), table.bits_per_slot.shape[0] - 1)

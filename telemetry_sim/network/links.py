@@ -9,6 +9,7 @@ import numpy as np
 
 from telemetry_sim.compiled import inner, kernel
 from telemetry_sim.mobility import next_heading, reflect
+from telemetry_sim.network.antenna import antenna_gain_db
 from telemetry_sim.network.state import Records, State
 from telemetry_sim.radio.fading import jakes_correlation
 from telemetry_sim.radio.line_of_sight import los_probability_scalar
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 DEVICE_HEIGHT_M = 1.5
 RICIAN_K = 7.9
 """Mean K factor (9 dB) of a link in line of sight. Source: 3GPP TR 38.901, table 7.5-6 (UMi)."""
+STILL_MPS = 0.3
+"""Speed of the surroundings of a device that stands still."""
 HYSTERESIS_DB = 3.0
-TIME_TO_TRIGGER_S = 1.0
-"""Event A3 must hold for two looks, a period apart. Source: 3GPP TS 38.331, 5.5.4.4."""
-INTERRUPTION_S = 0.03
+"""Of event A3. Its time to trigger (0.32 s and less) is shorter than a period: one look decides.
+
+Source: 3GPP TS 38.331, 5.5.4.4.
+"""
+INTERRUPTION_S = 0.02
 REESTABLISHMENT_S = 0.3
 """After a radio link failure. Source: 3GPP TS 38.331, T311 scale."""
 OUT_OF_SYNC_DB = -8.0
@@ -56,6 +61,7 @@ def update_gain(state: State, device: int, k: int, moved_m: float) -> None:
     )
     state.links[device, k].shadow_db = shadow_db
     loss_db = path_loss_scalar_db(code, distance_m, is_los, carrier_ghz, height_m, DEVICE_HEIGHT_M)
+    loss_db -= antenna_gain_db(code, distance_m, height_m - DEVICE_HEIGHT_M)
     state.links[device, k].gain = 10.0 ** (-0.1 * (loss_db + shadow_db))
     if cell == devices[device].cell:
         devices[device].rician_k = RICIAN_K if is_los else 0.0
@@ -100,18 +106,18 @@ def _find_candidates(state: State, device: int, tiles: NDArray[np.int16], bounds
 
 @inner
 def _is_linked(links: Records, cell: int) -> bool:
+    found = False
     for k in range(links.shape[0]):
-        if links[k].cell == cell:
-            return True
-    return False
+        found |= links[k].cell == cell
+    return found
 
 
 @inner
 def _holds(cells: NDArray[np.int16], cell: int) -> bool:
+    found = False
     for other in cells:
-        if other == cell:
-            return True
-    return False
+        found |= other == cell
+    return found
 
 
 @inner
@@ -120,7 +126,7 @@ def _prb_power_mw(state: State, cell: int) -> float:
     cells = state.cells
     if not cells[cell].is_up or cells[cell].is_asleep:
         return 0.0
-    return cells[cell].full_power_mw * 10.0 ** (0.1 * cells[cell].power_step_db) / cells[cell].num_prb
+    return float(cells[cell].full_power_mw * 10.0 ** (0.1 * cells[cell].power_step_db) / cells[cell].num_prb)
 
 
 @inner
@@ -149,10 +155,6 @@ def _attach(state: State, device: int, now_s: float) -> None:
 def _handover_by_a3(state: State, device: int, target: int, lead_db: float, now_s: float) -> None:
     devices, cells = state.devices, state.cells
     if target < 0 or lead_db <= HYSTERESIS_DB:
-        devices[device].trigger_s = 0.0
-        return
-    devices[device].trigger_s += 1.0
-    if devices[device].trigger_s <= TIME_TO_TRIGGER_S:
         return
     source = devices[device].cell
     failed = devices[device].sinr_db < OUT_OF_SYNC_DB
@@ -184,7 +186,6 @@ def _enter(state: State, device: int, cell: int, blocked_until_s: float, now_s: 
     devices[device].cell = cell
     devices[device].attached_s = now_s
     devices[device].blocked_until_s = max(devices[device].blocked_until_s, blocked_until_s)
-    devices[device].trigger_s = 0.0
     for k in range(state.links.shape[1]):
         if state.links[device, k].cell == cell:
             update_gain(state, device, k, 0.0)
@@ -236,7 +237,7 @@ def update_links(
         _attach(state, device, now_s)
         _hear(state, device)
         if devices[device].cell >= 0:
-            # People and leaves move around devices that don't: 0.3 m/s. Source: TR 38.901, 7.6.10, scale of walking scatterers.
-            speed_mps = max(0.3, float(devices[device].speed_mps))
+            # People and leaves move around devices that stand still.
+            speed_mps = max(STILL_MPS, float(devices[device].speed_mps))
             carrier_ghz = state.cells[devices[device].cell].carrier_ghz
             devices[device].fade_rho = jakes_correlation(speed_mps, carrier_ghz, step_s)

@@ -29,11 +29,11 @@ class LoadCurve:
 
     def prb_share_at(self, time_s: float) -> NDArray[np.float32]:
         """Cells x slices."""
-        return self.prb_share[int(time_s) % HORIZON_S]
+        return np.asarray(self.prb_share[int(time_s) % HORIZON_S])
 
     def task_factor_at(self, time_s: float) -> NDArray[np.float32]:
         """Cells x slices."""
-        return self.task_factor[int(time_s) % HORIZON_S]
+        return np.asarray(self.task_factor[int(time_s) % HORIZON_S])
 
 
 def draw_load(plan: LoadPlan, *, num_cells: int, rng: np.random.Generator) -> LoadCurve:
@@ -64,30 +64,48 @@ def _episode_starts(plan: LoadPlan, rng: np.random.Generator) -> NDArray[np.floa
 def _episode_levels(plan: LoadPlan, num_episodes: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Load shares per episode and slice; consecutive episodes surge in different slices."""
     num_slices = len(plan.shares)
+    odds = np.array(plan.odds or (1.0,) * num_slices)
     levels = np.empty((num_episodes, num_slices))
-    surging = int(rng.integers(num_slices))
+    surging = -1
     for episode in range(num_episodes):
+        chance = np.where((np.arange(num_slices) == surging) & (num_slices > 1), 0.0, odds)
+        surging = int(rng.choice(num_slices, p=chance / chance.sum()))
         factors = rng.uniform(*plan.calm, size=num_slices)
         factors[surging] = rng.uniform(*plan.surge)
         parts = np.array(plan.shares) * factors
         levels[episode] = parts / parts.sum() * rng.uniform(plan.low, plan.high)
-        surging = (surging + int(rng.integers(1, num_slices))) % num_slices if num_slices > 1 else 0
     return levels
 
 
 def usual_prb_share(state: State) -> NDArray[np.float64]:
-    """Share of each cell's PRBs that its devices' sources need at factor 1 on their present links; cells x slices."""
+    """Share of a cell's PRBs that one device's source needs at factor 1, on average over the slice; cells x slices."""
     devices = state.devices
-    num_cells = len(state.cells)
-    num_slices = len(state.rows) // num_cells
-    attached = (devices["cell"] >= 0) & (devices["bits_per_prb_ms"] > 0.0)
-    row = devices["cell"][attached].astype(np.int64) * num_slices + devices["slice"][attached]
+    row, num_rows = _attached_rows(state)
+    attached = devices["cell"] >= 0
     bits_per_ms = devices["packets_per_s"][attached] * devices["size_bits"][attached] / 1000.0
-    prb = np.bincount(row, bits_per_ms / devices["bits_per_prb_ms"][attached], minlength=num_cells * num_slices)
-    return prb.reshape(num_cells, num_slices) / state.cells["num_prb"][:, None]
+    prb = bits_per_ms / np.maximum(devices["bits_per_prb_ms"][attached], 1e-9)
+    share = np.bincount(row, prb, minlength=num_rows) / np.maximum(np.bincount(row, minlength=num_rows), 1)
+    return np.asarray(share.reshape(len(state.cells), -1) / state.cells["num_prb"][:, None])
 
 
-def demand_factor(wanted: NDArray[np.float32], usual: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factor on the sources' rates that offers the wanted load; 1 where nobody is."""
-    factor = np.where(usual > 0.0, wanted / np.maximum(usual, 1e-12), 1.0)
-    return np.clip(factor, *_FACTOR_BOUNDS)
+def num_attached(state: State) -> NDArray[np.int64]:
+    """Devices per cell and slice."""
+    row, num_rows = _attached_rows(state)
+    return np.bincount(row, minlength=num_rows).reshape(len(state.cells), -1)
+
+
+def _attached_rows(state: State) -> tuple[NDArray[np.int64], int]:
+    devices = state.devices
+    num_rows = len(state.rows)
+    num_slices = num_rows // len(state.cells)
+    attached = devices["cell"] >= 0
+    return devices["cell"][attached].astype(np.int64) * num_slices + devices["slice"][attached], num_rows
+
+
+def demand_factor(
+    wanted: NDArray[np.float32], usual: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Factor on the sources' rates that offers the wanted load in each cell, however many devices share it."""
+    need = usual * counts
+    factor = np.where(need > 0.0, wanted / np.maximum(need, 1e-12), 1.0)
+    return np.asarray(np.clip(factor, *_FACTOR_BOUNDS))

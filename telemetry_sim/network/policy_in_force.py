@@ -58,8 +58,9 @@ def check_sums(actions: Sequence[ControlAction], topology: Topology, state: Stat
         totals = sums.sum(axis=1)
         worst = int(np.argmax(totals))
         if totals[worst] > 100.0 + 1e-6:
+            cell_id = topology.cells[worst].id
             raise ActionInvalid(
-                f"cell {topology.cells[worst].id}: the sum of {field} over its slices is {totals[worst]:.0f}, at most 100"
+                f"cell {cell_id}: the sum of {field} over its slices is {totals[worst]:.0f}, at most 100"
             )
 
 

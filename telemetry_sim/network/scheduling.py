@@ -23,8 +23,6 @@ FAIRNESS_MS = 200.0
 """Memory of proportional fairness."""
 CAP_BURST_MS = 20.0
 """How far a rate-capped device may run ahead."""
-LAST_CHANCE = 2.0
-"""A packet that is partly sent is given up at so many times its discard age."""
 _BINS_PER_DECADE = 20.0
 _FIRST_EDGE_MS = 0.1
 
@@ -49,16 +47,13 @@ def _deactivate(state: State, device: int, row: int, num_active: NDArray[np.int6
 
 
 @inner
-def discard_late(state: State, device: int, row: int, now_s: float) -> None:
-    """Drop the packets whose age makes them useless."""
+def discard_late(state: State, device: int, row: int, now_s: float, rate_bps: float) -> None:
+    """Drop the packets at the head that can't leave before they are useless, sent at `rate_bps` from now on."""
     devices = state.devices
     limit_s = state.rows[row].discard_s
     while devices[device].count > 0:
-        age_s = now_s - devices[device].head_arrival_s
-        if age_s <= limit_s:
-            return
-        is_started = devices[device].head_left_bits < state.packets[device, devices[device].head].size_bits
-        if is_started and age_s <= LAST_CHANCE * limit_s:
+        start_s = max(now_s, devices[device].head_ready_s)
+        if start_s + devices[device].head_left_bits / rate_bps - devices[device].head_arrival_s <= limit_s:
             return
         drop_packet(state, device, pop_packet(state.devices, state.packets, device))
 
@@ -73,7 +68,7 @@ def _allowance_bits(state: State, device: int, row: int, until_s: float) -> floa
     elapsed_ms = (until_s - devices[device].tokens_at_s) * 1000.0
     devices[device].tokens_at_s = until_s
     devices[device].tokens_bits = min(devices[device].tokens_bits + cap * elapsed_ms, cap * CAP_BURST_MS)
-    return devices[device].tokens_bits
+    return float(devices[device].tokens_bits)
 
 
 @inner
@@ -217,8 +212,10 @@ def _most_urgent(
 def _serve_device(state: State, device: int, row: int, num_prb: float, cursor_s: float, limit_s: float) -> float:
     """Send a device's packets until its buffer, its allowance or the time is used up; the time then."""
     devices = state.devices
-    discard_late(state, device, row, cursor_s)
     rate_bps = num_prb * devices[device].bits_per_prb_ms * 1000.0
+    # At the cell's full rate: what is granted now says nothing about what may be lent in the next milliseconds.
+    full_bps = state.cells[devices[device].cell].num_prb * devices[device].bits_per_prb_ms * 1000.0
+    discard_late(state, device, row, cursor_s, full_bps)
     allowance = devices[device].tokens_bits if state.rows[row].cap_bits_per_ms < math.inf else math.inf
     cursor_s = max(cursor_s, devices[device].blocked_until_s)
     sent_bits, busy_s = 0.0, 0.0

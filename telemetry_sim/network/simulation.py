@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +19,11 @@ from telemetry_sim.network.frames import cell_columns, device_columns, slice_col
 from telemetry_sim.network.incidents import alarms_between, log_period
 from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
 from telemetry_sim.network.links import update_gains, update_links
-from telemetry_sim.network.load import demand_factor, draw_load, usual_prb_share
+from telemetry_sim.network.load import demand_factor, draw_load, num_attached, usual_prb_share
 from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
 from telemetry_sim.network.population import bounds_of, build_state, link_table, nearest_by_tile
 from telemetry_sim.network.sensors import Sensors
-from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_counters
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_counters, copy_state
 from telemetry_sim.records import Alarm, LogRecord, TelemetryFrame
 
 if TYPE_CHECKING:
@@ -50,12 +53,13 @@ class Telemetry:
 class Network:
     """A scenario that runs. The same scenario and seed give the same bytes."""
 
-    def __init__(self, scenario: Scenario, *, seed: int | np.random.SeedSequence) -> None:
+    def __init__(self, scenario: Scenario, *, seed: int | np.random.SeedSequence, num_threads: int = 1) -> None:
         sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         place, load, faults, log, sensors = (np.random.default_rng(child) for child in sequence.spawn(5))
         self.topology = scenario.topology
         self.time_s = 0.0
         self._scenario = scenario
+        self._num_threads = max(1, num_threads)
         self._num_slices = len(self.topology.slices)
         self._bounds = bounds_of(scenario)
         self._tiles = nearest_by_tile(scenario, self._bounds)
@@ -113,8 +117,19 @@ class Network:
         """What goes wrong in this run, by start; never shown to planners."""
         return self._faults
 
+    def fork(self, *, seed: int | np.random.SeedSequence | None = None) -> Network:
+        """A network that goes on from here on its own; with a seed, its chances differ from the original's."""
+        twin = copy.copy(self)
+        twin._state = copy_state(self._state)  # noqa: SLF001 - a copy of this very object
+        twin._policy_version = self._policy_version.copy()  # noqa: SLF001
+        twin._log, twin._sensors = copy.deepcopy((self._log, self._sensors))  # noqa: SLF001
+        if seed is not None:
+            rng = np.random.default_rng(seed)
+            twin._state.rng[:] = rng.integers(0, 2**64, size=len(twin._state.rng), dtype=np.uint64)  # noqa: SLF001
+        return twin
+
     def _attach_all(self) -> NDArray[np.float64]:
-        """Draw the first links; the share of each cell's PRBs that its sources usually need."""
+        """Draw the first links; what a source usually needs of its cell."""
         state, scenario = self._state, self._scenario
         update_gains(state)
         load = state.cells["load"].copy()
@@ -144,7 +159,7 @@ class Network:
         self._admit()
         sort_devices(state)
         run_detached(state, end_s)
-        run_cells(state, self._table, 0, len(state.cells), begin_s, num_steps, scenario.step_s)
+        self._run_all_cells(begin_s, num_steps)
         self.time_s = end_s
         frame = self._report(num_steps)
         used = state.cells["prb_ms"] / (1000.0 * scenario.period_s) + state.cells["lost_prb"]
@@ -153,12 +168,29 @@ class Network:
         log_period(self._log, state, self._faults, end_s)
         return frame
 
+    def _run_all_cells(self, begin_s: float, num_steps: int) -> None:
+        """Run the cells, split over the threads: they don't touch each other within a period."""
+        state, num_cells, step_s = self._state, len(self._state.cells), self._scenario.step_s
+        if self._num_threads == 1:
+            run_cells(state, self._table, 0, num_cells, begin_s, num_steps, step_s)
+            return
+        # More parts than threads, so that a busy cell holds nobody up.
+        edges = np.linspace(0, num_cells, min(num_cells, 4 * self._num_threads) + 1).astype(int)
+        with ThreadPoolExecutor(self._num_threads) as pool:
+            parts = [
+                pool.submit(run_cells, state, self._table, int(first), int(last), begin_s, num_steps, step_s)
+                for first, last in itertools.pairwise(edges)
+            ]
+        for part in parts:
+            part.result()
+
     def _set_demand(self, time_s: float) -> None:
         rows = self._state.rows
         if self._load is None:
             rows["demand_factor"][:] = 1.0
             return
-        rows["demand_factor"][:] = demand_factor(self._load.prb_share_at(time_s), self._usual).ravel()
+        counts = num_attached(self._state)
+        rows["demand_factor"][:] = demand_factor(self._load.prb_share_at(time_s), self._usual, counts).ravel()
         rows["task_factor"][:] = self._load.task_factor_at(time_s).ravel()
 
     def _admit(self) -> None:

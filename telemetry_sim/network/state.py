@@ -47,7 +47,6 @@ DEVICE = np.dtype(
         ("is_admitted", np.bool_),
         ("is_on", np.bool_),  # false once its battery is empty
         ("blocked_until_s", np.float64),  # end of a handover's or restart's interruption
-        ("trigger_s", np.float32),  # how long event A3 has held
         ("next_report_s", np.float64),
         ("fade_real", np.float32),
         ("fade_imaginary", np.float32),
@@ -106,10 +105,12 @@ CELL = np.dtype(
         ("backhaul_factor", np.float64),  # part of the backhaul's capacity that works
         ("backhaul_s", np.float64),  # one-way delay of an idle link
         ("backhaul_free_s", np.float64),  # when the link will have sent what waits
+        ("backhaul_up_free_s", np.float64),  # likewise towards the core: a link carries both directions at once
         ("uplink_free_s", np.float64),
         ("prb_ms", np.float64),
         ("edge_cycles", np.float64),
         ("backhaul_bits", np.float64),
+        ("backhaul_up_bits", np.float64),
         ("backhaul_wait_s", np.float64),
         ("backhaul_packets", np.int64),
         ("interference_mw", np.float64),
@@ -215,7 +216,7 @@ TABLE_SIZE = 241
 
 def copy_state(state: State) -> State:
     """A state that shares nothing with the original."""
-    return State(*(array.copy() for array in state))
+    return State._make(array.copy() for array in state)
 
 
 _DEVICE_COUNTERS = (
@@ -224,7 +225,7 @@ _DEVICE_COUNTERS = (
     *("prb_ms", "busy_s", "uplink_s", "sinr_sum_db", "energy_j"),
 )
 _CELL_COUNTERS = (
-    *("prb_ms", "edge_cycles", "backhaul_bits", "backhaul_wait_s", "backhaul_packets"),
+    *("prb_ms", "edge_cycles", "backhaul_bits", "backhaul_up_bits", "backhaul_wait_s", "backhaul_packets"),
     *("interference_mw", "num_handovers", "num_handover_failures"),
 )
 _ROW_COUNTERS = (

@@ -62,6 +62,8 @@ class LoadPlan:
     high: float = 1.3
     surge: tuple[float, float] = (1.8, 3.0)
     """Factor on the surging slice's part before scaling to the sum."""
+    odds: tuple[float, ...] = ()
+    """How likely each slice is to surge; empty for evenly."""
     calm: tuple[float, float] = (0.4, 1.0)
     """Factor on the other slices' parts."""
     episode_s: tuple[float, float] = (40.0, 80.0)

@@ -10,7 +10,7 @@ from telemetry_sim.topology import Environment, SliceId, SliceProfile, Topology
 from telemetry_sim.traffic import TrafficKind, TrafficModel
 
 _DEVICES_PER_CELL = 60
-_SPACING_M = 350.0
+_SPACING_M = 400.0
 
 
 def smart_city(num_devices: int | None = None) -> Scenario:
@@ -18,7 +18,12 @@ def smart_city(num_devices: int | None = None) -> Scenario:
     num_devices = 240 if num_devices is None else num_devices
     num_cells = max(4, round(num_devices / 1000)) if num_devices > 240 else 4
     cells = hexagonal_sites(
-        num_cells, spacing_m=_SPACING_M, environment=Environment.UMI, edge_cpu_ghz=24.0, backhaul_mbps=150.0
+        num_cells,
+        spacing_m=_SPACING_M,
+        environment=Environment.UMI,
+        edge_cpu_ghz=7.0,
+        backhaul_mbps=150.0,
+        backhaul_ms=20.0,
     )
     return Scenario(
         name="smart-city",
@@ -26,7 +31,10 @@ def smart_city(num_devices: int | None = None) -> Scenario:
         topology=Topology(cells=cells, slices=_SLICES),
         populations=_POPULATIONS,
         num_devices=num_devices,
-        load=LoadPlan(shares=(0.40, 0.16, 0.16, 0.28)),
+        # Cheap bulk carries most of the load; what matters most surges most often.
+        load=LoadPlan(
+            shares=(0.45, 0.12, 0.25, 0.18), low=0.7, high=1.25, surge=(2.5, 4.5), odds=(0.15, 0.4, 0.1, 0.35)
+        ),
         faults=FaultPlan(
             kinds=(
                 FaultKind.BACKHAUL_CONGESTION,
@@ -36,7 +44,7 @@ def smart_city(num_devices: int | None = None) -> Scenario:
                 FaultKind.SENSOR_STUCK,
             )
         ),
-        cell_radius_m=_SPACING_M / 2.0,
+        cell_radius_m=0.4 * _SPACING_M,
     )
 
 
@@ -46,40 +54,40 @@ _SLICES = (
         name="cameras",
         five_qi=7,
         delay_budget_ms=100.0,
-        in_time_target=0.95,
-        weight=2.0,
+        in_time_target=0.9,
+        weight=1.5,
         packet_size_bits=60_000.0,
         task_megacycles=120.0,
-        task_deadline_ms=250.0,
+        task_deadline_ms=300.0,
     ),
     SliceProfile(
         id=SliceId(sst=2, sd=1),
         name="signal-control",
         five_qi=83,
         delay_budget_ms=10.0,
-        in_time_target=0.99,
-        weight=8.0,
-        packet_size_bits=10_832.0,
+        in_time_target=0.97,
+        weight=10.0,
+        packet_size_bits=4_000.0,
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
         name="metering",
         five_qi=9,
         delay_budget_ms=300.0,
-        in_time_target=0.9,
-        weight=1.0,
+        in_time_target=0.85,
+        weight=0.5,
         packet_size_bits=12_000.0,
     ),
     SliceProfile(
         id=SliceId(sst=4, sd=1),
         name="vehicles",
-        five_qi=84,
-        delay_budget_ms=30.0,
-        in_time_target=0.97,
-        weight=5.0,
-        packet_size_bits=10_832.0,
+        five_qi=79,
+        delay_budget_ms=50.0,
+        in_time_target=0.9,
+        weight=6.0,
+        packet_size_bits=6_000.0,
         task_megacycles=40.0,
-        task_deadline_ms=100.0,
+        task_deadline_ms=60.0,
     ),
 )
 
@@ -94,7 +102,7 @@ _POPULATIONS = (
     ),
     Population(
         part=0.2,
-        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=40.0, size_bits=10_832.0),
+        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=80.0, size_bits=4_000.0),
         sensor=SensorStream(name="junction_queue", mean=8.0, spread=3.0, noise=1.5, swing=4.0),
     ),
     Population(
@@ -105,7 +113,7 @@ _POPULATIONS = (
     ),
     Population(
         part=0.2,
-        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=60.0, size_bits=10_832.0),
+        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=100.0, size_bits=6_000.0),
         mobility=MobilityModel(kind=MobilityKind.STREET, speed_mps=10.0),
         tasks_per_s=5.0,
         task_bits=30_000.0,
