@@ -1,9 +1,10 @@
 """Template mining on the Loghub-2k systems: accuracy and speed, with drain3 in the same run where it is installed.
 
-Metrics: GA, FGA, PA and FTA. Sources: Zhu et al., "Tools and Benchmarks for Automated Log Parsing", ICSE-SEIP 2019 (GA);
-Khan et al., "Guidelines for Assessing the Accuracy of Log Message Template Identification Techniques", ICSE 2022 (PA,
-FTA and the normal form of templates); Jiang et al., "A Large-scale Evaluation for Log Parsing Techniques", ISSTA 2024
-(FGA). Truth: the corrected templates where there are any.
+Metrics: GA, FGA, PA and FTA. Truth: the corrected templates where there are any. Sources:
+- GA: Zhu et al., "Tools and Benchmarks for Automated Log Parsing", ICSE-SEIP 2019.
+- PA, FTA and the normal form of templates: Khan et al., "Guidelines for Assessing the Accuracy of Log Message Template
+  Identification Techniques", ICSE 2022.
+- FGA: Jiang et al., "A Large-scale Evaluation for Log Parsing Techniques", ISSTA 2024.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edge_preprocess.log_headers import split_header
+from edge_preprocess.log_intake import MAX_LINE_BYTES
+from edge_preprocess.log_tally import LogDigester
 from edge_preprocess.log_templates import LogTemplateMiner
 
 if TYPE_CHECKING:
@@ -29,6 +32,25 @@ if TYPE_CHECKING:
 METRICS = ("GA", "FGA", "PA", "FTA")
 TARGETS = {"GA": 0.92, "FGA": 0.90, "PA": 0.70, "FTA": 0.65}
 LINES_PER_CPU_S = 100_000
+HOSTILE_LINE_MS = 50.0
+HOSTILE_PARTS = (
+    "a-",
+    "1.",
+    "0:",
+    "0-",
+    "a/",
+    "a@",
+    "( ",
+    "1a-",
+    "-1",
+    "_1",
+    "a.1-",
+    "12:",
+    "0x",
+    "1e+",
+    "a.b-c1/",
+    "[a] ",
+)
 _PATH = re.compile(r"(?<![^\s,!;:=|\"'\[\](){}])(?:/[^\s,!;:=|\"'\[\](){}/]+)+(?![^\s,!;:=|\"'\[\](){}])")
 _CHUNK = re.compile(r"[^\s,!;:=|\"'\[\](){}.\-+@#$%&]+")
 _JOINED = re.compile(r"<\*>(?:\.?<\*>)+")
@@ -141,6 +163,35 @@ def measure(
     }
 
 
+def lines_per_cpu_s_of_digests(systems: dict[str, tuple[list[str], list[str]]]) -> float:
+    """Speed of what an edge node runs, once it has seen the templates: reading, mining, counting, tallying."""
+    raw = {name: [line.encode() for line in lines] for name, (lines, _) in systems.items()}
+    digesters = {name: LogDigester() for name in raw}
+    seconds = 0.0
+    for _ in range(2):
+        begin = time.process_time()
+        for name, lines in raw.items():
+            for line in lines:
+                digesters[name].observe(line)
+            digesters[name].close_interval()
+        seconds = time.process_time() - begin
+    return sum(map(len, raw.values())) / seconds
+
+
+def slowest_hostile_line_ms() -> float:
+    """CPU time of the worst of some lines of full length that are made to make searches slow."""
+    slowest = 0.0
+    for part in HOSTILE_PARTS:
+        for header in ("", "2026-01-05 00:00:12 "):
+            line = header + (part * MAX_LINE_BYTES)[: MAX_LINE_BYTES - len(header)]
+            digester = LogDigester()
+            begin = time.process_time()
+            digester.observe(line)
+            digester.close_interval()
+            slowest = max(slowest, time.process_time() - begin)
+    return 1000.0 * slowest
+
+
 def _mean(per_system: dict[str, dict[str, float]]) -> dict[str, float]:
     totals: Counter[str] = Counter()
     for values in per_system.values():
@@ -148,10 +199,14 @@ def _mean(per_system: dict[str, dict[str, float]]) -> dict[str, float]:
     return {metric: totals[metric] / len(per_system) for metric in METRICS}
 
 
-def figures(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[dict[str, Any]]:
+def figures(
+    ours: dict[str, Any], theirs: dict[str, Any] | None, *, digested: float, hostile_ms: float
+) -> list[dict[str, Any]]:
     """Each figure with its target and whether it holds."""
     rows = [_figure(f"mean {metric}", ours["mean"][metric], TARGETS[metric]) for metric in METRICS]
     rows.append(_figure("lines per CPU-second", ours["lines_per_cpu_s"], LINES_PER_CPU_S))
+    rows.append(_figure("lines per CPU-second, digested", digested, LINES_PER_CPU_S))
+    rows.append(_figure("slowest hostile line, ms", hostile_ms, HOSTILE_LINE_MS, is_cost=True))
     if theirs is not None:
         rows += [
             _figure(f"mean {metric} over drain3", ours["mean"][metric], theirs["mean"][metric]) for metric in METRICS
@@ -160,8 +215,9 @@ def figures(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[dict[st
     return rows
 
 
-def _figure(name: str, measured: float, target: float) -> dict[str, Any]:
-    return {"figure": name, "measured": round(measured, 4), "target": round(target, 4), "holds": measured >= target}
+def _figure(name: str, measured: float, target: float, *, is_cost: bool = False) -> dict[str, Any]:
+    holds = measured <= target if is_cost else measured >= target
+    return {"figure": name, "measured": round(measured, 4), "target": round(target, 4), "holds": holds}
 
 
 def main() -> None:
@@ -176,7 +232,7 @@ def main() -> None:
     ours = measure(mine_with_edgewright, systems, arguments.runs)
     drain = drain3_miner()
     theirs = None if drain is None else measure(drain, systems, arguments.runs)
-    rows = figures(ours, theirs)
+    rows = figures(ours, theirs, digested=lines_per_cpu_s_of_digests(systems), hostile_ms=slowest_hostile_line_ms())
     if arguments.json:
         print(json.dumps({"figures": rows, "edgewright": ours, "drain3": theirs or "absent: not installed"}, indent=1))
     else:

@@ -51,7 +51,7 @@ class PatternSet:
         self._slots: dict[int, list[Pattern]] = {}
         self._open: set[int] = set()
         self._opened: list[Pattern] = []
-        self._moved: dict[Pattern, Pattern] = {}
+        self._moved: list[Pattern] = []
         self._factors = [_MULTIPLIER]
 
     def __len__(self) -> int:
@@ -76,20 +76,15 @@ class PatternSet:
         """The pattern of these words, which count as evidence if they are new."""
         if words in self._patterns:
             return words
-        pattern, key, slots = self._reduced(words)
-        if pattern in self._patterns:
-            return pattern
-        self._patterns.add(pattern)
-        ripe = self._record(pattern, key, slots)
-        if ripe is None:
-            return pattern
-        self._open_slot(*ripe)
-        return self.canonical(pattern)
+        placed, key, slots = self._reduced(words)
+        if not self._is_displacing(placed, key, slots):
+            return placed
+        return self.canonical(placed)
 
     def take_moves(self) -> dict[Pattern, Pattern]:
         """Patterns that became others since the last call, with what they are now."""
-        moved, self._moved = self._moved, {}
-        return {old: self.canonical(new) for old, new in moved.items()}
+        moved, self._moved = self._moved, []
+        return {old: self.canonical(old) for old in moved}
 
     def discard(self, pattern: Pattern) -> None:
         """Forget a pattern; slots that it helped to open stay open."""
@@ -100,25 +95,45 @@ class PatternSet:
 
     def _reduced(self, words: Pattern) -> tuple[Pattern, int, dict[int, int]]:
         """The canonical pattern, its key, and its slots: key to position."""
-        factors = self._factors
-        while len(factors) < len(words):
-            factors.append(factors[-1] * _MULTIPLIER % _MODULUS)
-        hashes = [hash(word) * factor for word, factor in zip(words, factors, strict=False)]
-        key = sum(hashes) % _MODULUS
+        factors = self._factors_for(words)
         blank = hash(WILDCARD)
-        slots: dict[int, int] = {}
-        for position, word in enumerate(words):
-            if word[-1:].isalnum() or word[:1].isalnum():
-                slot = (key - hashes[position] + blank * factors[position]) % _MODULUS
-                if slot in self._open:
-                    return self._reduced(_opened(words, position))
-                slots[slot] = position
-        return words, key, slots
+        while True:
+            hashes = [hash(word) * factor for word, factor in zip(words, factors, strict=False)]
+            key = sum(hashes) % _MODULUS
+            slots: dict[int, int] = {}
+            for position, word in enumerate(words):
+                if word[-1:].isalnum() or word[:1].isalnum():
+                    slot = (key - hashes[position] + blank * factors[position]) % _MODULUS
+                    if slot in self._open:
+                        words = _opened(words, position)
+                        break
+                    slots[slot] = position
+            else:
+                return words, key, slots
+
+    def _is_displacing(self, pattern: Pattern, key: int, slots: dict[int, int]) -> bool:
+        """Take a pattern in; true where that opened a slot, so that patterns have moved."""
+        pending: list[Pattern] = []
+        has_opened = False
+        while True:
+            if pattern not in self._patterns:
+                self._patterns.add(pattern)
+                ripe = self._record(pattern, key, slots)
+                if ripe is not None:
+                    has_opened = True
+                    pending += self._open_slot(*ripe)
+            if not pending:
+                return has_opened
+            pattern, key, slots = self._reduced(pending.pop())
+
+    def _factors_for(self, words: Pattern) -> list[int]:
+        while len(self._factors) < len(words):
+            self._factors.append(self._factors[-1] * _MULTIPLIER % _MODULUS)
+        return self._factors
 
     def _key(self, pattern: Pattern) -> int:
-        while len(self._factors) < len(pattern):
-            self._factors.append(self._factors[-1] * _MULTIPLIER % _MODULUS)
-        return sum(hash(word) * factor for word, factor in zip(pattern, self._factors, strict=False)) % _MODULUS
+        factors = self._factors_for(pattern)
+        return sum(hash(word) * factor for word, factor in zip(pattern, factors, strict=False)) % _MODULUS
 
     def _record(self, pattern: Pattern, key: int, slots: dict[int, int]) -> tuple[int, Pattern] | None:
         """A slot that this pattern makes ripe, if any."""
@@ -148,13 +163,14 @@ class PatternSet:
             return self._evidence.num_codes
         return self._evidence.num_words if num_constant > 1 else _NEVER
 
-    def _open_slot(self, slot: int, holed: Pattern) -> None:
+    def _open_slot(self, slot: int, holed: Pattern) -> list[Pattern]:
+        """Open the slot for good; what stood in it is to be placed anew."""
         self._open.add(slot)
         self._opened.append(holed)
-        for member in self._slots.pop(slot, ()):
-            if member in self._patterns:
-                self._patterns.discard(member)
-                self._moved[member] = self.place(member)
+        displaced = [member for member in self._slots.pop(slot, ()) if member in self._patterns]
+        self._patterns.difference_update(displaced)
+        self._moved += displaced
+        return displaced
 
 
 def _opened(words: Pattern, position: int) -> Pattern:

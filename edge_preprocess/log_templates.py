@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,10 @@ ID_VERSION = "t1"
 """Changes with every change of the rules that would give a line another template."""
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _HEX = re.compile(rb"0x[0-9a-fA-F]+")
+_NUMERIC = frozenset({VariableKind.NUMBER, VariableKind.QUANTITY, VariableKind.HEX})
+_NUMBER = re.compile(
+    r"0[xX](?P<hex>[0-9a-fA-F]{1,32})$|(?P<decimal>[+\-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+\-]?\d{1,4})?)(?![.\d])"
+)
 _REPEATED = re.compile(r"<\*>(?:\.?<\*>)+")
 
 
@@ -47,6 +52,15 @@ class LogParameter(NamedTuple):
 
     kind: VariableKind
     text: str
+
+    @property
+    def number(self) -> float | None:
+        """The value, without its unit; None for what is no finite number."""
+        found = _NUMBER.match(self.text)
+        if found is None or self.kind not in _NUMERIC:
+            return None
+        value = float(int(found["hex"], 16)) if found["hex"] else float(found["decimal"])
+        return value if isfinite(value) else None
 
 
 class LogTemplate:

@@ -9,7 +9,8 @@ import pytest
 
 from edge_preprocess.errors import StateUnreadable
 from edge_preprocess.log_masking import VariableKind
-from edge_preprocess.log_templates import LogTemplateMiner, MinerLimits, template_id_of
+from edge_preprocess.log_patterns import Evidence
+from edge_preprocess.log_templates import LogParameter, LogTemplateMiner, MinerLimits, template_id_of
 
 GNB = "2026-05-01T10:00:00.123Z gnb-7 WARN rrc: handover of ue 4711 to cell 3 failed after 57 ms"
 
@@ -118,3 +119,25 @@ def test_a_unit_stays_until_it_varies_and_then_belongs_to_its_number() -> None:
     second = miner.observe("block kept in memory, size 93.0 MB, free")
     assert first.template == second.template == "block kept in memory, size <*>, free"
     assert second.parameters == ((VariableKind.QUANTITY, "93.0 MB"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("-3.31", -3.31), ("0x1f", 31.0), ("57ms", 57.0), ("1e+3", 1000.0), ("10.0.0.8", None), ("1e+999", None)],
+)
+def test_numbers_come_out_typed(text: str, number: float | None) -> None:
+    parameters = LogTemplateMiner().observe(f"value now {text} here").parameters
+    assert [parameter.number for parameter in parameters] == [number]
+
+
+def test_a_word_that_is_free_text_is_no_number() -> None:
+    assert LogParameter(VariableKind.WORD, "12").number is None
+
+
+def test_evidence_in_many_places_at_once_loses_no_line() -> None:
+    miner = LogTemplateMiner(evidence=Evidence(num_words=2))
+    words = [f"{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(150)]
+    for number in range(150):
+        miner.observe(" ".join([*words[:number], "other", *words[number + 1 :]]))
+    assert miner.observe(" ".join(words)).template == "<*> " + " ".join(words[1:])
+    assert sum(template.count for template in miner.templates) == 151
