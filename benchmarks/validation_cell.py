@@ -113,7 +113,7 @@ def cell_figures(data: Path, pattern: str) -> list[Figure]:
     compared = [c for file in files for c in compare_log(file, f"{file.parent.parent.name}/{file.parent.name}")]
     held_out = [c for c in compared if not c.log.startswith(_CALIBRATION_LOGS)]
     calibration = [c for c in compared if c.log.startswith(_CALIBRATION_LOGS)]
-    kept, pairs = ordering_kept(compared)
+    kept, turned, pairs = ordering_kept(compared)
     return [
         *_rate_figures("logs used for calibration", calibration),
         *_rate_figures("held-out logs", held_out),
@@ -124,6 +124,7 @@ def cell_figures(data: Path, pattern: str) -> list[Figure]:
             "all",
             holds=kept == pairs,
             pairs=pairs,
+            turned_round=turned,
         ),
     ]
 
@@ -161,16 +162,21 @@ def _empty_figures(compared: list[SliceComparison]) -> list[Figure]:
     ]
 
 
-def ordering_kept(comparisons: list[SliceComparison]) -> tuple[int, int]:
-    """Pairs of logs whose recorded medians of a slice differ by more than 5 %: kept in order, and all."""
-    kept = total = 0
+def ordering_kept(comparisons: list[SliceComparison]) -> tuple[int, int, int]:
+    """Pairs of logs whose recorded medians of a slice differ by more than 5 %: in order, turned round, and all.
+
+    A pair that the simulator finds equal is neither kept nor turned round.
+    """
+    kept = turned = total = 0
     for name in {c.name for c in comparisons}:
         for a, b in itertools.combinations([c for c in comparisons if c.name == name], 2):
             gap = a.recorded_mbps - b.recorded_mbps
             if abs(gap) > max(0.05 * max(a.recorded_mbps, b.recorded_mbps), 0.01):
                 total += 1
-                kept += (a.simulated_mbps - b.simulated_mbps) * gap > 0
-    return kept, total
+                simulated_gap = a.simulated_mbps - b.simulated_mbps
+                kept += simulated_gap * gap > 0
+                turned += simulated_gap * gap < 0
+    return kept, turned, total
 
 
 def _recorded(trace: TraceReader) -> dict[int, NDArray[np.float64]]:
