@@ -24,7 +24,7 @@ class Context:
     metrics: Metrics
 
 
-def context(request: Request) -> Context:
+async def context(request: Request) -> Context:
     return cast("Context", request.app.state.context)
 
 
@@ -34,11 +34,11 @@ def owner(request: Request) -> TokenOwner:
     return found if isinstance(found, TokenOwner) else LOCAL
 
 
-def operator(request: Request) -> TokenOwner:
+async def operator(request: Request) -> TokenOwner:
     return _at_least(request, "operator")
 
 
-def approver(request: Request) -> TokenOwner:
+async def approver(request: Request) -> TokenOwner:
     return _at_least(request, "approver")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.goal import Goal
 from agent.store.tables import GOALS
@@ -12,6 +12,14 @@ from agent.store.writer import Transaction
 
 OPERATOR_TYPE = ""
 """The policy type of goals that did not come over A1-P."""
+
+
+_IS_KEY = (GOALS.c.policy_type == bindparam("key_type")) & (GOALS.c.id == bindparam("key_id"))
+# Built once: a PUT is answered when it is durable, and building statements is most of what it costs.
+_FIND = select(GOALS).where(_IS_KEY)
+_INSERT = insert(GOALS)
+_UPDATE = update(GOALS).where(_IS_KEY)
+_DELETE = delete(GOALS).where(_IS_KEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +50,10 @@ def put_goal(transaction: Transaction, wanted: StoredGoal, *, actor: str) -> tup
     known = find_goal(transaction.connection, *wanted.key)
     if known is None:
         kept = replace(wanted, revision=1, created_us=now_us, updated_us=now_us)
-        transaction.connection.execute(insert(GOALS).values(**_row(kept)))
+        transaction.connection.execute(_INSERT, _row(kept))
     else:
         kept = replace(wanted, revision=known.revision + 1, created_us=known.created_us, updated_us=now_us)
-        transaction.connection.execute(update(GOALS).where(_is(*wanted.key)).values(**_row(kept)))
+        transaction.connection.execute(_UPDATE, _row(kept) | _key(*wanted.key))
     body = {"type": kept.policy_type, "id": kept.id, "revision": kept.revision, "document": kept.document}
     transaction.audit("goal_put", actor=actor, body=body)
     return kept, known is None
@@ -53,7 +61,7 @@ def put_goal(transaction: Transaction, wanted: StoredGoal, *, actor: str) -> tup
 
 def delete_goal(transaction: Transaction, policy_type: str, goal_id: str, *, actor: str) -> bool:
     """False where there was none."""
-    gone = transaction.connection.execute(delete(GOALS).where(_is(policy_type, goal_id)))
+    gone = transaction.connection.execute(_DELETE, _key(policy_type, goal_id))
     if gone.rowcount != 1:
         return False
     transaction.audit("goal_deleted", actor=actor, body={"type": policy_type, "id": goal_id})
@@ -64,9 +72,8 @@ def set_goal_status(
     transaction: Transaction, policy_type: str, goal_id: str, *, status: str, reason: str, actor: str
 ) -> bool:
     """False where the goal is gone meanwhile."""
-    changed = transaction.connection.execute(
-        update(GOALS).where(_is(policy_type, goal_id)).values(status=status, reason=reason)
-    )
+    values = {"status": status, "reason": reason, **_key(policy_type, goal_id)}
+    changed = transaction.connection.execute(_UPDATE, values)
     if changed.rowcount != 1:
         return False
     body = {"type": policy_type, "id": goal_id, "status": status, "reason": reason}
@@ -75,7 +82,7 @@ def set_goal_status(
 
 
 def find_goal(connection: Connection, policy_type: str, goal_id: str) -> StoredGoal | None:
-    row = connection.execute(select(GOALS).where(_is(policy_type, goal_id))).mappings().one_or_none()
+    row = connection.execute(_FIND, _key(policy_type, goal_id)).mappings().one_or_none()
     return None if row is None else _stored(dict(row))
 
 
@@ -87,8 +94,8 @@ def list_goals(connection: Connection, *, policy_type: str | None = None) -> lis
     return [_stored(dict(row)) for row in connection.execute(query).mappings()]
 
 
-def _is(policy_type: str, goal_id: str) -> ColumnElement[bool]:
-    return (GOALS.c.policy_type == policy_type) & (GOALS.c.id == goal_id)
+def _key(policy_type: str, goal_id: str) -> dict[str, str]:
+    return {"key_type": policy_type, "key_id": goal_id}
 
 
 def _row(stored: StoredGoal) -> dict[str, object]:

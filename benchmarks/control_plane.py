@@ -1,0 +1,399 @@
+"""What the control plane costs and holds: start, gate, REST, store and fan-out, each beside its target.
+
+Every limit that a figure is compared with (bare FastAPI, fsync rate) is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+POLICIES = "/A1-P/v2/policytypes/ORAN_SliceSLATarget_1.0.0/policies"
+BARE_APP = """
+import sys
+from typing import Annotated
+import uvicorn
+from fastapi import FastAPI, Path
+from starlette.responses import Response
+app = FastAPI()
+Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9._~:@+,=-]{1,128}$")]
+@app.get("/A1-P/v2/policytypes/{policyTypeId}/policies/{policyId}")
+async def read(policyTypeId: Id, policyId: Id) -> Response:
+    return Response(sys.argv[2], media_type="application/json")
+uvicorn.run(app, port=int(sys.argv[1]), log_level="critical", access_log=False)
+"""
+
+
+def body(rate: int = 5000) -> bytes:
+    slice_id = {"sst": 2, "sd": "000001", "plmnId": {"mcc": "001", "mnc": "01"}}
+    return json.dumps({"scope": {"sliceId": slice_id}, "sliceSlaObjectives": {"guaDlThptPerSlice": rate}}).encode()
+
+
+class Connection:
+    """One keep-alive HTTP/1.1 connection, with as little of its own as possible."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, port: int) -> Connection:
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def request(self, method: str, path: str, content: bytes = b"") -> int:
+        headers = f"host: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
+        self._writer.write(f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode() + content)
+        raw = await self._reader.readuntil(b"\r\n\r\n")
+        length = 0
+        for line in raw.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        if length:
+            await self._reader.readexactly(length)
+        return int(raw[9:12])
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def free_port() -> int:
+    from tests.service_fixtures import free_port as found
+
+    return found()
+
+
+@contextlib.contextmanager
+def server(folder: Path, *extra: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """`edgewright serve` on a store in the folder; its port and process."""
+    code = "from api.commands import serve; serve()"
+    store = f"sqlite:///{folder}/bench.db"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "--port",
+        "0",
+        "--json",
+        "--store",
+        store,
+        "--devices",
+        "60",
+        "--pace",
+        "3600",
+    ]
+    process = subprocess.Popen([*command, *extra], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        yield int(json.loads(process.stdout.readline())["url"].rsplit(":", 1)[1]), process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def bare_server() -> Iterator[int]:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", BARE_APP, str(port), body().decode()], cwd=ROOT)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+async def wait_ready(port: int, path: str = "/healthz") -> None:
+    """Until the server answers; for /readyz, until it says that it is ready."""
+    while True:
+        with contextlib.suppress(OSError):
+            connection = await Connection.open(port)
+            status = await connection.request("GET", path)
+            connection.close()
+            if path == "/healthz" or status == 200:
+                return
+        await asyncio.sleep(0.01)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def measure_start(folder: Path) -> list[dict[str, object]]:
+    began = time.perf_counter()
+    with server(folder) as (port, process):
+        asyncio.run(wait_ready(port))
+        wall_s, spent_s = time.perf_counter() - began, cpu_s(process.pid)
+        loaded = "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+    return [
+        figure("start to first answer [s]", wall_s, "<= 1.5", wall_s <= 1.5),
+        figure("start to first answer, CPU [s]", spent_s, "<= 1.5", spent_s <= 1.5),
+        figure("torch is loaded with --planner optimiser", loaded, "false", not loaded),
+    ]
+
+
+def measure_fuzz(num_plans: int) -> list[dict[str, object]]:
+    from tests.property.agent.test_gate_model import run_fuzz
+
+    began = time.perf_counter()
+    counts = run_fuzz(num_plans, seed=1)
+    elapsed_s = time.perf_counter() - began
+    return [
+        figure(f"breaches at the dispatcher in {num_plans} plans", counts["breaches"], "0", counts["breaches"] == 0),
+        figure("plans that passed", counts["dispatched"], "> 0", counts["dispatched"] > 0),
+        figure("plans through the gate [1/s]", num_plans / elapsed_s, "reported", True),
+    ]
+
+
+async def pace(port: int, *, per_s: float, seconds: float) -> list[float]:
+    """Latencies in ms at a steady rate, 80 % reads, over enough connections."""
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    for _ in range(16):
+        free.put_nowait(await Connection.open(port))
+    latencies: list[float] = []
+
+    async def one(number: int, due_s: float) -> None:
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+        connection = await free.get()
+        if number % 5 == 0:
+            await connection.request("PUT", f"{POLICIES}/p{number % 50}", body(number))
+        else:
+            await connection.request("GET", f"{POLICIES}/p{number % 50}")
+        latencies.append(1000 * (time.perf_counter() - due_s))
+        free.put_nowait(connection)
+
+    start_s = time.perf_counter() + 0.2
+    await asyncio.gather(*(one(i, start_s + i / per_s) for i in range(int(per_s * seconds))))
+    return latencies
+
+
+async def flood(port: int, seconds: float, call: Callable[[Connection, int], Awaitable[int]], num: int = 16) -> float:
+    """Answers a second with so many callers at once."""
+    stop_s = time.perf_counter() + seconds
+    count = 0
+
+    async def caller(which: int) -> None:
+        nonlocal count
+        connection = await Connection.open(port)
+        number = which
+        while time.perf_counter() < stop_s:
+            status = await call(connection, number)
+            assert status < 300, status
+            count += 1
+            number += num
+        connection.close()
+
+    began_s = time.perf_counter()
+    await asyncio.gather(*(caller(which) for which in range(num)))
+    return count / (time.perf_counter() - began_s)
+
+
+def fsync_rate(folder: Path, seconds: float = 2.0) -> float:
+    path = folder / "fsync.bin"
+    count, stop_s = 0, time.perf_counter() + seconds
+    with path.open("wb") as file:
+        while time.perf_counter() < stop_s:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            count += 1
+    path.unlink()
+    return count / seconds
+
+
+def measure_rest(folder: Path, seconds: float) -> list[dict[str, object]]:
+    async def get(connection: Connection, number: int) -> int:
+        del number
+        return await connection.request("GET", f"{POLICIES}/p0")
+
+    async def put(connection: Connection, number: int) -> int:
+        return await connection.request("PUT", f"{POLICIES}/p{number % 64}", body(number))
+
+    rates_ours, rates_bare = [], []
+    with server(folder) as (port, process), bare_server() as bare_port:
+        # The first interval compiles the simulator; it must not run beside what is measured.
+        asyncio.run(wait_ready(port, "/readyz"))
+        asyncio.run(wait_ready(bare_port))
+        asyncio.run(flood(port, 0.5, put))
+        for _ in range(3):
+            rates_bare.append(asyncio.run(flood(bare_port, seconds, get)))
+            rates_ours.append(asyncio.run(flood(port, seconds, get)))
+        latencies = sorted(asyncio.run(pace(port, per_s=200, seconds=max(5.0, seconds))))
+        fsyncs = fsync_rate(folder)
+        puts = asyncio.run(flood(port, seconds, put, num=64))
+        before_mib = rss_mib(process.pid)
+        num_more = int(asyncio.run(flood(port, 4 * seconds, get)) * 4 * seconds)
+        growth_mib = rss_mib(process.pid) - before_mib
+    ratio = statistics.median(rates_ours) / statistics.median(rates_bare)
+    p95 = latencies[int(0.95 * len(latencies))]
+    return [
+        figure("A1 p95 at 200 requests a second [ms]", p95, "<= 20", p95 <= 20),
+        figure("GET throughput over bare FastAPI", ratio, ">= 0.8", ratio >= 0.8),
+        figure("GET throughput [1/s]", statistics.median(rates_ours), "reported", True),
+        figure("fsync rate of this disk [1/s]", fsyncs, "reported", True),
+        figure("durable PUTs, 64 callers [1/s]", puts, ">= 1000", puts >= 1000),
+        figure("durable PUTs over fsync rate", puts / fsyncs, ">= 0.8", puts / fsyncs >= 0.8),
+        figure(f"memory growth over {num_more} requests [MiB]", growth_mib, "<= 5", growth_mib <= 5),
+    ]
+
+
+def measure_commits(folder: Path, seconds: float) -> list[dict[str, object]]:
+    """Durable commits of the store itself, one writer and many."""
+    from agent.store.sessions import set_switch
+    from agent.store.store import Store
+
+    fsyncs = fsync_rate(folder)
+    rates = {}
+    with Store.open(f"sqlite:///{folder}/commits.db") as store:
+        for num_writers in (1, 64):
+            counts = [0] * num_writers
+            stop_s = time.perf_counter() + seconds
+
+            def write(which: int, counts: list[int] = counts, stop_s: float = stop_s) -> None:
+                while time.perf_counter() < stop_s:
+                    store.write(lambda t: set_switch(t, f"s{which}", {"n": counts[which]}, actor="bench"))
+                    counts[which] += 1
+
+            threads = [threading.Thread(target=write, args=(which,)) for which in range(num_writers)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            rates[num_writers] = sum(counts) / seconds
+    return [
+        figure("durable commits, one writer, over fsync rate", rates[1] / fsyncs, ">= 0.8", rates[1] / fsyncs >= 0.8),
+        figure("durable commits, 64 writers [1/s]", rates[64], ">= 1000", rates[64] >= 1000),
+    ]
+
+
+def measure_fan_out(folder: Path, num_targets: int) -> list[dict[str, object]]:
+    from agent.dispatch.in_process import InProcessDispatcher
+    from tests.contract.agent.test_dispatchers import ObeyingNetwork, full, small_topology
+
+    topology = small_topology(num_targets)
+    cells = tuple(cell.id for cell in topology.cells)
+    dispatcher = InProcessDispatcher(ObeyingNetwork(topology), topology)
+    policy = full(1, 60, cells)
+    began_s = time.process_time()
+    assert dispatcher.dispatch(policy).is_enforced
+    in_process_ms = 1000 * (time.process_time() - began_s)
+    rows = [
+        figure(f"fan-out to {num_targets} targets in process [CPU ms]", in_process_ms, "<= 10", in_process_ms <= 10)
+    ]
+    if shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None:
+        return [*rows, figure("fan-out over MQTT", None, "mosquitto is missing", False)]
+    return rows + _measure_mqtt(folder, num_targets)
+
+
+def _measure_mqtt(folder: Path, num_targets: int) -> list[dict[str, object]]:
+    from agent.dispatch.mqtt import CommitTiming, MqttDispatcher
+    from telemetry_sim.mqtt_target import BrokerAddress
+    from tests.contract.agent.test_dispatchers import full, small_topology, wait_until
+    from tests.service_fixtures import Broker, find_binary
+
+    topology = small_topology(num_targets)
+    broker = Broker(find_binary("mosquitto") or "mosquitto", folder)
+    broker.start()
+    code = f"from benchmarks.control_plane import run_targets; run_targets({broker.port}, {num_targets})"
+    targets = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    dispatcher = MqttDispatcher(
+        BrokerAddress(port=broker.port), topology, timing=CommitTiming(answer_within_s=60.0, confirm_within_s=120.0)
+    )
+    try:
+        wait_until(lambda: all(state.is_online for state in dispatcher.states()), timeout_s=180)
+        policies = [full(version, 50 + version, tuple(cell.id for cell in topology.cells)) for version in (1, 2, 3)]
+        spent, walls = [], []
+        for policy in policies:
+            began_s, began_wall_s = time.process_time(), time.perf_counter()
+            assert dispatcher.dispatch(policy).is_enforced
+            spent.append(1000 * (time.process_time() - began_s))
+            walls.append(1000 * (time.perf_counter() - began_wall_s))
+    finally:
+        dispatcher.close()
+        targets.terminate()
+        targets.wait(timeout=30)
+        broker.stop()
+    return [
+        figure(
+            f"fan-out to {num_targets} MQTT targets, all acknowledged [CPU ms]", min(spent), "<= 100", min(spent) <= 100
+        ),
+        figure("the same [wall ms]", min(walls), "reported", True),
+    ]
+
+
+def _obey(actions: object, version: int) -> str:
+    del actions, version
+    return ""
+
+
+def run_targets(port: int, num_targets: int) -> None:
+    """So many cells' sessions in one process."""
+    from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    async def run() -> None:
+        address = BrokerAddress(port=port, keepalive_s=600)
+        async with asyncio.TaskGroup() as group:
+            for index in range(num_targets):
+                group.create_task(MqttTarget(10 + index, _obey, address).run())
+                await asyncio.sleep(0.002)
+
+    asyncio.run(run())
+
+
+def figure(name: str, measured: object, target: str, holds: bool) -> dict[str, object]:
+    shown = round(measured, 4) if isinstance(measured, float) else measured
+    row = {"figure": name, "measured": shown, "target": target, "holds": holds}
+    print(f"{'ok ' if holds else 'NOT'}  {name}: {shown} (target {target})", file=sys.stderr)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plans", type=int, default=100_000)
+    parser.add_argument("--targets", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each throughput measurement")
+    parser.add_argument("--only", choices=("start", "fuzz", "rest", "commits", "fan_out"))
+    arguments = parser.parse_args()
+    rows: list[dict[str, object]] = []
+    parts = {
+        "start": measure_start,
+        "rest": lambda folder: measure_rest(folder, arguments.seconds),
+        "commits": lambda folder: measure_commits(folder, arguments.seconds),
+        "fan_out": lambda folder: measure_fan_out(folder, arguments.targets),
+        "fuzz": lambda _: measure_fuzz(arguments.plans),
+    }
+    for name, measure in parts.items():
+        if arguments.only in (None, name):
+            with tempfile.TemporaryDirectory() as folder:
+                rows += measure(Path(folder))
+    if arguments.json:
+        print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
