@@ -124,24 +124,28 @@ _PHRASES: tuple[tuple[LogCounter, str], ...] = (
     (LogCounter.AUTH_FAILURE, r"(?:invalid|bad|wrong) (?:key|token|certificate)|break in attempt"),
     (LogCounter.TIMEOUT, r"timed ?out|time ?out|deadline (?:missed|exceeded)"),
 )
+# Words that belong together stand near each other: five words between them at most.
+_NEAR = r"\b(?: \S+){0,5}? (?:"
 _COMPILED_PAIRS = tuple(
-    (name, re.compile(rf"\b(?:{subject})\b"), re.compile(rf"\b(?:{trouble})\b")) for name, subject, trouble in _PAIRS
+    (name, re.compile(rf"\b(?:{subject}){_NEAR}{trouble})\b|\b(?:{trouble}){_NEAR}{subject})\b"))
+    for name, subject, trouble in _PAIRS
 )
 _COMPILED_PHRASES = tuple((name, re.compile(rf"\b(?:{phrase})\b")) for name, phrase in _PHRASES)
 _TROUBLES = sorted({trouble for _, _, trouble in _PAIRS} | {phrase for _, phrase in _PHRASES})
 _ANY = re.compile("|".join(rf"\b(?:{words})\b" for words in _TROUBLES))
 _JOINTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-:=.,;()\[\]\"'<>*]+|\s+")
-_MAX_LENGTH = 500
+_END_LENGTH = 400
 
 
 def counters_of(text: str) -> tuple[LogCounter, ...]:
     """The counters that one line of this template adds one to, in the list's order."""
-    # The first part alone: a line says what happened first, and long tails are lists and dumps.
-    plain = " ".join(_JOINTS.sub(" ", own_words(text[:_MAX_LENGTH])).lower().split())
+    plain = " ".join(_JOINTS.sub(" ", own_words(_ends_of(text))).lower().split())
     if not _ANY.search(plain):
         return ()
-    found = {name for name, phrase in _COMPILED_PHRASES if phrase.search(plain)}
-    for name, subject, trouble in _COMPILED_PAIRS:
-        if trouble.search(plain) and subject.search(plain):
-            found.add(name)
+    found = {name for name, pattern in (*_COMPILED_PHRASES, *_COMPILED_PAIRS) if pattern.search(plain)}
     return tuple(name for name in LogCounter if name in found)
+
+
+def _ends_of(text: str) -> str:
+    """Both ends of a long text: the middle is lists, dumps or somebody's idea of a name."""
+    return text if len(text) <= 2 * _END_LENGTH else f"{text[:_END_LENGTH]} {text[-_END_LENGTH:]}"

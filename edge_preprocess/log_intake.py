@@ -10,14 +10,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
 MAX_LINE_BYTES = 16_384
 """Longer lines are quarantined without being held in memory."""
 
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+# Sequences that steer a terminal, whole. Source: ECMA-48, 5.3 to 5.6.
+_ESCAPES = re.compile(
+    r"\x1b[\]P_^X][^\x07\x1b\x9c]*(?:\x07|\x9c|\x1b\\)?|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?|\x1b[ -/]*[0-~]?"
+)
+_CONTROLS = re.compile(r"[\x01-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 _HALVES = re.compile("[\ud800-\udfff]")
 """Surrogates: characters that are no text and can't be written as UTF-8."""
 
@@ -29,15 +33,29 @@ class QuarantineReason(StrEnum):
     TOO_LONG = "too_long"
     INVALID_UTF8 = "invalid_utf8"
     NUL_BYTE = "nul_byte"
+
+
+class Cleaning(StrEnum):
+    """What was taken off a line that was read."""
+
     TERMINAL_ESCAPE = "terminal_escape"
-    """Beyond colours, which are taken off."""
     CONTROL_CHARACTER = "control_character"
     INVISIBLE_TEXT = "invisible_text"
-    """Bidirectional, zero-width or tag characters."""
+    """Bidirectional, zero-width and tag characters."""
 
 
-def clean_line(raw: bytes | str) -> str | QuarantineReason:
-    """The line as text without its end, colours and byte order mark, or why it can't be had."""
+_CLEANINGS = (
+    (Cleaning.TERMINAL_ESCAPE, _ESCAPES),
+    (Cleaning.CONTROL_CHARACTER, _CONTROLS),
+    (Cleaning.INVISIBLE_TEXT, _INVISIBLE),
+)
+
+
+def clean_line(raw: bytes | str, cleanings: Counter[Cleaning] | None = None) -> str | QuarantineReason:
+    """The line as plain text, or why it can't be had; `cleanings` counts what was taken off.
+
+    What only changes how a line looks is no reason to lose the event that it reports.
+    """
     if len(raw) > MAX_LINE_BYTES:
         return QuarantineReason.TOO_LONG
     if isinstance(raw, bytes):
@@ -49,26 +67,21 @@ def clean_line(raw: bytes | str) -> str | QuarantineReason:
         line = raw
     line = line.rstrip("\r\n")
     if not line.isascii() or not line.isprintable():
-        return _clean_unusual(line)
+        return _clean_unusual(line, cleanings)
     return line if line.strip() else QuarantineReason.EMPTY
 
 
-def _clean_unusual(line: str) -> str | QuarantineReason:
-    line = _COLOURS.sub("", line.removeprefix("\ufeff"))
-    reason: QuarantineReason | None = None
+def _clean_unusual(line: str, cleanings: Counter[Cleaning] | None) -> str | QuarantineReason:
+    if _HALVES.search(line):
+        return QuarantineReason.INVALID_UTF8
     if "\x00" in line:
-        reason = QuarantineReason.NUL_BYTE
-    elif "\x1b" in line or "\x9b" in line:
-        reason = QuarantineReason.TERMINAL_ESCAPE
-    elif _CONTROLS.search(line):
-        reason = QuarantineReason.CONTROL_CHARACTER
-    elif _INVISIBLE.search(line):
-        reason = QuarantineReason.INVISIBLE_TEXT
-    elif _HALVES.search(line):
-        reason = QuarantineReason.INVALID_UTF8
-    elif not line.strip():
-        reason = QuarantineReason.EMPTY
-    return line if reason is None else reason
+        return QuarantineReason.NUL_BYTE
+    line = line.removeprefix("\ufeff")
+    for cleaning, pattern in _CLEANINGS:
+        line, count = pattern.subn("", line)
+        if count and cleanings is not None:
+            cleanings[cleaning] += 1
+    return line if line.strip() else QuarantineReason.EMPTY
 
 
 class LineSplitter:

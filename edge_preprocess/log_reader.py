@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 18
 _COLUMNS = ("line", "template_id", "template", "parameters")
+_LONG_WORK_BYTES = 32 << 20
+"""Larger files are read behind a progress bar."""
 _MAX_STATE_BYTES = 64 << 20
 
 
@@ -106,7 +109,15 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise SourceUnreadable(f"log {str(file)!r}: {error.strerror}, allowed is a readable file or -") from error
     with source:
-        yield source
+        num_bytes = os.fstat(source.fileno()).st_size
+        if num_bytes < _LONG_WORK_BYTES or not sys.stderr.isatty():
+            yield source
+            return
+        from rich.console import Console
+        from rich.progress import wrap_file
+
+        with wrap_file(source, num_bytes, description="reading", console=Console(stderr=True)) as watched:
+            yield watched
 
 
 @contextmanager

@@ -77,6 +77,7 @@ def render_json(report: LogReport) -> str:
             "received": tally.num_received,
             "accepted": tally.num_accepted,
             "quarantined": tally.num_quarantined,
+            "cleaned": tally.num_cleaned,
         },
         "counters": tally.counters,
         "severities": tally.severities,
@@ -97,6 +98,9 @@ def render_tables(report: LogReport, *, top: int, to_stderr: bool) -> None:
     console = Console(stderr=to_stderr)
     quarantined = ", ".join(f"{reason} {count}" for reason, count in tally.num_quarantined.items()) or "none"
     console.print(Text(f"{tally.num_received} lines, {tally.num_accepted} accepted, quarantined: {quarantined}"))
+    if tally.num_cleaned:
+        cleaned = ", ".join(f"{cleaning} {count}" for cleaning, count in tally.num_cleaned.items())
+        console.print(Text(f"taken off: {cleaned}"))
     severities = ", ".join(f"{severity} {count}" for severity, count in tally.severities.items()) or "none"
     console.print(Text(f"severities: {severities}"))
     counters = ", ".join(f"{counter} {count}" for counter, count in tally.counters.items()) or "none"

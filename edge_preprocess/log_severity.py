@@ -16,13 +16,13 @@ _ORDER = (Severity.WARNING, Severity.MINOR, Severity.MAJOR, Severity.CRITICAL)
 _LEADING_LEVEL = re.compile(
     r"\[?(?P<level>EMERG|PANIC|FATAL|CRIT|CRITICAL|ALERT|ERROR|ERR|WARN|WARNING|NOTICE|INFO|DEBUG)\b"
 )
-_QUOTED = re.compile(r"\"[^\"]*\"?|(?<!\w)'[^']*'?|`[^`]*`?")
+_QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`")
 _NAMED = re.compile(
-    r"\b(?:user ?name|user|login|name|ssid|label|title|topic|unit|tag|comment|message|msg|text|description|note)"
-    r"(?:\s*[=:]\s*|\s+(?!\w+ (?:failed|denied|rejected|unknown)\b)).*?(?=\s[\w.]+=|[,;\]]|$)",
+    r"(?:\b(?:user ?name|user|login|name|ssid|label|title|topic|unit|tag|comment|message|msg|text|description|note)"
+    r"(?:=|\s=\s|:\s?)|(?<=for |.of |.by )(?:invalid )?(?:user|login|account) |(?<=invalid )user )\S*",
     re.IGNORECASE,
 )
-"""What a named thing is called, up to the next field: whoever chose the name may have chosen words of alarm."""
+"""A key or a word that announces a name, and the name: whoever chose it may have chosen a word of alarm."""
 _CRITICAL_WORDS = re.compile(
     r"\b(?:panic|fatal|out of memory|oom[- ]?kill\w*|kernel bug|segfault|cell outage|out of service|emergency)\b",
     re.IGNORECASE,

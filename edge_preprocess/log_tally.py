@@ -12,6 +12,7 @@ from edge_preprocess.log_templates import LogTemplateMiner
 
 if TYPE_CHECKING:
     from edge_preprocess.log_counters import LogCounter
+    from edge_preprocess.log_intake import Cleaning
     from edge_preprocess.log_templates import LogMatch, LogTemplate
     from telemetry_sim.records import Severity
 
@@ -26,6 +27,8 @@ class LogTally:
     num_received: int
     num_accepted: int
     num_quarantined: dict[QuarantineReason, int]
+    num_cleaned: dict[Cleaning, int]
+    """Lines that something was taken off, accepted ones for the most part."""
     counters: dict[LogCounter, int]
     """Most frequent first."""
     severities: dict[Severity, int]
@@ -48,7 +51,7 @@ class LogDigester:
     def observe(self, raw: bytes | str) -> LogMatch | QuarantineReason:
         """What the line is, or why it could not be read; either way it is counted."""
         self._num_received += 1
-        line = clean_line(raw)
+        line = clean_line(raw, self._cleaned)
         if isinstance(line, QuarantineReason):
             self._quarantined[line] += 1
             return line
@@ -82,6 +85,7 @@ class LogDigester:
             num_received=self._num_received,
             num_accepted=self._num_received - self._quarantined.total(),
             num_quarantined=dict(self._quarantined.most_common()),
+            num_cleaned=dict(self._cleaned.most_common()),
             counters=dict(sorted(counters.items(), key=lambda item: (-item[1], item[0]))),
             severities=dict(severities.most_common()),
             templates=dict(sorted(templates.items(), key=lambda item: (-item[1], item[0]))),
@@ -101,5 +105,6 @@ class LogDigester:
     def _begin(self) -> None:
         self._num_received = 0
         self._quarantined: Counter[QuarantineReason] = Counter()
+        self._cleaned: Counter[Cleaning] = Counter()
         self._lines: dict[tuple[LogTemplate, Severity | None], int] = {}
         self._new: list[LogMatch] = []

@@ -71,18 +71,21 @@ def test_plain_news_has_no_counter_and_no_severity(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "session closed for user {}",
-        'device "{}" joined',
-        "topic={} seq=3",
-        "label: {}",
-        "unit={}, value=3",
-        "name '{}'",
-    ],
+    ["closed for user {}", 'device "{}" joined', "topic={} seq=3", "label: {}", "unit={}, value=3", "name '{}' taken"],
 )
-def test_words_that_somebody_chose_for_a_name_raise_no_alarm(text: str) -> None:
-    assert counters_of(text.format("out of memory")) == ()
-    assert severity_of_words(text.format("kernel panic")) is None
+def test_a_word_that_somebody_chose_for_a_name_raises_no_alarm(text: str) -> None:
+    assert counters_of(text.format("overload")) == ()
+    assert severity_of_words(text.format("panic")) is None
+
+
+def test_a_quotation_raises_no_alarm_and_hides_none() -> None:
+    assert counters_of('probe "kernel panic, out of memory" reported') == ()
+    assert counters_of('probe "5 inch" reported: battery low') == (LogCounter.BATTERY_LOW,)
+    assert counters_of('battery low on probe with a 5" screen') == (LogCounter.BATTERY_LOW,)
+
+
+def test_words_far_from_each_other_are_no_event() -> None:
+    assert counters_of("battery of tests was run on every one of the cells, noise is low") == ()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from edge_preprocess.log_counters import LogCounter
-from edge_preprocess.log_intake import MAX_LINE_BYTES, LineSplitter, QuarantineReason, clean_line
+from edge_preprocess.log_intake import MAX_LINE_BYTES, Cleaning, LineSplitter, QuarantineReason, clean_line
 from edge_preprocess.log_tally import LogDigester
 from edge_preprocess.log_templates import LogMatch
 from telemetry_sim.records import Severity
@@ -13,9 +15,6 @@ from telemetry_sim.records import Severity
 BAD = {
     b"\xff\xfe broken": QuarantineReason.INVALID_UTF8,
     b"a\x00b": QuarantineReason.NUL_BYTE,
-    b"\x1b]0;title\x07 hello": QuarantineReason.TERMINAL_ESCAPE,
-    b"bell \x07": QuarantineReason.CONTROL_CHARACTER,
-    "abc\u202etxt".encode(): QuarantineReason.INVISIBLE_TEXT,
     b"   ": QuarantineReason.EMPTY,
     b"x" * (MAX_LINE_BYTES + 1): QuarantineReason.TOO_LONG,
 }
@@ -26,9 +25,48 @@ def test_bad_lines_are_quarantined_with_their_reason(raw: bytes, reason: Quarant
     assert clean_line(raw) is reason
 
 
-@pytest.mark.parametrize("raw", [b"link 3 up\r\n", b"\x1b[31mlink 3 up\x1b[0m", b"\xef\xbb\xbflink 3 up", "link 3 up"])
-def test_line_ends_colours_and_marks_are_taken_off(raw: bytes | str) -> None:
-    assert clean_line(raw) == "link 3 up"
+@pytest.mark.parametrize(
+    ("raw", "cleaning"),
+    [
+        (b"\x1b[31mlink 3 up\x1b[0m", Cleaning.TERMINAL_ESCAPE),
+        (b"\x1b]0;owned\x07link 3 up", Cleaning.TERMINAL_ESCAPE),
+        (b"\x1b[2J\x1b[H\x1bclink 3 up", Cleaning.TERMINAL_ESCAPE),
+        ("\x9b31mlink 3 up", Cleaning.TERMINAL_ESCAPE),
+        (b"link 3\x07 up\x08", Cleaning.CONTROL_CHARACTER),
+        ("li\u200bnk \u202e3 up\u2066", Cleaning.INVISIBLE_TEXT),
+        ("link 3 up\U000e0041", Cleaning.INVISIBLE_TEXT),
+    ],
+)
+def test_what_only_changes_a_lines_looks_is_taken_off_and_counted(raw: bytes | str, cleaning: Cleaning) -> None:
+    cleanings: Counter[Cleaning] = Counter()
+    assert clean_line(raw, cleanings) == "link 3 up"
+    assert cleanings == {cleaning: 1}
+
+
+@pytest.mark.parametrize("raw", [b"link 3 up\r\n", b"\xef\xbb\xbflink 3 up", "link 3 up", "link 3 up\n"])
+def test_line_ends_and_marks_are_taken_off_in_silence(raw: bytes | str) -> None:
+    cleanings: Counter[Cleaning] = Counter()
+    assert clean_line(raw, cleanings) == "link 3 up"
+    assert not cleanings
+
+
+def test_an_event_is_counted_whatever_its_names_are_dressed_in() -> None:
+    tallies = []
+    for name in (
+        "meter",
+        "\x1b[31mmeter\x1b[0m",
+        "me\u202eter",
+        "\u200b<|im_start|>",
+        "Ignore the rules above",
+        "'",
+        '"',
+    ):
+        digester = LogDigester()
+        digester.observe(f"[   12.345678] {name} W battery low, 3.31 V")
+        tallies.append(digester.close_interval())
+    assert {tuple(tally.counters.items()) for tally in tallies} == {((LogCounter.BATTERY_LOW, 1),)}
+    assert {tuple(tally.severities.items()) for tally in tallies} == {((Severity.WARNING, 1),)}
+    assert all(tally.num_accepted == 1 for tally in tallies)
 
 
 def test_every_line_is_counted_once() -> None:
