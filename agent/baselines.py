@@ -24,14 +24,14 @@ def uniform(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
 
 def proportional(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
     """Shares in proportion to the PRBs and CPU that the forecast demand would occupy."""
-    load = expected_load(digest, terms, margin=0.0)
+    load = expected_load(digest, terms)
     return _plan(digest, load.load_pct, load.task_load_pct)
 
 
 def weighted_need(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
     """Shares in proportion to weight times needed PRBs: the best one-line heuristic over the digest's fields."""
     load = expected_load(digest, terms)
-    return _plan(digest, terms.weight * needed_share_pct(load), terms.weight * load.task_load_pct)
+    return _plan(digest, terms.weight * needed_share_pct(load, terms.target), terms.weight * load.task_load_pct)
 
 
 def proportional_fair(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:

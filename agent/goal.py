@@ -98,6 +98,8 @@ class GoalTerms:
     weight: PerSlice
     floor: PerSlice
     """Least in-time ratio; 0 where none is asked."""
+    target: PerSlice
+    """In-time ratio at which the slice's SLA holds."""
     delay_budget_ms: PerSlice
     ue_rate_cap_mbps: PerSlice
     """Infinite where none is asked."""
@@ -144,7 +146,12 @@ def resolve_goals(goals: tuple[Goal, ...], topology: Topology, digest: EdgeDiges
                 case TargetMetric.ENERGY:
                     energy_weight = expectation.value
     return GoalTerms(
-        weight=weight, floor=floor, delay_budget_ms=budget_ms, ue_rate_cap_mbps=rate_cap, energy_weight=energy_weight
+        weight=weight,
+        floor=floor,
+        target=np.array([profile.in_time_target for profile in topology.slices]),
+        delay_budget_ms=budget_ms,
+        ue_rate_cap_mbps=rate_cap,
+        energy_weight=energy_weight,
     )
 
 

@@ -9,33 +9,32 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float64
-from numba import njit
-from numpy.typing import NDArray
 
-from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier, largest_remainder
+from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier
 from agent.goal import GoalTerms, PerSlice
 from agent.policy import ReasonCode
+from agent.share_split import WorthTable, best_split, refine_lent
 from agent.utility import (
     FLOOR_PENALTY,
+    TIGHT_S,
     CellLoad,
     cloud_ratio,
     compute_ratio,
+    demand_factors,
     expected_load,
-    radio_ratio,
+    in_time_fraction,
     satisfaction,
 )
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
-WorthTable = Float64[NDArray[np.float64], "slices shares"]
-
 _SHARES = np.arange(101.0)
 _TIERS = (Tier.EDGE, Tier.SPLIT, Tier.CLOUD)
-_WORTH_STEP = 1e-5
-"""Worth closer than this is equal, so that labels do not follow rounding noise."""
-_TIER_GAIN = 2e-3
-"""Leaving the edge node must be worth at least this much."""
+_TIER_GAIN = 0.05
+"""Leaving the edge node must be worth at least this much: it costs backhaul that the radio traffic shares."""
+_TIGHT_MS, _RELAXED_MS = 1000.0 * TIGHT_S, 500.0
+"""Delay-critical 5QIs 82-86 and V2X lie below the first, background traffic above the second."""
+_ROOMY = 1.5
 _CONGESTED_PCT = 85.0
 _IDLE_PCT = 40.0
 
@@ -50,66 +49,50 @@ class _ComputeSplit:
 def plan_cell(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
     """The best plan of one cell for its forecast, exact in PRB and CPU shares."""
     load = expected_load(digest, terms)
-    shares = best_split(_radio_worth(load, terms), spare_by=load.load_pct * terms.weight)
+    shares = _best_shares(load, terms)
     compute = _best_compute(digest, load, terms)
     total_load = float(load.load_pct.sum())
     rows = tuple(
         SlicePlan(
             min_pct=share,
-            scheduler=_scheduler(budget_ms),
+            scheduler=_scheduler(budget_ms, share, load_pct),
             compute_pct=cpu,
             tier=tier,
             report_interval_s=_report_interval_s(budget_ms, total_load),
         )
-        for share, cpu, tier, budget_ms in zip(
-            shares, compute.shares, compute.tiers, load.budget_s * 1000.0, strict=True
+        for share, cpu, tier, budget_ms, load_pct in zip(
+            shares, compute.shares, compute.tiers, load.budget_s * 1000.0, load.load_pct, strict=True
         )
     )
     step = _power_step_db(digest, total_load, terms.energy_weight)
     return CellPlan(cell=digest.cell, slices=rows, tx_power_step_db=step, reasons=_reasons(digest, load, terms, step))
 
 
-def best_split(worth: WorthTable, *, spare_by: PerSlice) -> tuple[int, ...]:
-    """The integer shares (sum exactly 100) of the greatest total worth, by dynamic programming over the budget.
-
-    `worth[s, x]` is slice s's worth at x percent. What the optimum leaves unused goes out in proportion to `spare_by`.
-    """
-    shares = _divide(np.round(worth / _WORTH_STEP))
-    budget = 100 - int(shares.sum())
-    spare = largest_remainder(tuple(spare_by), budget)
-    return tuple(int(share + extra) for share, extra in zip(shares, spare, strict=True))
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]  # a plan enumerates up to 3^S divisions
-def _divide(steps: WorthTable) -> NDArray[np.int64]:
-    """Shares of the greatest sum of `steps[s, share]`; among equals the smallest shares from the last slice on."""
-    num_slices, num_shares = steps.shape
-    best = np.zeros(num_shares)
-    choice = np.zeros((num_slices, num_shares), dtype=np.int64)
-    for row in range(num_slices):
-        reached = np.empty(num_shares)
-        for budget in range(num_shares):
-            top, at = best[budget] + steps[row, 0], 0
-            for share in range(1, budget + 1):
-                total = best[budget - share] + steps[row, share]
-                if total > top:
-                    top, at = total, share
-            reached[budget], choice[row, budget] = top, at
-        best = reached
-    shares = np.zeros(num_slices, dtype=np.int64)
-    budget = num_shares - 1
-    for row in range(num_slices - 1, -1, -1):
-        shares[row] = choice[row, budget]
-        budget -= shares[row]
-    return shares
+def _best_shares(load: CellLoad, terms: GoalTerms) -> tuple[int, ...]:
+    """PRB shares: the exact hard split, refined for idle guarantees being lent; what nobody needs goes by need."""
+    weight = terms.weight * np.where(load.tasks_per_s > 0, 0.5, 1.0)
+    worth = np.mean([_hard_worth(load, factor, terms) for factor in demand_factors(load.spread)], axis=0)
+    hard = best_split(weight[:, None] * worth, spare_by=load.load_pct * terms.weight)
+    return refine_lent(
+        hard,
+        arrival_per_s=load.packets_per_s,
+        service_per_s=load.packets_per_s_full,
+        budget_s=load.budget_s,
+        weight=weight,
+        floor=terms.floor,
+        target=terms.target,
+        spread=load.spread,
+    )
 
 
-def _radio_worth(load: CellLoad, terms: GoalTerms) -> WorthTable:
-    ratio = radio_ratio(load, _SHARES[:, None]).T
-    shortfall = np.maximum(terms.floor[:, None] - ratio, 0.0) / np.maximum(terms.floor[:, None], 1e-9)
-    penalty = FLOOR_PENALTY * shortfall * (terms.floor[:, None] > 0)
-    has_tasks = (load.tasks_per_s > 0)[:, None]
-    return terms.weight[:, None] * (satisfaction(ratio) * np.where(has_tasks, 0.5, 1.0) - penalty)
+def _hard_worth(load: CellLoad, factor: PerSlice, terms: GoalTerms) -> WorthTable:
+    """Worth ([S, 101]) of each hard share when demand is `factor` times the forecast."""
+    service = load.packets_per_s_full * _SHARES[:, None] / 100.0
+    ratio = in_time_fraction(load.packets_per_s * factor, service, load.budget_s).T
+    floor = terms.floor[:, None]
+    penalty = FLOOR_PENALTY * np.maximum(floor - ratio, 0.0) / np.maximum(floor, 1e-9) * (floor > 0)
+    worth: WorthTable = satisfaction(ratio, terms.target[:, None]) - penalty
+    return worth
 
 
 def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> _ComputeSplit:
@@ -132,9 +115,9 @@ def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> _Comp
 
 
 def _compute_worth(edge_fraction: float, load: CellLoad, terms: GoalTerms, at_cloud: PerSlice) -> WorthTable:
-    at_edge = compute_ratio(load, _SHARES[:, None], np.float64(edge_fraction)).T
+    at_edge = compute_ratio(load, _SHARES[:, None], np.array(edge_fraction)).T
     ratio = edge_fraction * at_edge + (1.0 - edge_fraction) * at_cloud[:, None]
-    return 0.5 * terms.weight[:, None] * satisfaction(ratio) * (load.tasks_per_s > 0)[:, None]
+    return 0.5 * terms.weight[:, None] * satisfaction(ratio, terms.target[:, None]) * (load.tasks_per_s > 0)[:, None]
 
 
 def _compute_for(tiers: tuple[Tier, ...], worth: WorthTable, load: CellLoad) -> _ComputeSplit:
@@ -145,16 +128,17 @@ def _compute_for(tiers: tuple[Tier, ...], worth: WorthTable, load: CellLoad) -> 
     return _ComputeSplit(worth=float(worth[np.arange(len(tiers)), list(shares)].sum()), shares=shares, tiers=tiers)
 
 
-def _scheduler(budget_ms: float) -> Scheduler:
-    if budget_ms <= 60.0:
+def _scheduler(budget_ms: float, share_pct: int, load_pct: float) -> Scheduler:
+    """Deadlines first where they are tight and can be met: in overload that order makes everybody late."""
+    if budget_ms <= _TIGHT_MS and share_pct >= _ROOMY * load_pct:
         return Scheduler.EARLIEST_DEADLINE_FIRST
-    return Scheduler.PROPORTIONAL_FAIR if budget_ms <= 500.0 else Scheduler.ROUND_ROBIN
+    return Scheduler.PROPORTIONAL_FAIR if budget_ms <= _RELAXED_MS else Scheduler.ROUND_ROBIN
 
 
 def _report_interval_s(budget_ms: float, total_load_pct: float) -> int:
-    if total_load_pct < _CONGESTED_PCT or budget_ms <= 60.0:
+    if total_load_pct < _CONGESTED_PCT or budget_ms <= _TIGHT_MS:
         return 1
-    return 2 if budget_ms <= 500.0 else 5
+    return 2 if budget_ms <= _RELAXED_MS else 5
 
 
 def _power_step_db(digest: EdgeDigest, total_load_pct: float, energy_weight: float) -> int:

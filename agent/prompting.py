@@ -34,7 +34,6 @@ TEMPLATE = "cell-plan-1"
 """Version of prompt and answer; weights are trained for one template."""
 
 _MOST = 300
-_NEED_TARGET = 0.98
 _NEED_GRID = np.arange(0.0, 301.0)
 _MAX_REASONS = 2
 
@@ -129,10 +128,12 @@ def parse_answer(text: str, prompt: Prompt) -> CellPlan:
     return plan
 
 
-def needed_share_pct(load: CellLoad) -> PerSlice:
-    """Least share of the PRBs ([S], 0-300) at which 98 % of the packets are in time."""
-    ratio = in_time_fraction(load.packets_per_s, load.packets_per_s_full * _NEED_GRID[:, None] / 100.0, load.budget_s)
-    reached = ratio >= _NEED_TARGET
+def needed_share_pct(load: CellLoad, target: PerSlice) -> PerSlice:
+    """Least share of the PRBs ([S], 0-300) at which the slice's target of packets is in time."""
+    ratio = in_time_fraction(
+        load.packets_per_s * np.exp(load.spread), load.packets_per_s_full * _NEED_GRID[:, None] / 100.0, load.budget_s
+    )
+    reached = ratio >= target
     return np.where(reached.any(axis=0), reached.argmax(axis=0), _MOST).astype(float)
 
 
@@ -158,7 +159,7 @@ def _slice_columns(
     now_pct = 100.0 * demand / np.maximum(per_prb * digest.num_prb, 1e-9)
     columns = {
         "w": 100.0 * terms.weight / terms.weight.sum(),
-        "need": needed_share_pct(load),
+        "need": needed_share_pct(load, terms.target),
         "load": load.load_pct,
         "now": now_pct,
         "q": _decibel(load.packets_per_s * load.budget_s),

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from agent.cell_plan import OFFLOAD_PCT, CellPlan
 from agent.goal import GoalTerms, PerSlice
-from agent.utility import CellLoad, cloud_ratio, compute_ratio, expected_load, radio_ratio, slice_worth
+from agent.utility import CellLoad, cloud_ratio, compute_ratio, expected_load, lend_idle, radio_ratio, slice_worth
 from edge_preprocess.digest import EdgeDigest
 
 PerFuture = Float64[NDArray[np.float64], "futures slices"]
 
 _DEVICE_HZ = 1e9
-_LEAST_SPREAD = 0.1
-"""Relative deviation of demand that is assumed even where the forecast has been perfect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +47,10 @@ class Twin:
 
     def _futures(self, digest: EdgeDigest, terms: GoalTerms) -> CellLoad:
         """The expected load with K different demands: log-normal around the forecast."""
-        load = expected_load(digest, terms, margin=0.0)
-        forecast = np.array([max(row.forecast_demand_kbps, 1e-6) for row in digest.slices])
-        deviation = np.array([row.forecast_deviation_kbps for row in digest.slices])
-        spread = np.clip(deviation / forecast, _LEAST_SPREAD, 1.0)
+        load = expected_load(digest, terms)
         rng = np.random.default_rng((self.seed, digest.cell, int(digest.end_s)))
-        factor = np.exp(rng.standard_normal((self.num_futures, len(forecast))) * spread - 0.5 * spread**2)
+        factor = np.exp(rng.standard_normal((self.num_futures, len(load.spread))) * load.spread)
         return replace(load, packets_per_s=load.packets_per_s * factor)
-
-
-def lend_idle(shares_pct: PerSlice, load_pct: PerFuture) -> PerFuture:
-    """What each slice can use ([K, S]) when guarantees that lie idle, and what is not guaranteed, are lent by need."""
-    own = np.broadcast_to(shares_pct, load_pct.shape)
-    lacking = np.maximum(load_pct - own, 0.0)
-    idle = np.maximum(100.0 - np.minimum(own, load_pct).sum(axis=-1, keepdims=True), 0.0)
-    part = lacking / np.maximum(lacking.sum(axis=-1, keepdims=True), 1e-9)
-    return np.maximum(own, np.minimum(own, load_pct) + part * idle)
 
 
 def _task_ratio(plan: CellPlan, digest: EdgeDigest, load: CellLoad) -> PerFuture:
@@ -76,4 +62,5 @@ def _task_ratio(plan: CellPlan, digest: EdgeDigest, load: CellLoad) -> PerFuture
     # A device's own processor is taken as 1 GHz: a task is in time when its cycles fit the deadline.
     own_s = np.array([row.task_megacycles for row in digest.slices]) * 1e6 / _DEVICE_HZ
     on_device = (own_s <= load.task_budget_s).astype(float)
-    return edge * at_edge + cloud * cloud_ratio(digest, load) + device * on_device
+    ratio: PerFuture = edge * at_edge + cloud * cloud_ratio(digest, load) + device * on_device
+    return ratio

@@ -70,6 +70,10 @@ class CellEstimates:
     policy_version: PerCell
 
 
+_LOSSLESS = 0.9
+"""Part of the offered bits that must have been served for goodput per PRB to measure the link."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Volumes:
     """Totals of the interval per group."""
@@ -234,11 +238,14 @@ class Estimator:
         served, prb_seconds = volumes.served_bits, volumes.prb_seconds
         usable = (prb_seconds > 1e-6) & (served > 0)
         measured = np.divide(served, 1000.0 * prb_seconds, out=np.zeros_like(served), where=usable)
+        # PRBs spent on packets that were then discarded brought no bits: under losses goodput says little of the link.
+        is_lossless = served >= _LOSSLESS * volumes.offered_bits
         ratio = np.where(usable, measured / shannon_kbps, np.nan)
-        enough = ~np.isnan(ratio) & (prb_seconds > 10 * _PRIOR_PRB_SECONDS)
+        enough = ~np.isnan(ratio) & is_lossless & (prb_seconds > 10 * _PRIOR_PRB_SECONDS)
         step = _CALIBRATION_WEIGHT * (np.clip(np.where(enough, ratio, 1.0), *_CALIBRATION_BOUNDS) - self._calibration)
         prior = self._prior_efficiency(shannon_kbps * self._calibration)
         weight = np.where(usable, prb_seconds / (prb_seconds + _PRIOR_PRB_SECONDS), 0.0)
+        weight = np.where(is_lossless | np.isnan(shannon_kbps), weight, 0.0)
         self._calibration = np.where(enough, self._calibration + step, self._calibration)
         estimate = np.where(usable, weight * measured + (1 - weight) * prior, prior)
         self._kbps_per_prb = np.where(usable | ~np.isnan(shannon_kbps), estimate, self._kbps_per_prb)

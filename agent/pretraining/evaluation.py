@@ -70,7 +70,7 @@ def _compare(cases: Sequence[tuple[EdgeDigest, GoalTerms]], plans: Sequence[Cell
         for f in (uniform, proportional, weighted_need)
     }
     gap = worth["optimum"] - worth["uniform"]
-    matters = gap > 0.005  # noqa: PLR2004 (below half a percent every split is the same)
+    matters = gap > 0.005
     closed = (worth["model"] - worth["uniform"])[matters] / gap[matters]
     ratio = worth["model"] / worth["optimum"]
     errors = [

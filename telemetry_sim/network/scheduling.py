@@ -9,7 +9,7 @@ import numpy as np
 
 from telemetry_sim.compiled import inner
 from telemetry_sim.network.arrivals import drop_packet
-from telemetry_sim.network.state import State
+from telemetry_sim.network.state import Records, State
 from telemetry_sim.queueing import pop_packet, share_capacity
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ FAIRNESS_MS = 200.0
 """Memory of proportional fairness."""
 CAP_BURST_MS = 20.0
 """How far a rate-capped device may run ahead."""
+PICK = np.dtype([("rank", np.float64), ("device", np.int64)], align=True)
+"""A device about to be served."""
+_LATER = 1e12
 _BINS_PER_DECADE = 20.0
 _FIRST_EDGE_MS = 0.1
 
@@ -95,6 +98,7 @@ def serve_millisecond(
     cell: int,
     num_active: NDArray[np.int64],
     scratch: NDArray[np.float64],
+    picks: Records,
     capacity: float,
     begin_s: float,
 ) -> None:
@@ -109,7 +113,7 @@ def serve_millisecond(
     for s in range(num_slices):
         guaranteed_total += rows[first + s].guaranteed
     if guaranteed_total <= 0.0:
-        _serve_rows(state, first, first + num_slices, num_active, capacity, begin_s)
+        _serve_rows(state, first, first + num_slices, num_active, picks, capacity, begin_s)
         return
     needs, dedicated, guaranteed, ceilings, granted = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     for s in range(num_slices):
@@ -121,31 +125,31 @@ def serve_millisecond(
     share_capacity(needs, dedicated, guaranteed, ceilings, capacity, granted)
     for s in range(num_slices):
         if granted[s] > 0.0:
-            _serve_rows(state, first + s, first + s + 1, num_active, granted[s], begin_s)
+            _serve_rows(state, first + s, first + s + 1, num_active, picks, granted[s], begin_s)
 
 
 @inner
 def _serve_rows(
-    state: State, first: int, last: int, num_active: NDArray[np.int64], num_prb: float, begin_s: float
+    state: State,
+    first: int,
+    last: int,
+    num_active: NDArray[np.int64],
+    picks: Records,
+    num_prb: float,
+    begin_s: float,
 ) -> None:
     """Serve the devices of some rows one after another, each with all the PRBs, until the millisecond is full."""
     end_s = begin_s + TTI_S
     cursor_s = begin_s
-    scheduler = state.rows[first].scheduler
-    total = 0
-    for row in range(first, last):
-        total += num_active[row]
-    rounds = min(total, MAX_DEVICES_PER_TTI * (last - first))
-    for served in range(rounds):
-        if scheduler == ROUND_ROBIN:
-            device = _take_turn(state, first, last, num_active)
-            limit_s = cursor_s + (end_s - cursor_s) / (rounds - served)
-        else:
-            device = _most_urgent(state, first, last, num_active, scheduler, cursor_s, end_s)
-            limit_s = end_s
-        if device < 0:
-            return
+    is_in_turns = state.rows[first].scheduler == ROUND_ROBIN
+    if is_in_turns:
+        num_picks = _take_turns(state, first, last, num_active, picks)
+    else:
+        num_picks = _pick_best(state, first, last, num_active, picks, begin_s)
+    for n in range(num_picks):
+        device = picks[n].device
         row = first if last == first + 1 else first + state.devices[device].slice
+        limit_s = cursor_s + (end_s - cursor_s) / (num_picks - n) if is_in_turns else end_s
         if _is_servable(state, device, row, end_s):
             cursor_s = _serve_device(state, device, row, num_prb, cursor_s, limit_s)
         if state.devices[device].count == 0:
@@ -166,46 +170,61 @@ def _is_servable(state: State, device: int, row: int, end_s: float) -> bool:
 
 
 @inner
-def _take_turn(state: State, first: int, last: int, num_active: NDArray[np.int64]) -> int:
+def _take_turns(state: State, first: int, last: int, num_active: NDArray[np.int64], picks: Records) -> int:
+    """Fill `picks` with the devices whose turn it is; their number."""
     total = 0
     for row in range(first, last):
         total += num_active[row]
-    if total == 0:
-        return -1
-    index = state.rows[first].turn % total
-    state.rows[first].turn = index + 1
-    for row in range(first, last):
-        if index < num_active[row]:
-            return int(state.active[state.start[row] + index])
-        index -= num_active[row]
-    return -1
+    num_picks = min(total, MAX_DEVICES_PER_TTI * (last - first))
+    for n in range(num_picks):
+        index = (state.rows[first].turn + n) % total
+        for row in range(first, last):
+            if index < num_active[row]:
+                picks[n].device = state.active[state.start[row] + index]
+                break
+            index -= num_active[row]
+    state.rows[first].turn += num_picks
+    return num_picks
 
 
 @inner
-def _most_urgent(
-    state: State, first: int, last: int, num_active: NDArray[np.int64], scheduler: int, cursor_s: float, end_s: float
+def _pick_best(
+    state: State, first: int, last: int, num_active: NDArray[np.int64], picks: Records, begin_s: float
 ) -> int:
-    """The device that the scheduler prefers at the cursor; -1 when none can be served in this millisecond."""
-    devices = state.devices
-    best = -1
-    best_rank = math.inf
+    """Fill `picks` with the devices that the scheduler prefers, best first; their number."""
+    most = MAX_DEVICES_PER_TTI * (last - first)
+    num_picks = 0
     for row in range(first, last):
         start = state.start[row]
         for place in range(start, start + num_active[row]):
             device = state.active[place]
-            if not _is_servable(state, device, row, end_s):
+            if not _is_servable(state, device, row, begin_s + TTI_S):
                 continue
-            begin_s = max(devices[device].head_ready_s, devices[device].blocked_until_s)
-            if begin_s > cursor_s:
-                # Not there yet: after everybody who is, the earliest first.
-                rank = 1e12 + begin_s
-            elif scheduler == EARLIEST_DEADLINE:
-                rank = devices[device].head_arrival_s + state.rows[row].budget_s
-            else:
-                rank = -devices[device].bits_per_prb_ms / (devices[device].average_bits + 1.0)
-            if rank < best_rank:
-                best, best_rank = device, rank
-    return best
+            rank = _rank(state, device, row, begin_s)
+            if num_picks == most and rank >= picks[most - 1].rank:
+                continue
+            n = min(num_picks, most - 1)
+            num_picks = min(num_picks + 1, most)
+            while n > 0 and picks[n - 1].rank > rank:
+                picks[n].rank = picks[n - 1].rank
+                picks[n].device = picks[n - 1].device
+                n -= 1
+            picks[n].rank = rank
+            picks[n].device = device
+    return num_picks
+
+
+@inner
+def _rank(state: State, device: int, row: int, begin_s: float) -> float:
+    """The lower, the sooner served."""
+    devices = state.devices
+    ready_s = max(devices[device].head_ready_s, devices[device].blocked_until_s)
+    if ready_s > begin_s:
+        # Not there yet: after everybody who is, the earliest first.
+        return float(_LATER + ready_s)
+    if state.rows[row].scheduler == EARLIEST_DEADLINE:
+        return float(devices[device].head_arrival_s + state.rows[row].budget_s)
+    return float(-devices[device].bits_per_prb_ms / (devices[device].average_bits + 1.0))
 
 
 @inner

@@ -21,6 +21,11 @@ Records = Any
 
 DEVICE = np.dtype(
     [
+        # What the scheduler reads in every millisecond stands together: one cache line.
+        ("bits_per_prb_ms", np.float64),
+        ("blocked_until_s", np.float64),  # end of a handover's or restart's interruption
+        ("average_bits", np.float64),  # throughput that proportional fairness weighs, in bits a millisecond
+        *QUEUE_FIELDS,
         ("slice", np.int16),
         ("cell", np.int16),  # serving cell; -1 while none reaches it
         ("x_m", np.float64),
@@ -46,7 +51,6 @@ DEVICE = np.dtype(
         ("attached_s", np.float64),  # since when it is in its cell: admission refuses the newest
         ("is_admitted", np.bool_),
         ("is_on", np.bool_),  # false once its battery is empty
-        ("blocked_until_s", np.float64),  # end of a handover's or restart's interruption
         ("next_report_s", np.float64),
         ("fade_real", np.float32),
         ("fade_imaginary", np.float32),
@@ -55,8 +59,6 @@ DEVICE = np.dtype(
         ("signal_mw", np.float64),  # of the serving cell, per PRB, before fading
         ("disturbance_mw", np.float64),  # noise and interference per PRB
         ("sinr_db", np.float32),
-        ("bits_per_prb_ms", np.float64),
-        ("average_bits", np.float64),  # throughput that proportional fairness weighs, in bits a millisecond
         ("tokens_bits", np.float64),  # what the rate cap still allows
         ("tokens_at_s", np.float64),
         ("battery_j", np.float64),  # naN for mains power
@@ -74,7 +76,6 @@ DEVICE = np.dtype(
         ("uplink_s", np.float64),  # transmitting
         ("sinr_sum_db", np.float64),
         ("energy_j", np.float64),
-        *QUEUE_FIELDS,
     ],
     align=True,
 )
