@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+from transformers import BertConfig
+
+from sfl_finetune.clock import Party, round_seconds
+from sfl_finetune.devices import Channel, Device
+from sfl_finetune.errors import PlanInfeasible, SettingInvalid
+from sfl_finetune.lora import LoraSettings
+from sfl_finetune.memory import StepShape
+from sfl_finetune.planning import Request, make_plan
+from sfl_finetune.schemes import lean
+from sfl_finetune.workload import count_step, shape_only_model
+
+_CONFIG = BertConfig(vocab_size=500, hidden_size=64, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128)
+
+
+def request(**given: Any) -> Request:
+    weak = Device(name="weak", peak_tflops=0.001, memory_gib=1)
+    strong = Device(name="strong", peak_tflops=1.0, memory_gib=1)
+    return Request(
+        **{
+            "config": _CONFIG,
+            "task": "classification",
+            "scheme": lean(),
+            "clients": (weak, strong),
+            "server": Device(name="server", peak_tflops=0.01, memory_gib=4),
+            "channel": Channel(),
+            "num_tokens": 16,
+            "batch_sizes": (8, 2),
+            "ranks": (8, 2),
+        }
+        | given
+    )
+
+
+def test_strong_clients_relieve_a_slow_server_and_weak_ones_do_not() -> None:
+    cuts = {}
+    for client in request().clients:
+        plan = make_plan(request(clients=(client,), cuts=(1, 3)))
+        assert (plan.rank, plan.assignments[0].batch_size) == (8, 8)
+        cuts[client.name] = plan.assignments[0].cut_layer
+    assert cuts == {"weak": 1, "strong": 3}
+
+
+def test_no_choice_of_cuts_is_faster() -> None:
+    wanted = request(cuts=(1, 3))
+    model, parts = shape_only_model(_CONFIG, "classification", LoraSettings(rank=8))
+    works = {cut: count_step(model, parts, cut, lean(), StepShape(batch_size=8, num_tokens=16)) for cut in (1, 3)}
+    times = [
+        round_seconds(
+            [Party(name=d.name, device=d, work=works[cut]) for d, cut in zip(wanted.clients, cuts, strict=True)],
+            wanted.server,
+            wanted.channel,
+            lean(),
+        )
+        for cuts in product((1, 3), repeat=2)
+    ]
+    assert make_plan(wanted).seconds_per_round == pytest.approx(min(times))
+
+
+def test_scarce_memory_costs_batch_before_rank() -> None:
+    roomy = make_plan(request(cuts=(1,)))
+    need = min(one.memory_gib for one in roomy.assignments)
+    tight = request(clients=(Device(name="weak", peak_tflops=0.001, memory_gib=0.9 * need),))
+    plan = make_plan(tight)
+    assert (plan.rank, plan.assignments[0].batch_size) == (8, 2)
+    assert plan.assignments[0].memory_gib <= 0.9 * need
+
+
+def test_infeasible_request_names_the_device_and_its_shortfall() -> None:
+    tiny = Device(name="mote", peak_tflops=0.001, memory_gib=1e-5)
+    with pytest.raises(PlanInfeasible, match=r"rank 2: mote has 0\.00 GiB and needs at least"):
+        make_plan(request(clients=(tiny,)))
+    with pytest.raises(PlanInfeasible, match="the server has"):
+        make_plan(replace(request(), server=Device(name="server", peak_tflops=1.0, memory_gib=1e-4)))
+
+
+def test_doubled_names_and_empty_choices_are_refused() -> None:
+    device = Device(name="twin", peak_tflops=1.0, memory_gib=1)
+    with pytest.raises(SettingInvalid, match="same name"):
+        request(clients=(device, device))
+    with pytest.raises(SettingInvalid, match="empty"):
+        request(cuts=())
