@@ -42,7 +42,7 @@ class NoveltyConfig:
         Scale(length=40, width=10),
     )
     num_windows: int = 1000
-    """Windows remembered per scale; at most 32,767."""
+    """Windows remembered per scale."""
     spacing: int = 4
     """Rows between remembered windows."""
     num_before_use: int = 100
@@ -115,14 +115,11 @@ class NoveltyDetector:
 def _empty_memory(num_streams: int, config: NoveltyConfig) -> Memory:
     num_scales = len(config.scales)
     num_parts = max(scale.length // scale.width for scale in config.scales)
-    shape = (num_streams, num_scales, config.num_windows)
     return Memory(
-        newest=np.zeros((num_streams, 2 * max(scale.length for scale in config.scales))),
+        origin=np.zeros(num_streams),
+        newest=np.zeros((num_streams, 4 * max(scale.length for scale in config.scales))),
         num_seen=np.zeros(num_streams, dtype=np.int64),
-        means=np.zeros(shape, dtype=np.float32),
-        parts=np.zeros((*shape, num_parts), dtype=np.float32),
-        turns=np.zeros(shape, dtype=np.int16),
-        mean_of_turn=np.zeros(shape, dtype=np.float32),
+        parts=np.zeros((num_streams, num_scales, num_parts, config.num_windows), dtype=np.float32),
         num_windows=np.zeros((num_streams, num_scales), dtype=np.int64),
-        next_turn=np.zeros((num_streams, num_scales), dtype=np.int64),
+        next_place=np.zeros((num_streams, num_scales), dtype=np.int64),
     )
