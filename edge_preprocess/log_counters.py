@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 from edge_preprocess.log_severity import own_words
 
@@ -139,11 +140,22 @@ _END_LENGTH = 400
 
 def counters_of(text: str) -> tuple[LogCounter, ...]:
     """The counters that one line of this template adds one to, in the list's order."""
-    plain = " ".join(_JOINTS.sub(" ", own_words(_ends_of(text))).lower().split())
+    plain = _plain(own_words(_ends_of(text)))
     if not _ANY.search(plain):
         return ()
     found = {name for name, pattern in (*_COMPILED_PHRASES, *_COMPILED_PAIRS) if pattern.search(plain)}
     return tuple(name for name in LogCounter if name in found)
+
+
+@lru_cache(maxsize=4096)
+def is_telling(word: str) -> bool:
+    """True for a word that may name an event, and so must not be taken for a variable."""
+    return _ANY.search(_plain(word)) is not None
+
+
+def _plain(text: str) -> str:
+    """Lower-case words with single blanks, out of joined and camel-case ones."""
+    return " ".join(_JOINTS.sub(" ", text).lower().split())
 
 
 def _ends_of(text: str) -> str:

@@ -48,8 +48,8 @@ class Masked:
         self.kinds: list[VariableKind | None] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
-        self.codes: list[str] = []
-        """The constant words that hold digits."""
+        self.codes: list[tuple[int, int]] = []
+        """Where constant words hold digits: start and end."""
 
     def add(self, word: str, kind: VariableKind | None, start: int, end: int) -> None:
         """Append a token that stands at text[start:end]."""
@@ -192,10 +192,17 @@ def _is_one_make(masked: Masked, first: int, last: int, text: str) -> bool:
 def _add_parts(masked: Masked, group: str, raw: str, start: int) -> None:
     end = start + len(raw)
     if group == "chunk":
-        _add_chunk(masked, raw, start)
+        is_numbered = _DIGIT.search(raw) is not None
+        kind = _kind_of_numbered(raw) if is_numbered else _KINDS_OF_WORDS.get(raw)
+        if kind is None:
+            _add_constant(masked, raw, start)
+        else:
+            masked.add(WILDCARD, kind, start, end)
+    elif group == "dotted":
+        _add_constant(masked, raw, start)
     elif group == "url":
         scheme = raw.index("://") + 3
-        masked.add(raw[:scheme], None, start, start + scheme)
+        _add_constant(masked, raw[:scheme], start)
         masked.add(WILDCARD, VariableKind.URL, start + scheme, end)
     else:
         masked.add("(", None, start, start + 1)
@@ -203,8 +210,15 @@ def _add_parts(masked: Masked, group: str, raw: str, start: int) -> None:
         masked.add(")", None, end - 1, end)
 
 
+def _add_constant(masked: Masked, word: str, start: int) -> None:
+    end = start + len(word)
+    masked.add(word, None, start, end)
+    if _DIGIT.search(word):
+        masked.codes.append((start, end))
+
+
 _NEIGHBOURS = f"{WILDCARD} {WILDCARD}"
-_CONSTANT = frozenset({"mark", "other", "dotted"})
+_CONSTANT = frozenset({"mark", "other"})
 _MANY = 8
 _LONGEST_WORD = 128
 _LISTED = frozenset({VariableKind.IDENTIFIER, VariableKind.HOST, VariableKind.ADDRESS})
@@ -227,15 +241,6 @@ _KINDS = {
     "signed": VariableKind.NUMBER,
     "number": VariableKind.NUMBER,
 }
-
-
-def _add_chunk(masked: Masked, chunk: str, start: int) -> None:
-    """A chunk as constant or variable, by its form."""
-    is_numbered = _DIGIT.search(chunk) is not None
-    kind = _kind_of_numbered(chunk) if is_numbered else _KINDS_OF_WORDS.get(chunk)
-    if is_numbered and kind is None:
-        masked.codes.append(chunk)
-    masked.add(chunk if kind is None else WILDCARD, kind, start, start + len(chunk))
 
 
 def _kind_of_numbered(chunk: str) -> VariableKind | None:

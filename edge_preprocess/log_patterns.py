@@ -2,7 +2,7 @@
 
 A pattern is a masked line's words with wildcards. A slot is a pattern with one word left open; what has stood in it is
 the evidence. A slot opens for good when enough different words have stood there with everything else equal, or as soon
-as a typed variable has.
+as a typed variable has. Words that may name an event are never taken for variables.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from edge_preprocess.log_counters import is_telling
 from edge_preprocess.log_masking import WILDCARD, is_code
 
 Pattern = tuple[str, ...]
@@ -104,7 +105,7 @@ class PatternSet:
             for position, word in enumerate(words):
                 if word[-1:].isalnum() or word[:1].isalnum():
                     slot = (key - hashes[position] + blank * factors[position]) % _MODULUS
-                    if slot in self._open:
+                    if slot in self._open and not is_telling(word):
                         words = _opened(words, position)
                         break
                     slots[slot] = position
@@ -141,6 +142,8 @@ class PatternSet:
             return key, pattern
         ripe = None
         for slot, position in slots.items():
+            if is_telling(pattern[position]):
+                continue
             holed = (*pattern[:position], WILDCARD, *pattern[position + 1 :])
             members = self._slots.setdefault(slot, [])
             members.append(pattern)

@@ -41,7 +41,7 @@ def digest_logs(
 ) -> LogReport:
     """The report of a file or of the standard input (-); `announce` hears of each new template as it comes."""
     digester = LogDigester(_load(state))
-    is_stream = str(file) == "-"
+    is_stream = str(file) == "-" or (file.exists() and not file.is_file())
     with _opened(file) as source, _row_target(rows if is_stream else None, is_stream=True) as target:
         for number, observed in _observe_all(digester, source):
             if target is not None:

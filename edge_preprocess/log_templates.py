@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_preprocess.log_counters import counters_of
 from edge_preprocess.log_headers import split_header
-from edge_preprocess.log_masking import WILDCARD, VariableKind, mask
+from edge_preprocess.log_masking import WILDCARD, Masked, VariableKind, mask
 from edge_preprocess.log_patterns import Evidence, Pattern, PatternSet
 from edge_preprocess.log_severity import graver, severity_of_level, severity_of_words
 from edge_preprocess.log_state import STATE_VERSION, read_saved_miner
@@ -30,6 +30,7 @@ ID_VERSION = "t1"
 """Changes with every change of the rules that would give a line another template."""
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _HEX = re.compile(rb"0x[0-9a-fA-F]+")
+_RUN = re.compile(r"0x[0-9a-fA-F]+|\d+", re.ASCII)
 _NUMERIC = frozenset({VariableKind.NUMBER, VariableKind.QUANTITY, VariableKind.HEX})
 _NUMBER = re.compile(
     r"0[xX](?P<hex>[0-9a-fA-F]{1,32})$|(?P<decimal>[+\-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+\-]?\d{1,4})?)(?![.\d])"
@@ -98,8 +99,8 @@ class _Shape(NamedTuple):
     """What is remembered for lines that differ in their digits alone."""
 
     template: LogTemplate
-    codes: tuple[str, ...]
-    """Constant words with digits, which the shape itself does not show."""
+    codes: tuple[tuple[int, str], ...]
+    """Runs of digits that belong to constant words, which the shape does not show: index from the end, and digits."""
     severity: Severity | None
     """What the level says."""
 
@@ -170,7 +171,7 @@ class LogTemplateMiner:
         """The template of the line, which is learned from it if need be."""
         shape = _shape_of(line)
         known = self._shapes.get(shape)
-        if known is None or not all(code in line for code in known.codes):
+        if known is None or (known.codes and not _has_codes(line, known.codes)):
             known = self._learn(line, shape)
         template = known.template
         if template.merged_into is not None:
@@ -238,7 +239,7 @@ class LogTemplateMiner:
         # Headers vary more than contents do: a content may be known under another host's name.
         content_shape = _shape_of(content)
         known = self._contents.get(content_shape)
-        if known is None or not all(code in content for code in known.codes):
+        if known is None or (known.codes and not _has_codes(content, known.codes)):
             known = self._contents[content_shape] = self._mine(content)
         if len(self._shapes) >= self._limits.max_shapes:
             self._shapes.clear()
@@ -255,7 +256,7 @@ class LogTemplateMiner:
             if len(self._of_pattern) >= self._limits.max_templates:
                 self._forget_oldest()
             template = self._named(pattern)
-        return _Shape(template, tuple(masked.codes), None)
+        return _Shape(template, _codes_of(content, masked) if masked.codes else (), None)
 
     def _named(self, pattern: Pattern) -> LogTemplate:
         text = _REPEATED.sub(WILDCARD, "".join(pattern))
@@ -297,6 +298,21 @@ def _shape_of(text: str) -> bytes:
     shape = text.encode("utf-8", "surrogatepass").translate(_DIGITS_TO_ZERO)
     shape = shape.replace(b"0000", b"0").replace(b"000", b"0").replace(b"00", b"0").replace(b"00", b"0")
     return _HEX.sub(b"0x0", shape) if b"0x" in shape else shape
+
+
+def _codes_of(content: str, masked: Masked) -> tuple[tuple[int, str], ...]:
+    """The runs of digits in constant words, counted from the end, where a line and its content agree."""
+    runs = list(_RUN.finditer(content))
+    return tuple(
+        (index - len(runs), run.group())
+        for index, run in enumerate(runs)
+        if any(start <= run.start() < end for start, end in masked.codes)
+    )
+
+
+def _has_codes(text: str, codes: tuple[tuple[int, str], ...]) -> bool:
+    runs = _RUN.findall(text)
+    return len(runs) >= -codes[0][0] and all(runs[index] == digits for index, digits in codes)
 
 
 def template_id_of(text: str) -> str:

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from edge_preprocess.errors import StateUnreadable
+from edge_preprocess.log_counters import LogCounter
 from edge_preprocess.log_masking import VariableKind
 from edge_preprocess.log_patterns import Evidence
 from edge_preprocess.log_templates import LogParameter, LogTemplateMiner, MinerLimits, template_id_of
@@ -100,8 +101,10 @@ def test_words_that_differ_in_their_digits_are_one_variable() -> None:
 
 def test_a_line_with_other_codes_is_not_taken_for_one_with_the_same_shape() -> None:
     miner = LogTemplateMiner()
-    lines = ["served over ipv4 again", "served over ipv6 again", "served over ipv4 again"]
+    lines = ["from ipv4 to ipv6 again", "from ipv6 to ipv4 again", "from ipv4 to ipv6 again", "from ipv4 to ipv4 again"]
     assert [miner.observe(line).template for line in lines] == lines
+    other = ["sha25 used", "sha2 used", "org.v1.Cell up", "org.v2.Cell up"]
+    assert [miner.observe(line).template for line in other] == [*other[:3], "<*> up"]
 
 
 def test_lists_of_identifiers_are_one_variable_whatever_their_length() -> None:
@@ -141,3 +144,12 @@ def test_evidence_in_many_places_at_once_loses_no_line() -> None:
         miner.observe(" ".join([*words[:number], "other", *words[number + 1 :]]))
     assert miner.observe(" ".join(words)).template == "<*> " + " ".join(words[1:])
     assert sum(template.count for template in miner.templates) == 151
+
+
+def test_a_word_that_names_an_event_is_never_taken_for_a_variable() -> None:
+    miner = LogTemplateMiner()
+    for event in ("attach_done", "report_sent", "beacon_seen", "slot_changed", "handover_done"):
+        miner.observe(f"level=info event={event} id=5")
+    match = miner.observe("level=warn event=battery_low id=6")
+    assert miner.observe("level=info event=another id=7").template == "level=info event=<*> id=<*>"
+    assert match.counters == (LogCounter.BATTERY_LOW,)
