@@ -76,6 +76,15 @@ def step_timeline(
     return Timeline(spans=tuple(spans), seconds=max(done.values()))
 
 
+def finish_seconds(
+    parties: Sequence[Party], server: Device, channel: Channel, scheme: Scheme, *, local_steps: int = 1
+) -> dict[str, float]:
+    """When each client has done its local steps, if every step went like the first."""
+    timeline = step_timeline(parties, server, channel, scheme)
+    last = {span.client: span.end for span in timeline.spans if span.phase == "backward"}
+    return {name: timeline.seconds * (local_steps - 1) + end for name, end in last.items()}
+
+
 def round_seconds(
     parties: Sequence[Party],
     server: Device,

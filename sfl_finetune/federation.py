@@ -51,6 +51,8 @@ class FederationSettings:
     is_u_shaped: bool = False
     """True: head and labels stay at the client."""
     seed: int = 0
+    deadline_seconds: float | None = None
+    """Clients that would finish a round later than this, by the clock the federation is given, sit it out."""
     limit_bytes: int = 256 * 2**20
     """Largest message the link accepts."""
 
@@ -99,8 +101,12 @@ class Federation:
         *,
         faults: Sequence[Fault] = (),
         serve_order: Callable[[Sequence[str]], Sequence[str]] | None = None,
+        finish_seconds: Callable[[int, Sequence[str]], Mapping[str, float]] | None = None,
     ) -> None:
-        """`model` is the plain base and belongs to the federation; `serve_order` sorts the clients that wait."""
+        """`model` is the plain base and belongs to the federation.
+
+        `serve_order` sorts the clients that wait; `finish_seconds` tells when each client of a round would finish.
+        """
         if settings.scheme.precision == "bf16":
             model = model.to(torch.bfloat16)
         self.settings = settings
@@ -118,6 +124,7 @@ class Federation:
         self.returns = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
         self.downlink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
         self._serve_order = serve_order
+        self._finish_seconds = finish_seconds
         self.clients: dict[str, Client] = {}
         self.whole: WholeModel | None = None
         if not settings.scheme.is_split:
@@ -191,6 +198,7 @@ class Federation:
         else:
             present = [name for name in self.clients if not is_absent(self.faults, name, round_)]
             tally.dropped |= {name: "absent" for name in self.clients if name not in present}
+            present = self._in_time(present, round_, tally)
             if self.settings.scheme.is_relay:
                 self._relay_round(present, round_, tally)
             else:
@@ -208,6 +216,16 @@ class Federation:
             downlink_bytes=self.downlink.traffic.num_bytes - served_before,
             learning_rate=self._rate(round_ * self.settings.local_steps),
         )
+
+    def _in_time(self, present: list[str], round_: int, tally: _Tally) -> list[str]:
+        deadline = self.settings.deadline_seconds
+        if deadline is None or self._finish_seconds is None:
+            return present
+        finish = self._finish_seconds(round_, present)
+        late = {name: f"would finish at {finish[name]:.3g} s, deadline {deadline:.3g} s" for name in present}
+        late = {name: reason for name, reason in late.items() if finish[name] > deadline}
+        tally.dropped |= late
+        return [name for name in present if name not in late]
 
     def _bytes_up(self) -> int:
         return self.uplink.traffic.num_bytes + self.returns.traffic.num_bytes

@@ -13,11 +13,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.faults import parse_fault
 from sfl_finetune.federation import FederationSettings
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.optimisation import OptimiserSettings
-from sfl_finetune.recipes import Prepared, prepare_causal_lm
+from sfl_finetune.recipes import Prepared, prepare_causal_lm, site_clock
 from sfl_finetune.schemes import scheme_named
 from sfl_finetune.training import RunResult, RunSettings, train
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 """Exit status after SIGINT, by the shells' convention."""
+
+_CLOCK_TOKENS = 128
+"""Length of the texts that the deadline's clock assumes where no limit is given."""
 
 
 def run_finetune(options: Mapping[str, Any]) -> None:
@@ -71,17 +75,43 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
         optimiser=OptimiserSettings(learning_rate=options["learning_rate"]),
         aggregation=options["aggregation"],
         is_u_shaped=options["u_shape"],
+        deadline_seconds=options["deadline"],
         seed=options["seed"],
     )
+    lora = LoraSettings(rank=options["rank"], alpha=options["alpha"], dropout=options["dropout"])
     return prepare_causal_lm(
         options["model"],
         options["corpus"],
         settings,
-        LoraSettings(rank=options["rank"], alpha=options["alpha"], dropout=options["dropout"]),
+        lora,
         max_tokens=options["max_tokens"],
         validation_share=options["validation_share"],
         device=options["device"],
         faults=[parse_fault(text) for text in options["faults"]],
+        finish_seconds=_clock(options, settings, lora),
+    )
+
+
+def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraSettings) -> Any:
+    """The virtual clock that the deadline is held against, or None without a deadline."""
+    if options["deadline"] is None:
+        return None
+    from sfl_finetune.devices import DEVICES, SERVER, Channel
+
+    pairs = [text.partition("=") for text in options["site_devices"]]
+    unknown = [name for _, _, name in pairs if name not in DEVICES]
+    if unknown or not pairs:
+        raise SettingInvalid(
+            f"--deadline wants --site-device SITE=DEVICE for every site; devices: {', '.join(DEVICES)}; got {unknown}"
+        )
+    return site_clock(
+        options["model"],
+        {site: DEVICES[name] for site, _, name in pairs},
+        settings,
+        lora,
+        num_tokens=options["max_tokens"] or _CLOCK_TOKENS,
+        server=DEVICES[SERVER],
+        channel=Channel(uplink_mbps=options["mbps"], downlink_mbps=options["mbps"]),
     )
 
 

@@ -13,11 +13,12 @@ from sfl_finetune.federation import Federation, FederationSettings
 from sfl_finetune.lora import LoraSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
+    from sfl_finetune.devices import Channel, Device
     from sfl_finetune.faults import Fault
 
 _DEFAULT_MAX_TOKENS = 1024
@@ -42,6 +43,7 @@ def prepare_causal_lm(
     validation_share: float = 0.0,
     device: str = "auto",
     faults: Sequence[Fault] = (),
+    finish_seconds: Callable[[int, Sequence[str]], Mapping[str, float]] | None = None,
 ) -> Prepared:
     """Fine-tuning of any causal LM on prompt-completion sites; `validation_share` of each site's texts is held out."""
     if not 0.0 <= validation_share < 1.0:
@@ -57,8 +59,42 @@ def prepare_causal_lm(
     model = model.to(pick_device(device))
     adapter = lora.config("causal_lm", model, anatomy(model))
     adapter.base_model_name_or_path = str(model_folder)
-    federation = Federation(model, adapter, sites, settings, faults=faults)
+    federation = Federation(model, adapter, sites, settings, faults=faults, finish_seconds=finish_seconds)
     return Prepared(federation=federation, corpus=corpus, validation=validation)
+
+
+def site_clock(
+    model_folder: str | Path,
+    site_devices: Mapping[str, Device],
+    settings: FederationSettings,
+    lora: LoraSettings,
+    *,
+    num_tokens: int,
+    server: Device,
+    channel: Channel,
+) -> Callable[[int, Sequence[str]], Mapping[str, float]]:
+    """When each site would finish a round on the virtual clock, given its device and texts of `num_tokens`."""
+    from transformers import AutoConfig
+
+    from sfl_finetune.clock import Party, finish_seconds
+    from sfl_finetune.memory import StepShape
+    from sfl_finetune.workload import count_step, shape_only_model
+
+    model, parts = shape_only_model(AutoConfig.from_pretrained(model_folder), "causal_lm", lora)
+    shape = StepShape(batch_size=settings.batch_size, num_tokens=num_tokens)
+    works = {
+        cut: count_step(model, parts, cut, settings.scheme, shape)
+        for cut in {settings.cut_of(name) for name in site_devices}
+    }
+
+    def finish(_: int, names: Sequence[str]) -> Mapping[str, float]:
+        unknown = [name for name in names if name not in site_devices]
+        if unknown:
+            raise SettingInvalid(f"no device is given for site {unknown[0]!r}; given: {', '.join(site_devices)}")
+        parties = [Party(name=n, device=site_devices[n], work=works[settings.cut_of(n)]) for n in names]
+        return finish_seconds(parties, server, channel, settings.scheme, local_steps=settings.local_steps)
+
+    return finish
 
 
 def load_causal_lm(folder: str | Path) -> PreTrainedModel:

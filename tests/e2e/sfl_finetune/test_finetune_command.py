@@ -93,6 +93,15 @@ def test_faults_end_in_the_summary_and_the_run_goes_on(base: Path, corpus: Path,
     assert [(one["round"], one["client"]) for one in found["dropped"]] == [(0, "south"), (1, "south")]
 
 
+def test_deadline_drops_the_straggler_and_keeps_the_others(base: Path, corpus: Path, tmp_path: Path) -> None:
+    devices = ("--site-device", "north=m3", "--site-device", "south=jetson-nano", "--mbps", "1000")
+    found = summary(invoke(base, corpus, tmp_path / "adapter", "--rounds", "1", "--deadline", "0.00122", *devices))
+    assert [one["client"] for one in found["dropped"]] == ["south"]
+    assert "deadline 0.00122 s" in found["dropped"][0]["reason"]
+    without = invoke(base, corpus, tmp_path / "adapter", "--rounds", "1", "--deadline", "1")
+    assert isinstance(without.exception, SettingInvalid)
+
+
 def test_resume_after_a_stop_writes_the_same_adapter(
     base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
