@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edge_preprocess.log_templates import LogMatch
+    from edge_preprocess.log_match import LogMatch
 
 
 @click.command()

@@ -194,6 +194,9 @@ def _add_parts(masked: Masked, group: str, raw: str, start: int) -> None:
     if group == "chunk":
         is_numbered = _DIGIT.search(raw) is not None
         kind = _kind_of_numbered(raw) if is_numbered else _KINDS_OF_WORDS.get(raw)
+        if WILDCARD in raw:
+            # A line that spells the wildcard must not pass for a template.
+            kind = VariableKind.WORD
         if kind is None:
             _add_constant(masked, raw, start)
         else:

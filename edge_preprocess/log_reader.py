@@ -19,8 +19,8 @@ from edge_preprocess.log_templates import LogTemplateMiner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from edge_preprocess.log_match import LogMatch
     from edge_preprocess.log_report import LogReport
-    from edge_preprocess.log_templates import LogMatch
 
     class RowWriter(Protocol):
         """What csv.writer gives."""

@@ -13,7 +13,7 @@ from edge_preprocess.log_templates import LogTemplateMiner
 if TYPE_CHECKING:
     from edge_preprocess.log_counters import LogCounter
     from edge_preprocess.log_intake import Cleaning
-    from edge_preprocess.log_templates import LogMatch, LogTemplate
+    from edge_preprocess.log_match import LogMatch, LogTemplate
     from telemetry_sim.records import Severity
 
 RARE_SHARE = 0.001

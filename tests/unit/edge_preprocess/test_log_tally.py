@@ -8,8 +8,8 @@ import pytest
 
 from edge_preprocess.log_counters import LogCounter
 from edge_preprocess.log_intake import MAX_LINE_BYTES, Cleaning, LineSplitter, QuarantineReason, clean_line
+from edge_preprocess.log_match import LogMatch
 from edge_preprocess.log_tally import LogDigester
-from edge_preprocess.log_templates import LogMatch
 from telemetry_sim.records import Severity
 
 BAD = {

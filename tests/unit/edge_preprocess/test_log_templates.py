@@ -10,8 +10,9 @@ import pytest
 from edge_preprocess.errors import StateUnreadable
 from edge_preprocess.log_counters import LogCounter
 from edge_preprocess.log_masking import VariableKind
+from edge_preprocess.log_match import LogParameter, template_id_of
 from edge_preprocess.log_patterns import Evidence
-from edge_preprocess.log_templates import LogParameter, LogTemplateMiner, MinerLimits, template_id_of
+from edge_preprocess.log_templates import LogTemplateMiner, MinerLimits
 
 GNB = "2026-05-01T10:00:00.123Z gnb-7 WARN rrc: handover of ue 4711 to cell 3 failed after 57 ms"
 
@@ -153,3 +154,12 @@ def test_a_word_that_names_an_event_is_never_taken_for_a_variable() -> None:
     match = miner.observe("level=warn event=battery_low id=6")
     assert miner.observe("level=info event=another id=7").template == "level=info event=<*> id=<*>"
     assert match.counters == (LogCounter.BATTERY_LOW,)
+
+
+@pytest.mark.parametrize("line", ["<*> KB <*> MB", "a<*>b is here", "<*>.<*>", "<*> up", "x=<*>"])
+def test_a_line_that_spells_the_wildcard_is_text_like_any_other(line: str) -> None:
+    miner = LogTemplateMiner()
+    for text in (line, line.replace("<*>", "7"), line.replace("KB", "GB").replace("<*>", "8")):
+        match = miner.observe(text)
+        assert all(parameter.text in text for parameter in match.parameters)
+    assert [parameter.text for parameter in miner.observe("<*> up").parameters] == ["<*>"]
