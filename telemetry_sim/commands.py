@@ -2,5 +2,6 @@
 
 from telemetry_sim.command_convert import convert
 from telemetry_sim.command_record import record
+from telemetry_sim.command_simulate import simulate
 
-__all__ = ["convert", "record"]
+__all__ = ["convert", "record", "simulate"]

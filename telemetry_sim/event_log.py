@@ -103,6 +103,11 @@ def _log_sign(log: EventLog, fault: Fault, time_s: float, nearness: float) -> No
                 "eventd",
                 f"NOTICE gathering announced near site, slice {fault.slice} load to exceed usual by {percent}%",
             )
+        case FaultKind.REBOOT_STORM:
+            version = 2 + log.number(0, 2)
+            log.gateway(
+                time_s, cell, "otad", f"INFO firmware 4.{version} offered, {log.number(1, 40)} devices accepted"
+            )
         case FaultKind.NODE_CRASH:
             used = 82 + int(16 * nearness)
             log.gateway(
@@ -126,29 +131,35 @@ def _log_start(log: EventLog, fault: Fault, time_s: float) -> None:
 
 
 def _log_trouble(log: EventLog, fault: Fault, time_s: float) -> None:
-    cell = fault.cell
-    match fault.kind:
-        case FaultKind.CELL_OUTAGE:
-            log.gnb(time_s, cell, "OAM", "E", f"cell out of service, retry {log.number(1, 9)} failed")
-        case FaultKind.BACKHAUL_CONGESTION:
-            log.gateway(time_s, cell, "netmon", f"WARN backhaul queue full, {log.number(50, 4000)} packets dropped")
-        case FaultKind.INTERFERENCE_BURST:
-            log.gnb(
-                time_s,
-                cell,
-                "PHY",
-                "W",
-                f"noise rise {log.number(6, 20)} dB on {log.number(20, 51)} PRBs, interference suspected",
-            )
-        case FaultKind.NODE_CRASH:
-            log.gateway(time_s, cell, "watchdog", f"ERR taskd not responding, restarting (attempt {log.number(1, 5)})")
-        case FaultKind.SENSOR_STUCK:
-            device = fault.devices[log.number(0, len(fault.devices))]
-            log.firmware(
-                time_s, cell, device, f"W adc: sample unchanged for {log.number(8, 60)} reads, sensor may be stuck"
-            )
-        case _:
-            log.gnb(time_s, cell, "MAC", "W", f"buffer status high, {log.number(20, 200)} UEs waiting")
+    if fault.kind in _DEVICE_LINES:
+        device = fault.devices[log.number(0, len(fault.devices))]
+        log.firmware(time_s, fault.cell, device, _DEVICE_LINES[fault.kind].format(log.number(5, 90)))
+        return
+    source, part, line = _SITE_LINES[fault.kind]
+    text = line.format(log.number(6, 40))
+    if source == "gnb":
+        log.gnb(time_s, fault.cell, part, "W", text)
+    else:
+        log.gateway(time_s, fault.cell, part, f"ERR {text}")
+
+
+_DEVICE_LINES = {
+    FaultKind.REBOOT_STORM: "E watchdog reset, boot count {}, booting 4.3",
+    FaultKind.CLOCK_SKEW: "W time sync lost, clock offset {} s",
+    FaultKind.SENSOR_STUCK: "W adc: sample unchanged for {} reads, sensor may be stuck",
+    FaultKind.SENSOR_DRIFT: "W sensor self test: drift {} counts",
+    FaultKind.SENSOR_SPIKES: "W adc: sample out of range, sensor reading {}00",
+}
+
+_SITE_LINES = {
+    FaultKind.CELL_OUTAGE: ("gnb", "OAM", "cell out of service, retry {} failed"),
+    FaultKind.INTERFERENCE_BURST: ("gnb", "PHY", "noise rise on {} PRBs, interference suspected"),
+    FaultKind.JAMMING: ("gnb", "PHY", "jamming suspected, noise rise {} dB across the band"),
+    FaultKind.FLASH_CROWD: ("gnb", "MAC", "buffer status high, {} UEs waiting"),
+    FaultKind.BACKHAUL_CONGESTION: ("gateway", "netmon", "backhaul queue full, {}0 packets dropped"),
+    FaultKind.NODE_CRASH: ("gateway", "watchdog", "taskd not responding, restarting (attempt {})"),
+    FaultKind.COMPROMISED_DEVICE: ("gateway", "authd", "login failed for device account, source 185.0.113.{}"),
+}
 
 
 def _log_end(log: EventLog, fault: Fault, time_s: float) -> None:

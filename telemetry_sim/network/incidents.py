@@ -28,6 +28,8 @@ _ALARMED = frozenset(
         FaultKind.CELL_OUTAGE,
         FaultKind.BACKHAUL_CONGESTION,
         FaultKind.INTERFERENCE_BURST,
+        FaultKind.JAMMING,
+        FaultKind.REBOOT_STORM,
         FaultKind.NODE_CRASH,
     }
 )

@@ -36,8 +36,16 @@ from telemetry_sim.compiled import inner, kernel
 from telemetry_sim.energy import DEVICE_IDLE_W, DEVICE_RECEIVE_W, DEVICE_SLEEP_W
 from telemetry_sim.network.arrivals import drop_queue, issue_tasks, next_event_s, receive_packets
 from telemetry_sim.network.edge_compute import compute_stretch
-from telemetry_sim.network.scheduling import FAIRNESS_MS, TTI_S, activate, discard_late, serve_millisecond
-from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, State
+from telemetry_sim.network.scheduling import (
+    FAIRNESS_MS,
+    MAX_DEVICES_PER_TTI,
+    PICK,
+    TTI_S,
+    activate,
+    discard_late,
+    serve_millisecond,
+)
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, Records, State
 from telemetry_sim.radio.fading import next_gain_scalar, rician_power_scalar
 from telemetry_sim.random_bits import rough_normal
 
@@ -101,6 +109,7 @@ def run_cells(
     """Bring the cells `first` to `last - 1` to the end of the period."""
     num_slices = (state.start.shape[0] - 2) // state.cells.shape[0]
     scratch = np.zeros((5, num_slices))
+    picks = np.zeros(MAX_DEVICES_PER_TTI * num_slices, PICK)
     num_active = np.zeros(state.start.shape[0], np.int64)
     num_millis = int(step_s / TTI_S + 0.5)
     events = np.full(num_millis, -1, np.int32)
@@ -108,7 +117,7 @@ def run_cells(
         for step in range(num_steps):
             step_begin_s = begin_s + step * step_s
             _open_step(state, table, cell, num_slices, num_active, events, step_begin_s, step_s, step == 0)
-            _run_step(state, cell, num_slices, num_active, events, scratch, step_begin_s, step_s)
+            _run_step(state, cell, num_slices, num_active, events, scratch, picks, step_begin_s, step_s)
         _close_period(state, cell, num_slices, num_steps * step_s)
 
 
@@ -179,6 +188,7 @@ def _run_step(
     num_active: NDArray[np.int64],
     events: NDArray[np.int32],
     scratch: NDArray[np.float64],
+    picks: Records,
     begin_s: float,
     step_s: float,
 ) -> None:
@@ -195,7 +205,7 @@ def _run_step(
             num_waiting += num_active[row]
             num_tasks += state.rows[row].task_count
         if num_waiting > 0 and capacity > 0.0:
-            serve_millisecond(state, cell, num_active, scratch, capacity, at_s)
+            serve_millisecond(state, cell, num_active, scratch, picks, capacity, at_s)
         if num_tasks > 0:
             compute_stretch(state, cell, scratch, at_s, TTI_S)
 

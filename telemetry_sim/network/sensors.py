@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from telemetry_sim.network.state import State
     from telemetry_sim.scenarios import Scenario
 
+_SENSOR_FAULTS = frozenset(
+    {FaultKind.SENSOR_STUCK, FaultKind.SENSOR_DRIFT, FaultKind.SENSOR_SPIKES, FaultKind.CLOCK_SKEW}
+)
+DRIFT_PER_S = 0.5
+"""In standard deviations of the sensor's noise."""
+SPIKE_CHANCE = 0.2
+SPIKE_HEIGHT = 25.0
+"""In standard deviations of the sensor's noise."""
+SKEW_S = 30.0
+"""Clock error at full strength."""
 WAVE_S = 600.0
 """Period of the slow wave; a day made short enough to be seen."""
 
@@ -49,15 +59,37 @@ class Sensors:
         who = reporting[(self._stream[reporting] >= 0) & (state.devices["cell"][reporting] >= 0)]
         wave = np.sin(2.0 * math.pi * (time_s / WAVE_S + self._phase[who]))
         value = self._level[who] + self._swing[who] * wave + self._noise[who] * self._rng.standard_normal(len(who))
+        stamp_s = np.full(len(who), time_s)
         for fault in faults:
-            if fault.kind is FaultKind.SENSOR_STUCK and fault.is_active(time_s):
-                is_stuck = np.isin(who, fault.devices)
-                value[is_stuck] = self._last[who[is_stuck]]
+            if fault.kind in _SENSOR_FAULTS and fault.is_active(time_s):
+                self._spoil(fault, who, value, stamp_s, time_s)
         self._last[who] = value
         return SensorColumns(
-            time_s=np.full(len(who), time_s),
+            time_s=stamp_s,
             device_id=who,
             cell=state.devices["cell"][who],
             stream=self._stream[who],
             value=value,
         )
+
+    def _spoil(
+        self,
+        fault: Fault,
+        who: NDArray[np.int64],
+        value: NDArray[np.float64],
+        stamp_s: NDArray[np.float64],
+        time_s: float,
+    ) -> None:
+        """Write a fault's effect into the readings of the devices it names."""
+        hit = np.flatnonzero(np.isin(who, fault.devices))
+        noise = self._noise[who[hit]]
+        match fault.kind:
+            case FaultKind.SENSOR_STUCK:
+                value[hit] = self._last[who[hit]]
+            case FaultKind.SENSOR_DRIFT:
+                value[hit] += DRIFT_PER_S * fault.strength * (time_s - fault.start_s) * noise
+            case FaultKind.SENSOR_SPIKES:
+                is_spike = self._rng.random(len(hit)) < SPIKE_CHANCE
+                value[hit] += is_spike * SPIKE_HEIGHT * noise * np.where(self._rng.random(len(hit)) < 0.5, -1.0, 1.0)
+            case _:
+                stamp_s[hit] += SKEW_S * fault.strength

@@ -18,10 +18,17 @@ from telemetry_sim.network.disturbances import impose
 from telemetry_sim.network.frames import cell_columns, device_columns, slice_columns
 from telemetry_sim.network.incidents import alarms_between, log_period
 from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
+from telemetry_sim.network.lies import exaggerate
 from telemetry_sim.network.links import update_gains, update_links
 from telemetry_sim.network.load import demand_factor, draw_load, num_attached, usual_prb_share
 from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
-from telemetry_sim.network.population import bounds_of, build_state, link_table, nearest_by_tile
+from telemetry_sim.network.population import (
+    bounds_of,
+    build_state,
+    home_cells_and_slices,
+    link_table,
+    nearest_by_tile,
+)
 from telemetry_sim.network.sensors import Sensors
 from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_counters, copy_state
 from telemetry_sim.records import Alarm, LogRecord, TelemetryFrame
@@ -50,6 +57,20 @@ class Telemetry:
     alarms: tuple[Alarm, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What has happened to every packet since the start: offered = served + dropped + waiting, exactly."""
+
+    offered_bits: float
+    served_bits: float
+    dropped_bits: float
+    waiting_bits: float
+    offered_packets: int
+    served_packets: int
+    dropped_packets: int
+    waiting_packets: int
+
+
 class Network:
     """A scenario that runs. The same scenario and seed give the same bytes."""
 
@@ -66,11 +87,11 @@ class Network:
         self._table = link_table()
         self._state = build_state(scenario, self._tiles, self._bounds, place)
         self._policy_version = np.zeros(len(self.topology.cells), np.int32)
+        homes, slices = home_cells_and_slices(scenario)
         self._faults = draw_faults(
             scenario.faults,
-            num_cells=len(self.topology.cells),
-            num_slices=self._num_slices,
-            num_devices=scenario.num_devices,
+            homes=homes,
+            slices=slices,
             rng=faults,
         )
         self._log = EventLog(log)
@@ -79,6 +100,8 @@ class Network:
             None if scenario.load is None else draw_load(scenario.load, num_cells=len(self.topology.cells), rng=load)
         )
         self._usual = self._attach_all()
+        self._bits = dict.fromkeys(("offered_bits", "served_bits", "dropped_bits"), 0.0)
+        self._packets = dict.fromkeys(("offered_packets", "served_packets", "dropped_packets"), 0)
 
     def run(self, duration_s: float) -> Telemetry:
         """Advance; frames, logs and alarms of that stretch. `duration_s` must be a whole number of periods."""
@@ -117,11 +140,31 @@ class Network:
         """What goes wrong in this run, by start; never shown to planners."""
         return self._faults
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the network's state takes."""
+        return int(sum(np.asarray(array).nbytes for array in self._state))
+
+    def totals(self) -> Totals:
+        """The account of all packets so far."""
+        devices = self._state.devices
+        return Totals(
+            offered_bits=self._bits["offered_bits"],
+            served_bits=self._bits["served_bits"],
+            dropped_bits=self._bits["dropped_bits"],
+            offered_packets=self._packets["offered_packets"],
+            served_packets=self._packets["served_packets"],
+            dropped_packets=self._packets["dropped_packets"],
+            waiting_bits=float(devices["backlog_bits"].sum()),
+            waiting_packets=int(devices["count"].sum()),
+        )
+
     def fork(self, *, seed: int | np.random.SeedSequence | None = None) -> Network:
         """A network that goes on from here on its own; with a seed, its chances differ from the original's."""
         twin = copy.copy(self)
         twin._state = copy_state(self._state)  # noqa: SLF001 - a copy of this very object
         twin._policy_version = self._policy_version.copy()  # noqa: SLF001
+        twin._bits, twin._packets = self._bits.copy(), self._packets.copy()  # noqa: SLF001
         twin._log, twin._sensors = copy.deepcopy((self._log, self._sensors))  # noqa: SLF001
         if seed is not None:
             rng = np.random.default_rng(seed)
@@ -154,13 +197,17 @@ class Network:
         end_s = begin_s + scenario.period_s
         clear_counters(state)
         self._set_demand(begin_s)
-        impose(self._faults, state, begin_s, self._num_slices)
+        impose(self._faults, scenario.backhaul_gaps, state, begin_s, self._num_slices)
         update_links(state, self._tiles, self._bounds, begin_s, scenario.period_s, scenario.step_s)
         self._admit()
         sort_devices(state)
         run_detached(state, end_s)
         self._run_all_cells(begin_s, num_steps)
         self.time_s = end_s
+        for name in self._bits:
+            self._bits[name] += float(state.devices[name].sum())
+        for name in self._packets:
+            self._packets[name] += int(state.devices[name].sum())
         frame = self._report(num_steps)
         used = state.cells["prb_ms"] / (1000.0 * scenario.period_s) + state.cells["lost_prb"]
         state.cells["load"][:] = np.minimum(1.0, used / state.cells["num_prb"])
@@ -210,10 +257,11 @@ class Network:
         reporting = np.flatnonzero(is_due).astype(np.int64)
         row = devices["cell"][reporting].astype(np.int64) * self._num_slices + devices["slice"][reporting]
         devices["next_report_s"][reporting] = self.time_s + state.rows["report_interval_s"][row]
+        rows = device_columns(state, self._table, reporting, num_steps=num_steps, period_s=period_s)
         return TelemetryFrame(
             time_s=self.time_s,
             period_s=period_s,
-            devices=device_columns(state, self._table, reporting, num_steps=num_steps, period_s=period_s),
+            devices=exaggerate(rows, self._faults, self.time_s),
             slices=slice_columns(state, period_s=period_s),
             cells=cell_columns(state, self._policy_version, period_s=period_s),
             sensors=self._sensors.read(state, reporting, self._faults, self.time_s),

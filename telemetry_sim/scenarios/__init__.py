@@ -5,17 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telemetry_sim.errors import ScenarioInvalid
-from telemetry_sim.scenarios.model import LoadPlan, Population, Scenario, ScenarioSummary, SensorStream
+from telemetry_sim.scenarios.ehealth import ehealth
+from telemetry_sim.scenarios.industrial_iot import industrial_iot
+from telemetry_sim.scenarios.intelligent_transport import intelligent_transport
+from telemetry_sim.scenarios.model import BackhaulGaps, LoadPlan, Population, Scenario, ScenarioSummary, SensorStream
 from telemetry_sim.scenarios.smart_city import smart_city
+from telemetry_sim.scenarios.smart_home import smart_home
+from telemetry_sim.scenarios.space_air_ground_sea import space_air_ground_sea
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LoadPlan", "Population", "Scenario", "ScenarioSummary", "SensorStream", "list_scenarios", "scenario"]
+__all__ = [
+    "BackhaulGaps",
+    "LoadPlan",
+    "Population",
+    "Scenario",
+    "ScenarioSummary",
+    "SensorStream",
+    "list_scenarios",
+    "scenario",
+]
 
 
 def _makers() -> dict[str, Callable[[int | None], Scenario]]:
-    return {"smart-city": smart_city}
+    return {
+        "smart-city": smart_city,
+        "intelligent-transport": intelligent_transport,
+        "industrial-iot": industrial_iot,
+        "smart-home": smart_home,
+        "ehealth": ehealth,
+        "space-air-ground-sea": space_air_ground_sea,
+    }
 
 
 def scenario(name: str, num_devices: int | None = None) -> Scenario:

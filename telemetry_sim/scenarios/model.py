@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.faults import FaultPlan
 from telemetry_sim.mobility import MobilityModel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from telemetry_sim.topology import Topology
     from telemetry_sim.traffic import TrafficModel
 
@@ -67,10 +71,23 @@ class LoadPlan:
     calm: tuple[float, float] = (0.4, 1.0)
     """Factor on the other slices' parts."""
     episode_s: tuple[float, float] = (40.0, 80.0)
-    ramp_s: float = 20.0
+    ramp_s: float = 30.0
     """Length of the straight line from one episode's load to the next."""
     tasks: tuple[float, float] = (0.5, 1.6)
     """Factor on a slice's task rate, drawn per episode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackhaulGaps:
+    """Regular interruptions of the backhaul, as a satellite hands over to the next; each cell at its own time."""
+
+    period_s: float
+    gap_s: float
+
+    def factors(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
+        """Per cell: 0 in a gap, else 1."""
+        phase = (np.arange(num_cells) * 0.618 % 1.0) * self.period_s
+        return np.where((time_s + phase) % self.period_s < self.gap_s, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +103,7 @@ class Scenario:
     load: LoadPlan | None = None
     """None leaves every source at its own rate."""
     faults: FaultPlan = field(default_factory=FaultPlan)
+    backhaul_gaps: BackhaulGaps | None = None
     cell_radius_m: float = 200.0
     """Devices start within this distance of their cell."""
     queue_places: int = 32
@@ -108,6 +126,9 @@ class Scenario:
         for index, population in enumerate(self.populations):
             if population.part <= 0.0:
                 raise ScenarioInvalid(f"populations[{index}].part: {population.part!r}, more than 0 needed")
+        for name in ("cell_radius_m", "step_s", "period_s"):
+            if not getattr(self, name) > 0.0:
+                raise ScenarioInvalid(f"{name}: {getattr(self, name)!r}, more than 0 needed")
         if self.load is not None and len(self.load.shares) != num_slices:
             raise ScenarioInvalid(f"load.shares: {len(self.load.shares)} given, one per slice needed ({num_slices})")
         if self.queue_places < 2 or self.queue_places & (self.queue_places - 1):

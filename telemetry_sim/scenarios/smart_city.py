@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from telemetry_sim.faults import FaultKind, FaultPlan
 from telemetry_sim.mobility import MobilityKind, MobilityModel
+from telemetry_sim.scenarios.growth import cells_for
 from telemetry_sim.scenarios.model import LoadPlan, Population, Scenario, SensorStream
 from telemetry_sim.scenarios.sites import hexagonal_sites
 from telemetry_sim.topology import Environment, SliceId, SliceProfile, Topology
 from telemetry_sim.traffic import TrafficKind, TrafficModel
 
-_DEVICES_PER_CELL = 60
+_DEVICES = 240
+_CELLS = 4
 _SPACING_M = 400.0
 
 
 def smart_city(num_devices: int | None = None) -> Scenario:
     """Four cells and 240 devices; more devices bring more cells."""
-    num_devices = 240 if num_devices is None else num_devices
-    num_cells = max(4, round(num_devices / 1000)) if num_devices > 240 else 4
+    num_devices = _DEVICES if num_devices is None else num_devices
     cells = hexagonal_sites(
-        num_cells,
+        cells_for(num_devices, usual_devices=_DEVICES, usual_cells=_CELLS),
         spacing_m=_SPACING_M,
         environment=Environment.UMI,
         edge_cpu_ghz=7.0,
@@ -56,7 +57,7 @@ _SLICES = (
         delay_budget_ms=100.0,
         in_time_target=0.9,
         weight=1.5,
-        packet_size_bits=60_000.0,
+        packet_size_bits=100_000.0,
         task_megacycles=120.0,
         task_deadline_ms=300.0,
     ),
@@ -67,7 +68,7 @@ _SLICES = (
         delay_budget_ms=10.0,
         in_time_target=0.97,
         weight=10.0,
-        packet_size_bits=4_000.0,
+        packet_size_bits=8_000.0,
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -76,7 +77,7 @@ _SLICES = (
         delay_budget_ms=300.0,
         in_time_target=0.85,
         weight=0.5,
-        packet_size_bits=12_000.0,
+        packet_size_bits=24_000.0,
     ),
     SliceProfile(
         id=SliceId(sst=4, sd=1),
@@ -85,7 +86,7 @@ _SLICES = (
         delay_budget_ms=50.0,
         in_time_target=0.9,
         weight=6.0,
-        packet_size_bits=6_000.0,
+        packet_size_bits=9_600.0,
         task_megacycles=40.0,
         task_deadline_ms=60.0,
     ),
@@ -94,7 +95,7 @@ _SLICES = (
 _POPULATIONS = (
     Population(
         part=0.2,
-        traffic=TrafficModel(kind=TrafficKind.VIDEO, packets_per_s=15.0, size_bits=60_000.0),
+        traffic=TrafficModel(kind=TrafficKind.VIDEO, packets_per_s=10.0, size_bits=100_000.0),
         tasks_per_s=2.0,
         task_bits=80_000.0,
         cpu_ghz=1.5,
@@ -102,18 +103,18 @@ _POPULATIONS = (
     ),
     Population(
         part=0.2,
-        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=80.0, size_bits=4_000.0),
+        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=40.0, size_bits=8_000.0),
         sensor=SensorStream(name="junction_queue", mean=8.0, spread=3.0, noise=1.5, swing=4.0),
     ),
     Population(
         part=0.4,
-        traffic=TrafficModel(kind=TrafficKind.EVENT_BURST, packets_per_s=8.0, size_bits=12_000.0),
+        traffic=TrafficModel(kind=TrafficKind.EVENT_BURST, packets_per_s=4.0, size_bits=24_000.0),
         battery_j=40_000.0,
         sensor=SensorStream(name="feeder_load_kw", mean=22.0, spread=6.0, noise=1.0, swing=8.0),
     ),
     Population(
         part=0.2,
-        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=100.0, size_bits=6_000.0),
+        traffic=TrafficModel(kind=TrafficKind.POISSON, packets_per_s=60.0, size_bits=9_600.0),
         mobility=MobilityModel(kind=MobilityKind.STREET, speed_mps=10.0),
         tasks_per_s=5.0,
         task_bits=30_000.0,

@@ -1,0 +1,170 @@
+"""`edgewright simulate`: run a scenario and say what it did and how fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from telemetry_sim.network import Network, Telemetry
+    from telemetry_sim.scenarios import Scenario
+    from telemetry_sim.traces import ParquetRecorder
+
+
+@click.command()
+@click.option("--list", "is_list", is_flag=True, help="Show the scenarios and end.")
+@click.option("--scenario", "name", default="smart-city", show_default=True, help="Which scenario to run.")
+@click.option("--devices", type=click.IntRange(min=1), help="Number of devices; the scenario's own by default.")
+@click.option(
+    "--duration", "duration_s", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads; the machine's processors by default.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Record to this .parquet file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def simulate(
+    name: str,
+    devices: int | None,
+    duration_s: float,
+    seed: int,
+    threads: int | None,
+    out: Path | None,
+    *,
+    is_list: bool,
+    as_json: bool,
+) -> None:
+    """Run a scenario under the uniform policy, as fast as possible."""
+    if is_list:
+        _list(as_json=as_json)
+        return
+    from telemetry_sim.errors import TraceUnreadable
+    from telemetry_sim.network import Network
+    from telemetry_sim.scenarios import scenario
+
+    if out is not None and out.suffix != ".parquet":
+        raise TraceUnreadable(f"--out {str(out)!r}: the name must end in .parquet")
+    chosen = scenario(name, devices)
+    network = Network(chosen, seed=seed, num_threads=threads or os.cpu_count() or 1)
+    report = _report(network, chosen, seed, round(duration_s / chosen.period_s), out)
+    click.echo(json.dumps(report) if as_json else _in_words(report))
+
+
+def _list(*, as_json: bool) -> None:
+    from telemetry_sim.scenarios import list_scenarios
+
+    summaries = list_scenarios()
+    if as_json:
+        click.echo(json.dumps({"scenarios": [asdict(summary) for summary in summaries]}))
+        return
+    for summary in summaries:
+        click.echo(f"{summary.name}: {summary.summary}")
+        click.echo(f"  {summary.num_devices} devices, {summary.num_cells} cells; slices {', '.join(summary.slices)}")
+        click.echo(f"  faults {', '.join(summary.faults)}")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a run brought and took."""
+
+    num_rows: int = 0
+    num_logs: int = 0
+    num_alarms: int = 0
+    energy_j: float = 0.0
+    warm_up_s: float = 0.0
+    """The first period, which compiles or loads the kernels."""
+    simulating_s: float = 0.0
+    """All periods but the first."""
+    recording_s: float = 0.0
+
+    def add(self, telemetry: Telemetry) -> None:
+        """Count a period's output."""
+        self.num_logs += len(telemetry.logs)
+        self.num_alarms += len(telemetry.alarms)
+        for frame in telemetry.frames:
+            self.num_rows += len(frame.devices.device_id)
+            if frame.cells is not None:
+                self.energy_j += float(frame.cells.energy_j.sum())
+
+
+def _advance(network: Network, num_periods: int, period_s: float, recorder: ParquetRecorder | None) -> _Tally:
+    from rich.console import Console
+    from rich.progress import track
+
+    tally = _Tally()
+    for index in track(range(num_periods), "Simulating", console=Console(stderr=True), transient=True):
+        begin_s = time.perf_counter()
+        telemetry = network.run(period_s)
+        ran_s = time.perf_counter()
+        if recorder is not None:
+            for frame in telemetry.frames:
+                recorder.write(frame, telemetry.logs, telemetry.alarms)
+        tally.recording_s += time.perf_counter() - ran_s
+        if index == 0:
+            tally.warm_up_s = ran_s - begin_s
+        else:
+            tally.simulating_s += ran_s - begin_s
+        tally.add(telemetry)
+    return tally
+
+
+def _report(network: Network, chosen: Scenario, seed: int, num_periods: int, out: Path | None) -> dict[str, object]:
+    from telemetry_sim.traces import ParquetRecorder
+
+    notes: dict[str, int | str] = {"scenario": chosen.name, "seed": seed}
+    recorder = None if out is None else ParquetRecorder(out, network.topology, notes=notes)
+    tally = _advance(network, num_periods, chosen.period_s, recorder)
+    recording: dict[str, object] = {}
+    if recorder is not None:
+        begin_s = time.perf_counter()
+        size = recorder.close()
+        tally.recording_s += time.perf_counter() - begin_s
+        recording = {"out": str(out), "bytes": size.num_bytes, "bytes_per_row": round(size.bytes_per_row, 3)}
+    totals = network.totals()
+    timed_s = (num_periods - 1) * chosen.period_s
+    return {
+        "scenario": chosen.name,
+        "seed": seed,
+        "devices": chosen.num_devices,
+        "cells": len(chosen.topology.cells),
+        "duration_s": num_periods * chosen.period_s,
+        "rows": tally.num_rows,
+        "log_lines": tally.num_logs,
+        "alarms": tally.num_alarms,
+        "packets": {
+            "offered": totals.offered_packets,
+            "served": totals.served_packets,
+            "dropped": totals.dropped_packets,
+            "waiting": totals.waiting_packets,
+        },
+        "energy_kj": round(tally.energy_j / 1000.0, 3),
+        "bytes_per_device": round(network.num_bytes / chosen.num_devices, 1),
+        **recording,
+        "timings": {
+            "warm_up_s": round(tally.warm_up_s, 3),
+            "simulating_s": round(tally.simulating_s, 3),
+            "recording_s": round(tally.recording_s, 3),
+            "times_real_time": round(timed_s / tally.simulating_s, 2) if timed_s > 0 else None,
+            "times_real_time_recorded": round(timed_s / (tally.simulating_s + tally.recording_s), 2)
+            if timed_s
+            else None,
+        },
+    }
+
+
+def _in_words(report: dict[str, object]) -> str:
+    timings, packets = report["timings"], report["packets"]
+    lines = [
+        f"{report['scenario']}: {report['devices']} devices, {report['cells']} cells, {report['duration_s']:g} s",
+        f"packets {packets}",
+        f"{report['rows']} rows, {report['log_lines']} log lines, {report['alarms']} alarms",
+        f"{report['bytes_per_device']} bytes a device in memory; {timings}",
+    ]
+    if "out" in report:
+        lines.append(f"{report['out']}: {report['bytes']} bytes, {report['bytes_per_row']} bytes a row")
+    return "\n".join(lines)
