@@ -138,13 +138,13 @@ class PatternSet:
 
     def _record(self, pattern: Pattern, key: int, slots: dict[int, int]) -> tuple[int, Pattern] | None:
         """A slot that this pattern makes ripe, if any."""
-        if key in self._slots:
-            return key, pattern
-        ripe = None
+        ripe = (key, pattern) if key in self._slots and _has_constant(pattern) else None
         for slot, position in slots.items():
             if is_telling(pattern[position]):
                 continue
             holed = (*pattern[:position], WILDCARD, *pattern[position + 1 :])
+            if not _has_constant(holed) or pattern[position + 1 : position + 2] == ("(",):
+                continue
             members = self._slots.setdefault(slot, [])
             members.append(pattern)
             if ripe is None and (holed in self._patterns or len(members) > 1):
@@ -154,9 +154,6 @@ class PatternSet:
         return ripe
 
     def _needed(self, members: list[Pattern], holed: Pattern, position: int) -> int:
-        num_constant = sum(word.isalpha() for word in holed)
-        if num_constant == 0 or holed[position + 1 : position + 2] == ("(",):
-            return _NEVER
         if _is_named(holed, position):
             return self._evidence.num_named
         if all(_is_unit(member, position) for member in members):
@@ -164,7 +161,8 @@ class PatternSet:
         skeletons = [_DIGITS.sub("0", member[position]) for member in members]
         if is_code(members[-1][position]) and skeletons.count(skeletons[-1]) >= self._evidence.num_codes:
             return self._evidence.num_codes
-        return self._evidence.num_words if num_constant > 1 else _NEVER
+        # Beside a single constant word, even many others may each be a message of its own.
+        return self._evidence.num_words if sum(map(str.isalpha, holed)) > 1 else _NEVER
 
     def _open_slot(self, slot: int, holed: Pattern) -> list[Pattern]:
         """Open the slot for good; what stood in it is to be placed anew."""
@@ -174,6 +172,11 @@ class PatternSet:
         self._patterns.difference_update(displaced)
         self._moved += displaced
         return displaced
+
+
+def _has_constant(pattern: Pattern) -> bool:
+    """True where a word is left to tell the pattern by."""
+    return any(map(str.isalpha, pattern))
 
 
 def _opened(words: Pattern, position: int) -> Pattern:
