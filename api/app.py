@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -72,7 +73,8 @@ def create_app(operations: Operations, settings: ApiSettings | None = None) -> F
     )
     app.state.context = Context(operations=operations, settings=settings, metrics=metrics)
     for module in (a1, network, goals, plans, supervision, health):
-        app.include_router(module.router)
+        # Routes are added flat: matching through nested routers costs more than serving a policy.
+        app.router.routes.extend(module.router.routes)
     _handle_errors(app)
     app.openapi = _without_422(app)  # type: ignore[method-assign]  # the framework's own way to change the document
     app.add_middleware(
@@ -108,6 +110,8 @@ def _handle_errors(app: FastAPI) -> None:
         response = _answer(request, Problem(status=error.status_code, detail=str(error.detail)))
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(_allowed_methods(request))
         return response
 
     @app.exception_handler(AgentError)
@@ -121,6 +125,17 @@ def _handle_errors(app: FastAPI) -> None:
     async def _defect(request: Request, error: Exception) -> Response:
         LOG.error("a request failed", exc_info=error)
         return _answer(request, Problem(status=500, detail="the server failed to serve the request"))
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """All methods of the path; the framework names those of the first route only."""
+    methods = {
+        method
+        for route in request.app.router.routes
+        if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
+        for method in route.methods or ()
+    }
+    return sorted(methods)
 
 
 def _answer(request: Request, problem: Problem) -> Response:

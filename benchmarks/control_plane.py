@@ -352,7 +352,8 @@ def run_targets(port: int, num_targets: int) -> None:
     """So many cells' sessions in one process."""
     from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     async def run() -> None:
         address = BrokerAddress(port=port, keepalive_s=600)

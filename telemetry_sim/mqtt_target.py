@@ -30,6 +30,7 @@ from telemetry_sim.mqtt_protocol import (
 
 LOG = logging.getLogger("edgewright.target")
 _LONGEST_WAIT_S = 5.0
+_LIBRARY_LOG = logging.getLogger("edgewright.mqtt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,9 @@ class BrokerAddress:
             keepalive=self.keepalive_s,
             clean_start=True,
             tls_params=aiomqtt.TLSParameters() if self.with_tls else None,
-            timeout=10,
+            timeout=30,
+            logger=_LIBRARY_LOG,
+            max_concurrent_outgoing_calls=1000,
         )
 
 

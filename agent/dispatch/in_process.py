@@ -31,16 +31,14 @@ class InProcessDispatcher:
         self._network = network
         self._states = {cell.id: TargetState(cell=cell.id) for cell in topology.cells}
         self._latest: SchedulingPolicy | None = None
-        self._latest_hash = ""
         self._pending: dict[int, tuple[int, tuple[ControlAction, ...]]] = {}
 
     def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
-        content_hash = policy.content_hash()
-        if self._latest is not None and not self._is_news(policy, content_hash):
+        if not self._is_news(policy):
             return self.reconcile() or self._outcome()
         actions = self._with_unapplied(policy)
         answers = self._apply(actions, policy.version)
-        self._latest, self._latest_hash = policy, content_hash
+        self._latest = policy
         self._settle(actions, policy.version, answers)
         return self._outcome()
 
@@ -54,7 +52,7 @@ class InProcessDispatcher:
         return self._outcome()
 
     def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
-        self._latest, self._latest_hash = latest, latest.content_hash()
+        self._latest = latest
         for cell in self._states:
             changed = [action for action in desired.of_cell(cell) if desired.versions.get(target_of(action), 0)]
             if changed:
@@ -66,15 +64,17 @@ class InProcessDispatcher:
     def states(self) -> tuple[TargetState, ...]:
         return tuple(self._states.values())
 
-    def _is_news(self, policy: SchedulingPolicy, content_hash: str) -> bool:
+    def _is_news(self, policy: SchedulingPolicy) -> bool:
         """False for the same policy again; raises PolicyRejected for a stale or conflicting version."""
         latest = self._latest
         if latest is None or policy.version > latest.version:
             return True
         if policy.version < latest.version:
             raise PolicyRejected(f"version {policy.version} is stale: {latest.version} was dispatched already")
-        if content_hash != self._latest_hash:
-            raise PolicyRejected(f"version {policy.version} was dispatched with another content: {self._latest_hash}")
+        if policy != latest:
+            raise PolicyRejected(
+                f"version {policy.version} was dispatched with another content: {latest.content_hash()}"
+            )
         return False
 
     def _with_unapplied(self, policy: SchedulingPolicy) -> tuple[ControlAction, ...]:
@@ -100,7 +100,10 @@ class InProcessDispatcher:
         return {answer.cell: answer for answer in answers}
 
     def _settle(self, actions: tuple[ControlAction, ...], version: int, answers: dict[int, Acknowledgement]) -> None:
-        for cell in dict.fromkeys(action.cell for action in actions):
+        parts: dict[int, list[ControlAction]] = {}
+        for action in actions:
+            parts.setdefault(action.cell, []).append(action)
+        for cell, part in parts.items():
             answer = answers.get(cell) or _silence(cell, version)
             reported = version if answer.applied else self._states[cell].reported_version
             self._states[cell] = TargetState(
@@ -109,7 +112,7 @@ class InProcessDispatcher:
             if answer.applied:
                 self._pending.pop(cell, None)
             else:
-                self._pending[cell] = (version, tuple(action for action in actions if action.cell == cell))
+                self._pending[cell] = (version, tuple(part))
 
     def _outcome(self) -> DispatchOutcome:
         policy = self._latest
@@ -118,8 +121,9 @@ class InProcessDispatcher:
         cells = dict.fromkeys(action.cell for action in policy.actions)
         return DispatchOutcome(
             policy_version=policy.version,
+            # Built from our own values, so not checked again: there is one for every target.
             acknowledgements=tuple(
-                Acknowledgement(
+                Acknowledgement.model_construct(
                     cell=cell,
                     policy_version=policy.version,
                     applied=self._states[cell].reported_version == policy.version,

@@ -38,6 +38,8 @@ from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.dispatch")
 _LONGEST_WAIT_S = 5.0
+_IN_FLIGHT = 20
+"""Publications that wait for the broker at once; brokers take no more by default (MQTT's Receive Maximum)."""
 Result = TypeVar("Result")
 
 
@@ -218,7 +220,8 @@ class MqttDispatcher:
         if client is None:
             return
         try:
-            await asyncio.gather(*(self._send(client, document) for document in kept))
+            for start in range(0, len(kept), _IN_FLIGHT):
+                await asyncio.gather(*(self._send(client, document) for document in kept[start : start + _IN_FLIGHT]))
         except aiomqtt.MqttError as error:
             LOG.warning("publishing failed, it is repeated after reconnecting: %s", error)
 

@@ -29,6 +29,15 @@ _JSON_OBJECT = {"application/json": {"schema": {"type": "object"}}}
 _STATUS = {"application/json": {"schema": policy_type_document()["statusSchema"]}}
 
 
+@router.get(
+    "/policytypes/{policyTypeId}/policies/{policyId}",
+    responses={200: {"description": "The policy as it was put", "content": _JSON_OBJECT}, **_COMMON},
+)
+async def read_policy(policyTypeId: TypeId, policyId: PolicyId, ctx: InContext) -> Response:
+    """The policy as it was put."""
+    return JsonResponse(_known(ctx, policyTypeId, policyId).document)
+
+
 @router.get("/policytypes", responses=_COMMON)
 async def list_policy_types() -> list[str]:
     """Ids of the policy types."""
@@ -100,15 +109,6 @@ async def put_policy(
         return JsonResponse(kept.document)
     location = f"{BASE}/policytypes/{policyTypeId}/policies/{policyId}"
     return JsonResponse(kept.document, status_code=201, headers={"Location": location})
-
-
-@router.get(
-    "/policytypes/{policyTypeId}/policies/{policyId}",
-    responses={200: {"description": "The policy as it was put", "content": _JSON_OBJECT}, **_COMMON},
-)
-async def read_policy(policyTypeId: TypeId, policyId: PolicyId, ctx: InContext) -> Response:
-    """The policy as it was put."""
-    return JsonResponse(_known(ctx, policyTypeId, policyId).document)
 
 
 @router.delete(
