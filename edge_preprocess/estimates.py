@@ -28,6 +28,8 @@ _PRIOR_PRB_SECONDS = 0.1
 _CALIBRATION_WEIGHT = 0.3
 _CALIBRATION_BOUNDS = (0.2, 5.0)
 _MAX_SCALE = 120.0
+_NEARLY_ALL = 1.2
+_CLEARLY_MORE = 1.2
 _NO_INTERFERENCE_DBM = -150.0
 _MIN_TASKS_FOR_MEAN = 30.0
 _WORTH_CORRECTING = 1.2
@@ -49,6 +51,8 @@ class SliceEstimates:
     tasks_per_s: PerGroup
     task_megacycles: PerGroup
     tasks_in_time_ratio: PerGroup
+    claim_ratio: PerGroup
+    """What the devices say was offered over what the cell counted; 1 where either is missing or only samples came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,7 @@ class _Volumes:
     served_bits: PerGroup
     in_time_bits: PerGroup
     prb_seconds: PerGroup
+    claim_ratio: PerGroup
 
 
 class Estimator:
@@ -169,7 +174,8 @@ class Estimator:
             demand_kbps=offered * to_kbps,
             served_kbps=volumes.served_bits * to_kbps,
             in_time_ratio=np.clip(in_time, 0.0, 1.0),
-            backlog_kbit=rows.backlog_bits * np.clip(per_device, 1.0, _MAX_SCALE) / 1000.0,
+            # Devices that exaggerate what they are sent exaggerate what waits for them, too.
+            backlog_kbit=rows.backlog_bits * np.clip(per_device, 1.0, _MAX_SCALE) / volumes.claim_ratio / 1000.0,
             delay_p95_ms=self._delay_p95(rows, frames, duration_s),
             prb_used=volumes.prb_seconds / duration_s,
             kbps_per_prb=self._efficiency(volumes, rows.shannon_kbps_per_prb),
@@ -177,6 +183,7 @@ class Estimator:
             tasks_per_s=np.zeros_like(offered),
             task_megacycles=self._declared_megacycles,
             tasks_in_time_ratio=np.ones_like(offered),
+            claim_ratio=volumes.claim_ratio,
         )
 
     def _volumes(self, rows: RowStatistics, frames: Sequence[TelemetryFrame], duration_s: float) -> _Volumes:
@@ -194,8 +201,10 @@ class Estimator:
         def counted(name: str, otherwise: PerGroup) -> PerGroup:
             return _or_other(windows.sum_over_time(self._counter(frames, name)), otherwise)
 
+        counted_offered = counted("offered_bits", offered)
         return _Volumes(
-            offered_bits=counted("offered_bits", offered),
+            offered_bits=counted_offered,
+            claim_ratio=_claim_ratio(rows.offered_bits, counted_offered, scale),
             served_bits=counted("served_bits", rows.served_bits * scale),
             in_time_bits=counted("in_time_bits", rows.in_time_bits * scale),
             prb_seconds=_or_other(used, rows.prb_seconds * scale),
@@ -269,6 +278,13 @@ def _or(values: NDArray[np.float64], default: float) -> NDArray[np.float64]:
 
 def _or_other(values: PerGroup, other: PerGroup) -> PerGroup:
     return np.where(np.isnan(values), other, values)
+
+
+def _claim_ratio(claimed_bits: PerGroup, counted_bits: PerGroup, scale: PerGroup) -> PerGroup:
+    """Devices' word over the cell's count, where every device was heard and the difference is not just noise."""
+    usable = (scale < _NEARLY_ALL) & (counted_bits > 0)
+    ratio = np.divide(claimed_bits, counted_bits, out=np.ones_like(counted_bits), where=usable)
+    return np.where(ratio > _CLEARLY_MORE, ratio, 1.0)
 
 
 def _scale_to_all(covered_s: PerGroup, present_s: PerGroup) -> PerGroup:

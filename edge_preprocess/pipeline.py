@@ -214,6 +214,7 @@ class EdgePipeline:
                 edge_cycles_used=cycles(lambda s: s.edge_cycles_used),
                 sensors=sensors,
                 infrastructure_events=[entry.infrastructure.counters for entry in logs],
+                device_events=[entry.devices.counters for entry in logs],
             )
         )
 

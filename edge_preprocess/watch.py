@@ -5,7 +5,9 @@ Shapes: C cells, S slices, G = C * S groups.
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,9 @@ MAX_ANOMALIES = 8
 _MANY_SENSORS, _MANY_SHARE = 5, 0.2
 """A group of sensors that fails together is more than a broken sensor."""
 _ORDER = (Severity.CRITICAL, Severity.MAJOR, Severity.MINOR, Severity.WARNING)
-_LOG_SIGNS: dict[LogCounter, tuple[AnomalyKind, Severity, int]] = {
+_DEVICE_RESTARTS = "device_restart"
+_LOG_SIGNS: dict[str, tuple[AnomalyKind, Severity, int]] = {
+    _DEVICE_RESTARTS: (AnomalyKind.LOG, Severity.MAJOR, 3),
     LogCounter.CELL_OUTAGE: (AnomalyKind.RADIO, Severity.CRITICAL, 1),
     LogCounter.INTERFERENCE: (AnomalyKind.RADIO, Severity.MAJOR, 2),
     LogCounter.BACKHAUL_LOSS: (AnomalyKind.BACKHAUL, Severity.MAJOR, 1),
@@ -44,9 +48,10 @@ _LOG_SIGNS: dict[LogCounter, tuple[AnomalyKind, Severity, int]] = {
     LogCounter.PACKET_LOSS: (AnomalyKind.BACKHAUL, Severity.WARNING, 1),
     LogCounter.LINK_FLAP: (AnomalyKind.BACKHAUL, Severity.WARNING, 1),
     LogCounter.DISK_FAULT: (AnomalyKind.COMPUTE, Severity.WARNING, 1),
+    LogCounter.AUTH_FAILURE: (AnomalyKind.LOG, Severity.WARNING, 3),
     LogCounter.CONFIG_REJECTED: (AnomalyKind.LOG, Severity.WARNING, 1),
 }
-"""Lines of the infrastructure: what they tell of, how grave it is, and how many an interval it takes to score 0.5."""
+"""What lines tell of, how grave it is, and how many in two intervals score 0.5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,8 @@ class WatchConfig:
     """Over the usual that scores 0.5."""
     efficiency_left: float = 0.7
     """Mean rate of a PRB over its usual one, across the slices, that scores 0.5."""
+    claim_ratio: float = 1.5
+    """Devices' word about their demand over the cell's count that scores 0.5."""
     least_demand_factor: float = 1.5
     """Smaller surges are not worth a word, however certain."""
 
@@ -81,7 +88,9 @@ class Sighting:
     """NaN where the source does not count cycles."""
     sensors: Sequence[SensorFinding]
     infrastructure_events: Sequence[Mapping[LogCounter, int]]
-    """Per cell, from the gNB's and the gateway's lines only: a device's words raise no alarm."""
+    """Per cell, from the gNB's and the gateway's lines."""
+    device_events: Sequence[Mapping[LogCounter, int]]
+    """Per cell, from the devices' own lines: a storm of restarts is the only alarm that these can raise."""
 
 
 class Watch:
@@ -94,8 +103,10 @@ class Watch:
         self._demand = EwmaDetector(num_groups, self._config.detector)
         self._radio = EwmaDetector(num_groups, self._config.detector)
         self._delay = EwmaDetector(num_groups, self._config.detector)
+        self._words_before: list[Counter[str]] = [Counter() for _ in topology.cells]
         self._usual_backhaul_ms: PerCell = np.array([cell.backhaul_ms for cell in topology.cells])
         self._usual_interference_dbm: PerCell = np.full(len(topology.cells), np.nan)
+        self._num_looks: PerCell = np.zeros(len(topology.cells))
         self._usual_kbps: PerGroup = np.full(num_groups, np.nan)
         self._usual_log_kbps_per_prb: PerGroup = np.full(num_groups, np.nan)
 
@@ -103,6 +114,8 @@ class Watch:
         """Anomalies per cell, worst first, all of them; then learns the interval."""
         found: list[list[Anomaly]] = [[] for _ in self._topology.cells]
         for cell, anomaly in self._faults(sighting):
+            found[cell].append(anomaly)
+        for cell, anomaly in self._words(sighting):
             found[cell].append(anomaly)
         for cell, anomaly in _sensor_faults(sighting):
             found[cell].append(anomaly)
@@ -114,19 +127,21 @@ class Watch:
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Everything needed to go on after a restart."""
         found: dict[str, NDArray[np.generic]] = {name: getattr(self, f"_{name}") for name in self._USUAL}
+        found["words"] = np.frombuffer(json.dumps(self._words_before).encode(), dtype=np.uint8)
         for name in self._DETECTORS:
             found.update({f"{name}_{part}": values for part, values in getattr(self, f"_{name}").state().items()})
         return found
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from `state`."""
+        self._words_before = [Counter(words) for words in json.loads(state["words"].tobytes())]
         for name in self._USUAL:
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
         for name in self._DETECTORS:
             detector: EwmaDetector = getattr(self, f"_{name}")
             detector.restore({part: state[f"{name}_{part}"] for part in detector.state()})
 
-    _USUAL = ("usual_backhaul_ms", "usual_interference_dbm", "usual_kbps", "usual_log_kbps_per_prb")
+    _USUAL = ("num_looks", "usual_backhaul_ms", "usual_interference_dbm", "usual_kbps", "usual_log_kbps_per_prb")
     _DETECTORS = ("demand", "radio", "delay")
 
     def _faults(self, sighting: Sighting) -> Iterator[tuple[int, Anomaly]]:
@@ -142,13 +157,19 @@ class Watch:
         for (kind, severity, stream), score in scores.items():
             for place in np.flatnonzero(score >= ALARM):
                 yield int(place), _anomaly(kind, severity, score[place], stream, int(place), sighting)
-        for cell, events in enumerate(sighting.infrastructure_events):
-            for counter, count in events.items():
-                if counter in _LOG_SIGNS:
-                    kind, severity, number = _LOG_SIGNS[counter]
-                    score = 1.0 - 2.0 ** (-count / number)
+
+    def _words(self, sighting: Sighting) -> Iterator[tuple[int, Anomaly]]:
+        """What the logs tell of; a sign counts together with the interval before."""
+        restarts = [{_DEVICE_RESTARTS: events.get(LogCounter.NODE_RESTART, 0)} for events in sighting.device_events]
+        for cell, (site, devices) in enumerate(zip(sighting.infrastructure_events, restarts, strict=True)):
+            now: Counter[str] = Counter({str(counter): count for counter, count in site.items()}) + Counter(devices)
+            for sign, count in now.items():
+                if sign in _LOG_SIGNS:
+                    kind, severity, number = _LOG_SIGNS[sign]
+                    score = 1.0 - 2.0 ** (-(count + self._words_before[cell][sign]) / number)
                     if score >= ALARM:
-                        yield cell, _anomaly(kind, severity, score, f"log.{counter}", cell, sighting)
+                        yield cell, _anomaly(kind, severity, score, f"log.{sign}", cell, sighting)
+            self._words_before[cell] = now
 
     def _news(self, sighting: Sighting) -> Iterator[tuple[int, Anomaly]]:
         """What is unusual for the slice."""
@@ -159,6 +180,7 @@ class Watch:
         checks = (
             (AnomalyKind.DEMAND, Severity.MINOR, np.where(surge, self._demand.score_many(demand), 0.0)),
             (AnomalyKind.RADIO, Severity.WARNING, self._radio.score_many(radio)),
+            (AnomalyKind.DEMAND, Severity.MAJOR, _score(slices.claim_ratio - 1.0, self._config.claim_ratio - 1.0)),
             (
                 AnomalyKind.DELAY,
                 Severity.MINOR,
@@ -200,6 +222,7 @@ class Watch:
         cells = sighting.cells
         rise_db = cells.interference_dbm - self._usual_interference_dbm
         counts = (cells.is_up >= 0.5) & (cells.is_asleep < 0.5) & ~np.isnan(rise_db)
+        counts &= self._num_looks >= self._config.detector.num_before_use
         return np.where(counts, _score(np.maximum(rise_db, 0.0), self._config.interference_rise_db), 0.0)
 
     def _worsened(self, slices: SliceEstimates) -> PerCell:
@@ -219,6 +242,7 @@ class Watch:
         self._usual_backhaul_ms = self._usual_backhaul_ms + weight * step
         weight = np.where(self._disturbed(sighting) >= ALARM, 0.01, 0.1)
         self._usual_interference_dbm = _followed(self._usual_interference_dbm, cells.interference_dbm, weight)
+        self._num_looks = self._num_looks + 1
         radio = self._streams(sighting.slices)[1]
         self._usual_log_kbps_per_prb = _followed(self._usual_log_kbps_per_prb, radio, 0.05)
         self._usual_kbps = _followed(self._usual_kbps, sighting.slices.demand_kbps, 0.1)

@@ -127,3 +127,39 @@ def test_sensors_that_stand_still_after_having_moved_are_stuck(topology, make_fr
     assert first.anomalies[0].evidence == "sensor:0:stuck.0.n1:30-40"
     assert _said(second) == []
     assert first.quality.rows_received == 20
+
+
+def test_devices_that_claim_more_than_their_cell_counted_are_named_and_not_believed(
+    topology, make_frame, make_slice_columns
+):
+    counters = make_slice_columns(num_devices=1, offered_bits=1e6, served_bits=1e6, in_time_bits=1e6, prb_used=5)
+    frames = [
+        make_frame(
+            t,
+            (1, 2),
+            (0, 1),
+            (0, 0),
+            offered_bits=(1e6, 9e6),
+            served_bits=1e6,
+            backlog_bits=(1e4, 9e4),
+            slices=counters,
+        )
+        for t in range(1, 11)
+    ]
+    first, second = EdgePipeline(topology).digest(frames, ())
+    assert _said(first) == []
+    assert _said(second) == [(AnomalyKind.DEMAND, Severity.MAJOR)]
+    assert second.slices[0].demand_kbps == first.slices[0].demand_kbps == 1000.0
+    assert second.slices[0].backlog_kbit == pytest.approx(10.0)
+
+
+def test_a_storm_of_device_restarts_is_the_one_thing_that_device_lines_raise(after):
+    lines = [
+        LogRecord(
+            time_s=151.0 + n, cell=1, source="firmware", text=f"[{n:5.2f}] dev-{n} E watchdog reset, boot count {n}"
+        )
+        for n in range(3)
+    ]
+    first, second = after(logs=lines)
+    assert _said(first) == []
+    assert _said(second) == [(AnomalyKind.LOG, Severity.MAJOR)]
