@@ -72,6 +72,10 @@ def create_app(operations: Operations, settings: ApiSettings | None = None) -> F
         redirect_slashes=False,
     )
     app.state.context = Context(operations=operations, settings=settings, metrics=metrics)
+    if settings.simulator_mode:
+        from api.routes.simulator import build_simulator
+
+        app.router.routes.extend(build_simulator().routes)
     for module in (a1, network, goals, plans, supervision, health):
         # Routes are added flat: matching through nested routers costs more than serving a policy.
         app.router.routes.extend(module.router.routes)

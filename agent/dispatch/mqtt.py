@@ -38,8 +38,8 @@ from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.dispatch")
 _LONGEST_WAIT_S = 5.0
-_IN_FLIGHT = 20
-"""Publications that wait for the broker at once; brokers take no more by default (MQTT's Receive Maximum)."""
+_IN_FLIGHT = 10
+"""Publications that wait for the broker at once, below what brokers take by default (20, MQTT's Receive Maximum)."""
 Result = TypeVar("Result")
 
 
