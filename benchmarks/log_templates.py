@@ -33,6 +33,7 @@ METRICS = ("GA", "FGA", "PA", "FTA")
 TARGETS = {"GA": 0.92, "FGA": 0.90, "PA": 0.70, "FTA": 0.65}
 LINES_PER_CPU_S = 100_000
 HOSTILE_LINE_MS = 50.0
+SHARED_IDS = 0.95
 HOSTILE_PARTS = (
     "a-",
     "1.",
@@ -178,6 +179,25 @@ def lines_per_cpu_s_of_digests(systems: dict[str, tuple[list[str], list[str]]]) 
     return sum(map(len, raw.values())) / seconds
 
 
+def share_of_shared_ids(systems: dict[str, tuple[list[str], list[str]]]) -> float:
+    """Lines of one edge whose id another edge, with the other half of the lines, gave to lines of the same truth."""
+    num_lines = num_shared = 0
+    for lines, truth in systems.values():
+        halves = []
+        for start in (0, 1):
+            miner = LogTemplateMiner()
+            halves.append(
+                [(text, miner.observe(line)) for line, text in zip(lines[start::2], truth[start::2], strict=True)]
+            )
+        known: dict[str, set[str]] = defaultdict(set)
+        for text, match in halves[0]:
+            known[text].add(match.template_id)
+        met = [match.template_id in known[text] for text, match in halves[1] if text in known]
+        num_lines += len(met)
+        num_shared += sum(met)
+    return num_shared / num_lines
+
+
 def slowest_hostile_line_ms() -> float:
     """CPU time of the worst of some lines of full length that are made to make searches slow."""
     slowest = 0.0
@@ -200,12 +220,13 @@ def _mean(per_system: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def figures(
-    ours: dict[str, Any], theirs: dict[str, Any] | None, *, digested: float, hostile_ms: float
+    ours: dict[str, Any], theirs: dict[str, Any] | None, *, digested: float, hostile_ms: float, shared_ids: float
 ) -> list[dict[str, Any]]:
     """Each figure with its target and whether it holds."""
     rows = [_figure(f"mean {metric}", ours["mean"][metric], TARGETS[metric]) for metric in METRICS]
     rows.append(_figure("lines per CPU-second", ours["lines_per_cpu_s"], LINES_PER_CPU_S))
     rows.append(_figure("lines per CPU-second, digested", digested, LINES_PER_CPU_S))
+    rows.append(_figure("same id on two edges", shared_ids, SHARED_IDS))
     rows.append(_figure("slowest hostile line, ms", hostile_ms, HOSTILE_LINE_MS, is_cost=True))
     if theirs is not None:
         rows += [
@@ -232,7 +253,13 @@ def main() -> None:
     ours = measure(mine_with_edgewright, systems, arguments.runs)
     drain = drain3_miner()
     theirs = None if drain is None else measure(drain, systems, arguments.runs)
-    rows = figures(ours, theirs, digested=lines_per_cpu_s_of_digests(systems), hostile_ms=slowest_hostile_line_ms())
+    rows = figures(
+        ours,
+        theirs,
+        digested=lines_per_cpu_s_of_digests(systems),
+        hostile_ms=slowest_hostile_line_ms(),
+        shared_ids=share_of_shared_ids(systems),
+    )
     if arguments.json:
         print(json.dumps({"figures": rows, "edgewright": ours, "drain3": theirs or "absent: not installed"}, indent=1))
     else:

@@ -47,13 +47,16 @@ class LogTemplate:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.template_id = template_id_of(text)
-        """Stable across restarts and between edges."""
         self.count = 0
         self.last_seen = 0
         """Number of the line that showed it last."""
         self.merged_into: LogTemplate | None = None
         """What it turned out to be a case of."""
+
+    @cached_property
+    def template_id(self) -> str:
+        """Stable across restarts and between edges."""
+        return template_id_of(self.text)
 
     @cached_property
     def severity(self) -> Severity | None:

@@ -140,18 +140,17 @@ class PatternSet:
         """A slot that this pattern makes ripe, if any."""
         ripe = (key, pattern) if key in self._slots and _has_constant(pattern) else None
         for slot, position in slots.items():
-            if is_telling(pattern[position]):
-                continue
             holed = (*pattern[:position], WILDCARD, *pattern[position + 1 :])
-            if not _has_constant(holed) or pattern[position + 1 : position + 2] == ("(",):
-                continue
             members = self._slots.setdefault(slot, [])
             members.append(pattern)
-            if ripe is None and (holed in self._patterns or len(members) > 1):
-                members[:] = [member for member in members if member in self._patterns]
+            if ripe is None and (holed in self._patterns or len(members) > 1) and _may_vary(pattern, holed, position):
+                members[:] = [member for member in members if self._is_evidence(member, position)]
                 if holed in self._patterns or len(members) >= self._needed(members, holed, position):
                     ripe = (slot, holed)
         return ripe
+
+    def _is_evidence(self, member: Pattern, position: int) -> bool:
+        return member in self._patterns and not is_telling(member[position])
 
     def _needed(self, members: list[Pattern], holed: Pattern, position: int) -> int:
         if _is_named(holed, position):
@@ -172,6 +171,12 @@ class PatternSet:
         self._patterns.difference_update(displaced)
         self._moved += displaced
         return displaced
+
+
+def _may_vary(pattern: Pattern, holed: Pattern, position: int) -> bool:
+    """False for names of events and functions, and where no other word is left."""
+    is_called = pattern[position + 1 : position + 2] == ("(",)
+    return not is_called and _has_constant(holed) and not is_telling(pattern[position])
 
 
 def _has_constant(pattern: Pattern) -> bool:

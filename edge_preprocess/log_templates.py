@@ -128,7 +128,7 @@ class LogTemplateMiner:
         if len(self._shapes) >= self._limits.max_shapes:
             self._shapes.clear()
             self._contents.clear()
-        known = self._shapes[shape] = known._replace(severity=severity_of_level(header.level))
+        known = self._shapes[shape] = KnownShape(known.template, known.codes, severity_of_level(header.level))
         return known
 
     def _mine(self, content: str) -> KnownShape:
