@@ -11,6 +11,8 @@ from agent.control_loop import ControlLoop
 from agent.dispatch.in_process import InProcessDispatcher
 from agent.errors import AgentInputInvalid, ModelUnavailable
 from agent.models.port import Answer, PolicyModel
+from agent.replay.recording_dispatcher import RecordingDispatcher
+from agent.replay.source import Cadence, RecordedSource
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.network import Network
 from telemetry_sim.records import Telemetry
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from agent.goal import Goal
     from agent.planner import Planner
     from agent.prompting import Prompt
+    from telemetry_sim.traces import TraceReader
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights" / "policy"
 
@@ -66,6 +69,20 @@ def build_loop(
         planner=planner,
         dispatcher=InProcessDispatcher(network, network.topology),
         interval_s=interval_s,
+        goals=goals,
+    )
+
+
+def build_replay_loop(
+    trace: TraceReader, planner: Planner, cadence: Cadence, *, goals: tuple[Goal, ...] = ()
+) -> ControlLoop:
+    """The loop on a recording; every policy is acknowledged and none is sent, because a recording can't obey."""
+    return ControlLoop(
+        source=RecordedSource(trace, cadence),
+        pipeline=EdgePipeline(trace.topology, interval_s=cadence.interval_s),
+        planner=planner,
+        dispatcher=RecordingDispatcher(trace.topology),
+        interval_s=cadence.interval_s,
         goals=goals,
     )
 

@@ -89,7 +89,10 @@ class ControlLoop:
         telemetry = self.source.next_interval(self.interval_s)
         if telemetry is None:
             return None
-        digests = self.pipeline.digest(telemetry.frames, telemetry.logs)
+        return self.decide(telemetry, self.pipeline.digest(telemetry.frames, telemetry.logs))
+
+    def decide(self, telemetry: Telemetry, digests: tuple[EdgeDigest, ...]) -> Turn:
+        """The second half of a turn, for a source whose digests are read ahead."""
         terms = tuple(resolve_goals(self.goals, self.source.topology, digest) for digest in digests)
         decision = self.planner.decide(digests, terms, [self.plan_in_force(d.cell) for d in digests])
         policy = self._write_policy(decision, digests, terms)

@@ -1,0 +1,45 @@
+"""A model whose answers are fetched for several intervals at once: a recording does not depend on the decisions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from agent.errors import ModelUnavailable
+from agent.models.port import Answer, PolicyModel
+from agent.prompting import Prompt
+
+
+class ReadAheadModel:
+    """Answers from what was fetched; equal prompts are asked once."""
+
+    def __init__(self, model: PolicyModel) -> None:
+        self._model = model
+        self._answers: dict[str, Answer] = {}
+        self._reason = "the prompt was never fetched"
+        self.elapsed_s = 0.0
+        """Spent in the model so far."""
+
+    @property
+    def name(self) -> str:
+        """The model's own name."""
+        return self._model.name
+
+    def fetch(self, prompts: Sequence[Prompt]) -> None:
+        """Ask for what is not known yet; what can't be had fails when it is asked for."""
+        wanted = {prompt.text: prompt for prompt in prompts if prompt.text not in self._answers}
+        if not wanted:
+            return
+        began = time.perf_counter()
+        try:
+            answers = self._model.answer(tuple(wanted.values()))
+        except ModelUnavailable as error:
+            self._reason = str(error)
+        else:
+            self._answers.update(zip(wanted, answers, strict=True))
+        self.elapsed_s += time.perf_counter() - began
+
+    def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
+        if any(prompt.text not in self._answers for prompt in prompts):
+            raise ModelUnavailable(self._reason)
+        return tuple(self._answers[prompt.text] for prompt in prompts)
