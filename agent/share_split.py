@@ -58,7 +58,8 @@ def refine_lent(
 ) -> tuple[int, ...]:
     """Shares improved by moving points between slices while total worth grows, idle guarantees being lent.
 
-    `service_per_s` is each slice's rate with the whole cell. Steepest ascent in moves of 16 down to 1 point.
+    `service_per_s` is each slice's rate with the whole cell. Steepest ascent in moves of 16 down to 1 point, then of
+    any size, until no transfer between two slices gains: exact for two slices.
     """
     refined = _climb(
         np.array(shares, dtype=np.int64),
@@ -94,29 +95,44 @@ def _divide(steps: WorthTable) -> Shares:
 
 @njit
 def _climb(shares: Shares, cell: CellTable, moves: Int64[NDArray[np.int64], " moves"]) -> Shares:
+    """Shares that no transfer of any size between two slices improves; exact for two slices."""
     best = _lent_worth(shares, cell)
-    for move in moves:
-        improved = True
-        while improved:
-            improved = False
-            giver, taker, top = -1, -1, best + _WORTH_STEP
-            for i in range(len(shares)):
-                if shares[i] < move:
-                    continue
-                for j in range(len(shares)):
-                    if i != j:
-                        shares[i] -= move
-                        shares[j] += move
-                        worth = _lent_worth(shares, cell)
-                        shares[i] += move
-                        shares[j] -= move
-                        if worth > top:
-                            giver, taker, top = i, j, worth
-            if giver >= 0:
+    stuck = False
+    while not stuck:
+        for move in moves:
+            while True:
+                giver, taker, _, top = _best_transfer(shares, cell, move, move, best)
+                if giver < 0:
+                    break
                 shares[giver] -= move
                 shares[taker] += move
-                best, improved = top, True
+                best = top
+        # Worth is not concave under lending, so a small step may be blocked where a long one pays.
+        giver, taker, size, best = _best_transfer(shares, cell, 1, 100, best)
+        stuck = giver < 0
+        if not stuck:
+            shares[giver] -= size
+            shares[taker] += size
     return shares
+
+
+@njit
+def _best_transfer(shares: Shares, cell: CellTable, least: int, most: int, best: float) -> tuple[int, int, int, float]:
+    """Giver, taker, size and worth of the best transfer of `least` to `most` points; giver -1 where none gains."""
+    giver, taker, size, top = -1, -1, 0, best + _WORTH_STEP
+    for i in range(len(shares)):
+        for j in range(len(shares)):
+            if i == j:
+                continue
+            for points in range(least, min(most, shares[i]) + 1):
+                shares[i] -= points
+                shares[j] += points
+                worth = _lent_worth(shares, cell)
+                shares[i] += points
+                shares[j] -= points
+                if worth > top:
+                    giver, taker, size, top = i, j, points, worth
+    return giver, taker, size, top if giver >= 0 else best
 
 
 @njit
