@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import MaxLen, MinLen
 from jaxtyping import Float64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,9 +53,8 @@ class _SliceAnswer(BaseModel):
 class _CellAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    slices: list[_SliceAnswer]
     pow: int
-    why: list[str]
+    why: Annotated[list[str], MinLen(1), MaxLen(_MAX_REASONS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +117,14 @@ def answer_schema(num_slices: int) -> dict[str, object]:
 def parse_answer(text: str, prompt: Prompt) -> CellPlan:
     """Read an answer strictly; raises PolicyInvalid with what is wrong and what was allowed."""
     try:
-        answer = _read_answer(text, prompt.num_slices)
+        rows, answer = _read_answer(text, prompt.num_slices)
         plan = CellPlan(
             cell=prompt.cell,
-            slices=tuple(_parse_slice(part) for part in answer.slices),
+            slices=tuple(_parse_slice(part) for part in rows),
             tx_power_step_db=_one_of("pow", answer.pow, POWER_STEPS_DB),
-            reasons=tuple(ReasonCode(code) for code in answer.why[:_MAX_REASONS]),
+            reasons=tuple(ReasonCode(code) for code in answer.why),
         )
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise PolicyInvalid(f"answer {text[:200]!r}: {str(error)[:300]}") from error
     return plan
 
@@ -189,16 +190,23 @@ def _closed_object(properties: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _read_answer(text: str, num_slices: int) -> _CellAnswer:
-    document = json.loads(text)
+def _read_answer(text: str, num_slices: int) -> tuple[list[_SliceAnswer], _CellAnswer]:
+    document = json.loads(text, object_pairs_hook=_object_without_repeats)
     if not isinstance(document, dict):
         raise ValueError(f"expected an object, got {type(document).__name__}")  # noqa: TRY004 - pydantic raises it too
     numbers = [str(number) for number in range(1, num_slices + 1)]
     absent = [number for number in numbers if number not in document]
     if absent:
         raise ValueError(f"slices {absent} have no entry; the cell has {num_slices} slices")
-    rows = [document.pop(number) for number in numbers]
-    return _CellAnswer.model_validate({"slices": rows, **document})
+    rows = [_SliceAnswer.model_validate(document.pop(number)) for number in numbers]
+    return rows, _CellAnswer.model_validate(document)
+
+
+def _object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError(f"each key once, got {[key for key, _ in pairs]}")
+    return document
 
 
 def _parse_slice(part: _SliceAnswer) -> SlicePlan:
