@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int64
+from numpy.typing import NDArray
 
 from agent.cell_plan import POWER_STEPS_DB, REPORT_INTERVALS_S, CellPlan, largest_remainder
+
+Percents = Int64[NDArray[np.int64], " slices"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +34,21 @@ def project(plan: CellPlan, previous: CellPlan | None, rails: GuardRails) -> Pro
     repairs: list[str] = []
     mins = np.array([part.min_pct for part in plan.slices])
     cpus = np.array([part.compute_pct for part in plan.slices])
-    if previous is not None and len(previous.slices) == len(plan.slices):
+    least = np.zeros_like(mins)
+    if previous is not None and len(previous.slices) == len(plan.slices) and previous.is_within_budget:
         before = np.array([part.min_pct for part in previous.slices])
-        limited = np.clip(mins, before - rails.max_change_pct, before + rails.max_change_pct)
+        least = np.maximum(before - rails.max_change_pct, 0)
+        limited = np.clip(mins, least, before + rails.max_change_pct)
         if (limited != mins).any():
             repairs.append("share_change")
             mins = limited
-    mins = _within_budget(mins, "share_budget", repairs)
-    cpus = _within_budget(cpus, "compute_budget", repairs)
+    mins = _within_budget(mins, least, "share_budget", repairs)
+    cpus = _within_budget(cpus, np.zeros_like(cpus), "compute_budget", repairs)
     step = _nearest(plan.tx_power_step_db, POWER_STEPS_DB)
     if step != plan.tx_power_step_db:
         repairs.append("power_step")
+    if any(part.report_interval_s not in REPORT_INTERVALS_S for part in plan.slices):
+        repairs.append("report_interval")
     rows = tuple(
         replace(
             part,
@@ -53,14 +61,13 @@ def project(plan: CellPlan, previous: CellPlan | None, rails: GuardRails) -> Pro
     return Projection(plan=replace(plan, slices=rows, tx_power_step_db=step), repairs=tuple(repairs))
 
 
-def _within_budget(
-    shares: np.ndarray[tuple[int, ...], np.dtype[np.int64]], name: str, repairs: list[str]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _within_budget(shares: Percents, least: Percents, name: str, repairs: list[str]) -> Percents:
+    """Shares scaled towards `least`, which fits the budget, until they fit it too."""
     clipped = np.clip(shares, 0, 100)
     if (clipped != shares).any() or clipped.sum() > 100:
         repairs.append(name)
     if clipped.sum() > 100:
-        return np.array(largest_remainder(tuple(float(x) for x in clipped), 100))
+        return least + largest_remainder(tuple(float(x) for x in clipped - least), 100 - int(least.sum()))
     return clipped
 
 
