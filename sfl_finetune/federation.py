@@ -14,7 +14,15 @@ from sfl_finetune.client import Client
 from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SettingInvalid, SflError, TrainingFailed
 from sfl_finetune.faults import Fault, FaultKind, fault_of, is_absent, spoil
 from sfl_finetune.link import InProcessLink
-from sfl_finetune.lora import AdapterState, Task, attach, check_placement, load_state, trainable_state
+from sfl_finetune.lora import (
+    AdapterState,
+    Task,
+    attach,
+    check_placement,
+    keep_trainable_in_fp32,
+    load_state,
+    trainable_state,
+)
 from sfl_finetune.optimisation import OptimiserSettings, make_optimiser, take_step
 from sfl_finetune.server import Pending, Server
 from sfl_finetune.split import check_cut, client_segment, head_segment
@@ -118,6 +126,7 @@ class Federation:
                 weight.requires_grad_(weight.requires_grad and ".lora_A." not in name)
         self.model.config.use_cache = False
         self.parts = anatomy(self.model)
+        keep_trainable_in_fp32(self.model, self.parts)
         check_placement(self.model, self.parts)
         self.state: AdapterState = trainable_state(self.model)
         self.uplink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)

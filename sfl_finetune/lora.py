@@ -92,6 +92,30 @@ def attach(model: PreTrainedModel, config: PeftConfig, *, seed: int) -> PeftMode
         return get_peft_model(model, config)
 
 
+def keep_trainable_in_fp32(model: nn.Module, parts: Anatomy) -> None:
+    """Give modules that are trained whole, such as a new head, fp32 weights over a bf16 base.
+
+    Small steps vanish in bf16's 8 bits; peft sees to its own low-rank weights, but not to these.
+    """
+    for name, module in list(model.named_modules()):
+        weights = list(module.parameters(recurse=False))
+        is_low = any(weight.requires_grad and weight.dtype == torch.bfloat16 for weight in weights)
+        if is_low:
+            module.float()
+            module.register_forward_pre_hook(_cast_to_fp32)
+            is_in_head = name.startswith(parts.back) and isinstance(module, nn.Linear)
+            if not is_in_head:
+                module.register_forward_hook(_cast_to_bf16)
+
+
+def _cast_to_fp32(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(one.float() if isinstance(one, Tensor) and one.is_floating_point() else one for one in inputs)
+
+
+def _cast_to_bf16(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+    return output.to(torch.bfloat16)
+
+
 def check_placement(model: PreTrainedModel, parts: Anatomy) -> None:
     """Refuse adapters whose parameters live outside layers, embedding and head, such as soft prompts."""
     places = (parts.layers, *parts.front, *parts.back)

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfl_finetune.anatomy import anatomy
-from sfl_finetune.lora import AdapterSlots, LoraSettings, Task, attach
+from sfl_finetune.lora import AdapterSlots, LoraSettings, Task, attach, keep_trainable_in_fp32
 from sfl_finetune.memory import StepShape, attention_mask, message_bytes
 from sfl_finetune.split import client_segment, server_segment
 
@@ -54,6 +54,7 @@ def model_of(
         parts = anatomy(model)
         tuned = attach(model, lora.config(task, model, parts), seed=0)
     whole: PreTrainedModel = tuned.base_model.model.train()
+    keep_trainable_in_fp32(whole, parts)
     return whole, parts
 
 

@@ -35,6 +35,7 @@ def run(data: Path, out: Path, *options: str) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     options = ("--rounds", "4", "--scheme", "memory_efficient", "--scheme", "sfl", "--scheme", "centralised")

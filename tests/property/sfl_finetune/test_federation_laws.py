@@ -229,3 +229,27 @@ def test_run_ends_early_when_validation_stops_improving(tmp_path: Path) -> None:
     result = train(federation, run, validation=make_sites("causal_lm")[0].examples)
     assert result.num_rounds < 6
     assert not result.was_interrupted
+
+
+# peft tunes norms but warns that it does not know them.
+@pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")
+def test_norms_are_tuned_in_fp32_between_bf16_layers() -> None:
+    from peft import LNTuningConfig
+
+    settings = FederationSettings(task="classification", scheme=scheme_named("lean", precision="bf16"), num_rounds=2)
+    tuning = LNTuningConfig(task_type=TaskType.SEQ_CLS, target_modules=r".*encoder\..*LayerNorm")
+    federation = Federation(make_model("classification"), tuning, make_sites("classification"), settings)
+    assert all(value.dtype is torch.float32 for value in federation.state.values())
+    assert federation.run_round(0).loss == pytest.approx(1.1, abs=0.2)
+
+
+def test_bf16_base_learns_like_the_fp32_one() -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        scheme = scheme_named("lean", precision=precision)
+        federation = make_federation("classification", scheme=scheme, optimiser=_PLAIN_SGD)
+        losses[precision] = [federation.run_round(round_).loss for round_ in range(3)]
+        frozen = [weight for weight in federation.model.parameters() if not weight.requires_grad]
+        assert {weight.dtype for weight in frozen} == {torch.float32 if precision == "fp32" else torch.bfloat16}
+        assert {value.dtype for value in federation.state.values()} == {torch.float32}
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)

@@ -31,8 +31,9 @@ def request(**given: Any) -> Request:
             "server": Device(name="server", peak_tflops=0.01, memory_gib=4),
             "channel": Channel(),
             "num_tokens": 16,
+            "cuts": (1, 3),
             "batch_sizes": (8, 2),
-            "ranks": (8, 2),
+            "ranks": (8,),
         }
         | given
     )
@@ -41,14 +42,14 @@ def request(**given: Any) -> Request:
 def test_strong_clients_relieve_a_slow_server_and_weak_ones_do_not() -> None:
     cuts = {}
     for client in request().clients:
-        plan = make_plan(request(clients=(client,), cuts=(1, 3)))
+        plan = make_plan(request(clients=(client,)))
         assert (plan.rank, plan.assignments[0].batch_size) == (8, 8)
         cuts[client.name] = plan.assignments[0].cut_layer
     assert cuts == {"weak": 1, "strong": 3}
 
 
 def test_no_choice_of_cuts_is_faster() -> None:
-    wanted = request(cuts=(1, 3))
+    wanted = request()
     model, parts = shape_only_model(_CONFIG, "classification", LoraSettings(rank=8))
     works = {cut: count_step(model, parts, cut, lean(), StepShape(batch_size=8, num_tokens=16)) for cut in (1, 3)}
     times = [
@@ -66,7 +67,7 @@ def test_no_choice_of_cuts_is_faster() -> None:
 def test_scarce_memory_costs_batch_before_rank() -> None:
     roomy = make_plan(request(cuts=(1,)))
     need = min(one.memory_gib for one in roomy.assignments)
-    tight = request(clients=(Device(name="weak", peak_tflops=0.001, memory_gib=0.9 * need),))
+    tight = request(cuts=(1,), clients=(Device(name="weak", peak_tflops=0.001, memory_gib=0.9 * need),))
     plan = make_plan(tight)
     assert (plan.rank, plan.assignments[0].batch_size) == (8, 2)
     assert plan.assignments[0].memory_gib <= 0.9 * need
@@ -74,10 +75,10 @@ def test_scarce_memory_costs_batch_before_rank() -> None:
 
 def test_infeasible_request_names_the_device_and_its_shortfall() -> None:
     tiny = Device(name="mote", peak_tflops=0.001, memory_gib=1e-5)
-    with pytest.raises(PlanInfeasible, match=r"rank 2: mote has 0\.00 GiB and needs at least"):
-        make_plan(request(clients=(tiny,)))
+    with pytest.raises(PlanInfeasible, match=r"rank 8: mote has 0\.00 GiB and needs at least"):
+        make_plan(request(clients=(tiny,), cuts=(1,)))
     with pytest.raises(PlanInfeasible, match="the server has"):
-        make_plan(replace(request(), server=Device(name="server", peak_tflops=1.0, memory_gib=1e-4)))
+        make_plan(replace(request(cuts=(1,)), server=Device(name="server", peak_tflops=1.0, memory_gib=1e-4)))
 
 
 def test_doubled_names_and_empty_choices_are_refused() -> None:
