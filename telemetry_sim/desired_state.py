@@ -40,6 +40,11 @@ class StateKeeper:
         return (self._trial or self._kept).version
 
     @property
+    def last_report(self) -> ReportDocument | None:
+        """What was last said; None before anything was desired."""
+        return self._last_report
+
+    @property
     def trial_ends_s(self) -> float | None:
         """When the target goes back by itself; None without a trial."""
         return None if self._trial is None else self._trial_ends_s

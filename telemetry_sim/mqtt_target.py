@@ -56,7 +56,7 @@ class BrokerAddress:
             keepalive=self.keepalive_s,
             clean_start=True,
             tls_params=aiomqtt.TLSParameters() if self.with_tls else None,
-            timeout=30,
+            timeout=10,
             logger=_LIBRARY_LOG,
             max_concurrent_outgoing_calls=1000,
         )
@@ -90,15 +90,35 @@ class MqttTarget:
         self.keeper = keeper or StateKeeper(cell, apply)
         self._broker = broker
         self._monotonic = monotonic
+        self._client: aiomqtt.Client | None = None
+        self._trial_changed = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_time())
+            group.create_task(self._stay_connected())
+
+    async def _keep_time(self) -> None:
+        """End trials on time, whatever the connection does."""
+        while True:
+            self._trial_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._trial_changed.wait(), self._seconds_left())
+            report = self.keeper.tick(now_s=self._monotonic())
+            if report is not None:
+                LOG.info("cell %d went back to version %d", self.cell, report.version)
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await self._say(report, None)
+
+    async def _stay_connected(self) -> None:
         wait_s = 0.1
         while True:
             try:
                 will = aiomqtt.Will(presence_topic(self.cell), OFFLINE, qos=1, retain=True)
                 async with self._broker.client(f"edgewright-cell-{self.cell}", will=will) as client:
                     wait_s = 0.1
+                    self._client = client
                     try:
                         await self._serve(client)
                     except asyncio.CancelledError:
@@ -108,47 +128,36 @@ class MqttTarget:
                         raise
             except aiomqtt.MqttError as error:
                 LOG.debug("cell %d lost the broker: %s", self.cell, error)
-                self._say_nothing(self.keeper.tick(now_s=self._monotonic()))
-                await self._wait_out_of_touch(wait_s)
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            finally:
+                self._client = None
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     async def _serve(self, client: aiomqtt.Client) -> None:
+        await self._say(self.keeper.last_report, None)
         await client.subscribe([(CONFIRMATION_TOPIC, 1), (desired_topic(self.cell), 1)])
         await client.publish(presence_topic(self.cell), ONLINE, qos=1, retain=True)
-        messages = aiter(client.messages)
-        pending: asyncio.Task[aiomqtt.Message] | None = None
-        try:
-            while True:
-                pending = pending or asyncio.ensure_future(anext(messages))
-                done, _ = await asyncio.wait({pending}, timeout=self._seconds_left())
-                if done:
-                    message, pending = pending.result(), None
-                    await self._take(client, message)
-                await self._say(client, self.keeper.tick(now_s=self._monotonic()), None)
-        finally:
-            if pending is not None:
-                pending.cancel()
-                with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError, StopAsyncIteration):
-                    await pending
+        async for message in client.messages:
+            await self._take(message)
+            self._trial_changed.set()
 
-    async def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
+    async def _take(self, message: aiomqtt.Message) -> None:
         payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
         try:
             if str(message.topic) == CONFIRMATION_TOPIC:
                 report = self.keeper.confirm(Confirmation.model_validate_json(payload).version)
-                await self._say(client, report, None)
+                await self._say(report, None)
                 return
             document = DesiredDocument.model_validate_json(payload)
         except ValidationError as error:
             self.num_quarantined += 1
             LOG.warning("cell %d: unreadable message on %s: %d faults", self.cell, message.topic, error.error_count())
             return
-        await self._say(client, self.keeper.desire(document, now_s=self._monotonic()), message)
+        await self._say(self.keeper.desire(document, now_s=self._monotonic()), message)
 
-    async def _say(
-        self, client: aiomqtt.Client, report: ReportDocument | None, request: aiomqtt.Message | None
-    ) -> None:
-        if report is None:
+    async def _say(self, report: ReportDocument | None, request: aiomqtt.Message | None) -> None:
+        client = self._client
+        if report is None or client is None:
             return
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # the library has no hints here
         correlation = None if request is None else getattr(request.properties, "CorrelationData", None)
@@ -157,16 +166,6 @@ class MqttTarget:
         await client.publish(
             reported_topic(self.cell), report.model_dump_json(), qos=1, retain=True, properties=properties
         )
-
-    def _say_nothing(self, report: ReportDocument | None) -> None:
-        if report is not None:
-            LOG.info("cell %d went back to version %d while out of touch", self.cell, report.version)
-
-    async def _wait_out_of_touch(self, wait_s: float) -> None:
-        """Sleep before reconnecting, but don't sleep through the end of a trial."""
-        left_s = self._seconds_left()
-        await asyncio.sleep(wait_s if left_s is None else min(wait_s, left_s))
-        self._say_nothing(self.keeper.tick(now_s=self._monotonic()))
 
     def _seconds_left(self) -> float | None:
         ends_s = self.keeper.trial_ends_s

@@ -55,5 +55,15 @@ class DesiredState:
         """The actions that bring the targets back to this state; targets that it doesn't know are left out."""
         return tuple(self.actions[target] for target in targets if target in self.actions)
 
+    def by_cell(self, cells: Iterable[int]) -> dict[int, tuple[int, tuple[ControlAction, ...]]]:
+        """For each of the cells, the last version that named it (0: none) and its actions; one pass over the state."""
+        parts: dict[int, list[ControlAction]] = {cell: [] for cell in cells}
+        versions = dict.fromkeys(parts, 0)
+        for target, action in self.actions.items():
+            if target[0] in parts:
+                parts[target[0]].append(action)
+                versions[target[0]] = max(versions[target[0]], self.versions.get(target, 0))
+        return {cell: (versions[cell], tuple(part)) for cell, part in parts.items()}
+
     def of_cell(self, cell: int) -> tuple[ControlAction, ...]:
         return tuple(action for target, action in self.actions.items() if target[0] == cell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import threading
@@ -79,6 +80,9 @@ class MqttDispatcher:
         self._latest: SchedulingPolicy | None = None
         self._outcome: DispatchOutcome | None = None
         self._calls = threading.Lock()
+        self._awaited: dict[int, int] = {}
+        """Cells whose answer the commit waits for, and the revision that they are to answer."""
+        self._refused: dict[int, str] = {}
         self._changed = asyncio.Event()
         self._connected = asyncio.Event()
         self._client: aiomqtt.Client | None = None
@@ -111,6 +115,10 @@ class MqttDispatcher:
 
     def states(self) -> tuple[TargetState, ...]:
         return tuple(self._states.values())
+
+    def documents(self) -> tuple[DesiredDocument, ...]:
+        """The desired documents as last sent, one for each cell that a policy has named."""
+        return tuple(self._documents.values())
 
     def close(self) -> None:
         """Disconnect and end the thread; retained state stays on the broker."""
@@ -154,12 +162,13 @@ class MqttDispatcher:
         before, desired = self._documents.copy(), self._desired.after(policy.actions, version=policy.version)
         if not await self._is_connected():
             return self._withdrawn(policy, cells, "the broker can't be reached")
-        trial = {cell: self._document(cell, desired, policy, is_confirmed=False) for cell in cells}
+        trial = self._documents_for(cells, desired, policy, is_confirmed=False)
         online = [cell for cell in cells if self._states[cell].is_online]
         canary = online[:1] if self._with_canary and len(online) > 1 else []
+        is_online = set(online)
         for group in (canary, [cell for cell in cells if cell not in canary]):
             await self._publish(trial[cell] for cell in group)
-            faults = await self._answers([cell for cell in group if cell in online], trial)
+            faults = await self._answers([cell for cell in group if cell in is_online], trial)
             if faults:
                 await self._withdraw(policy, cells, before)
                 return self._withdrawn(policy, cells, faults)
@@ -171,11 +180,8 @@ class MqttDispatcher:
         self._desired = desired
         if await self._is_connected():
             await asyncio.sleep(self._timing.presence_within_s)
-        documents = [
-            self._document(cell, desired, latest, is_confirmed=True)
-            for cell in self._states
-            if any(desired.versions.get(target) for target in desired.actions if target[0] == cell)
-        ]
+        made = self._documents_for(tuple(self._states), desired, latest, is_confirmed=True)
+        documents = [document for document in made.values() if document.version]
         await self._publish(documents)
         await self._confirm(latest.version)
         await self._answers(
@@ -195,20 +201,22 @@ class MqttDispatcher:
             await self._publish(documents)
             await self._answers(behind, {doc.cell: doc for doc in documents})
 
-    def _document(
-        self, cell: int, desired: DesiredState, policy: SchedulingPolicy, *, is_confirmed: bool
-    ) -> DesiredDocument:
-        actions = desired.of_cell(cell)
-        version = max(version for target, version in desired.versions.items() if target[0] == cell)
-        return DesiredDocument(
-            cell=cell,
-            version=version,
-            revision=2 * version,
-            is_confirmed=is_confirmed,
-            confirm_within_s=self._timing.confirm_within_s,
-            valid_until_s=policy.valid_until_s,
-            actions=actions,
-        )
+    def _documents_for(
+        self, cells: tuple[int, ...], desired: DesiredState, policy: SchedulingPolicy, *, is_confirmed: bool
+    ) -> dict[int, DesiredDocument]:
+        # Built from a policy that was checked, so not checked again: there is one for every target.
+        return {
+            cell: DesiredDocument.model_construct(
+                cell=cell,
+                version=version,
+                revision=2 * version,
+                is_confirmed=is_confirmed,
+                confirm_within_s=self._timing.confirm_within_s,
+                valid_until_s=policy.valid_until_s,
+                actions=actions,
+            )
+            for cell, (version, actions) in desired.by_cell(cells).items()
+        }
 
     async def _publish(self, documents: Iterable[DesiredDocument]) -> None:
         """Keep as desired and send, all at once; a broken connection sends them when it is back."""
@@ -246,27 +254,28 @@ class MqttDispatcher:
 
     async def _answers(self, cells: list[int], wanted: dict[int, DesiredDocument]) -> dict[int, str]:
         """Wait until every cell has answered its document; why not, for those that refused or kept silent."""
-        deadline = self._loop.time() + self._timing.answer_within_s
-        waiting = set(cells)
-        refused: dict[int, str] = {}
-        while waiting and not refused:
-            self._changed.clear()
-            for cell in tuple(waiting):
-                report = self._reports.get(cell)
-                if report is None or report.answers != wanted[cell].revision:
-                    continue
-                if report.state in (ReportState.TRIAL, ReportState.CONFIRMED):
-                    waiting.discard(cell)
-                elif report.state is ReportState.REFUSED:
-                    refused[cell] = report.reason or "refused"
-            left_s = deadline - self._loop.time()
-            if not waiting or refused or left_s <= 0:
-                break
-            try:
-                await asyncio.wait_for(self._changed.wait(), left_s)
-            except TimeoutError:
-                break
-        return refused or dict.fromkeys(waiting, f"no answer within {self._timing.answer_within_s:g} s")
+        self._awaited = {cell: wanted[cell].revision for cell in cells}
+        self._refused = {}
+        self._changed.clear()
+        for cell in cells:
+            self._tick_off(cell)
+        if self._awaited and not self._refused:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._timing.answer_within_s)
+        silent, self._awaited = self._awaited, {}
+        return self._refused or dict.fromkeys(silent, f"no answer within {self._timing.answer_within_s:g} s")
+
+    def _tick_off(self, cell: int) -> None:
+        """Heed a cell's report where its answer is awaited."""
+        report = self._reports.get(cell)
+        if report is None or self._awaited.get(cell) != report.answers:
+            return
+        if report.state is ReportState.REFUSED:
+            self._refused[cell] = report.reason or "refused"
+        elif report.state in (ReportState.TRIAL, ReportState.CONFIRMED):
+            del self._awaited[cell]
+        if self._refused or not self._awaited:
+            self._changed.set()
 
     async def _withdraw(
         self, policy: SchedulingPolicy, cells: tuple[int, ...], before: dict[int, DesiredDocument]
@@ -313,7 +322,7 @@ class MqttDispatcher:
         return DispatchOutcome(
             policy_version=policy.version,
             acknowledgements=tuple(
-                Acknowledgement(
+                Acknowledgement.model_construct(
                     cell=cell,
                     policy_version=policy.version,
                     applied=self._states[cell].reported_version == policy.version,
@@ -369,7 +378,6 @@ class MqttDispatcher:
             return
         if str(message.topic).endswith("/presence"):
             self._states[cell] = replace(self._states[cell], is_online=bytes(payload) == ONLINE)
-            self._changed.set()
             return
         try:
             report = ReportDocument.model_validate_json(payload)
@@ -381,7 +389,7 @@ class MqttDispatcher:
             return
         self._reports[cell] = report
         self._note_state(cell)
-        self._changed.set()
+        self._tick_off(cell)
 
     def _note_state(self, cell: int) -> None:
         document, report = self._documents.get(cell), self._reports.get(cell)
