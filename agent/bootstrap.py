@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from agent.errors import AgentInputInvalid, ModelUnavailable
 from agent.models.port import Answer, PolicyModel
 from agent.replay.recording_dispatcher import RecordingDispatcher
 from agent.replay.source import Cadence, RecordedSource
+from agent.settings import read_endpoint_settings
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.network import Network
 from telemetry_sim.records import Telemetry
@@ -92,7 +94,9 @@ def load_model(model: str | None = None, *, adapter: Path | None = None, device:
     if model is not None and model.startswith(("http://", "https://")):
         from agent.models.endpoint import EndpointModel
 
-        return EndpointModel(url=model)
+        if adapter is not None:
+            raise AgentInputInvalid(f"adapter {str(adapter)!r}: an endpoint's weights can't be adapted from here")
+        return EndpointModel(url=model, settings=read_endpoint_settings(os.environ))
     import torch
 
     from agent.models.local import load_local_model

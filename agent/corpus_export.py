@@ -25,7 +25,7 @@ def scenario_examples(
 ) -> Iterator[Example]:
     """Examples of one run: each digest with the scenario's own goal, then with random goals and slice orders.
 
-    The run itself follows the optimiser half of the time and noisy plans otherwise, so that digests of bad states occur.
+    The run follows the optimiser half of the time and noisy plans otherwise, so that digests of bad states occur.
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     planner = FormulaPlanner(name="teacher", formula=lambda d, t: _sometimes_noisy(plan_cell(d, t), rng))

@@ -22,8 +22,9 @@ MODEL_SPREAD = 0.2
 """Relative error of the queue model itself; chosen on training seeds (docs/LOG.md)."""
 DECILES = np.array([-1.2816, -0.5244, 0.0, 0.5244, 1.2816])
 BURSTINESS, TIGHT_BURSTINESS = 2.0, 8.0
-"""Squared coefficient of variation of arrivals and service, for relaxed budgets and for those below TIGHT_S, which can't
-ride out a fade; chosen on training seeds (docs/LOG.md)."""
+"""Squared coefficient of variation of arrivals and service, for relaxed budgets and for those below TIGHT_S.
+
+Tight budgets can't ride out a fade. Chosen on training seeds (docs/LOG.md)."""
 TIGHT_S = 0.06
 """Delay-critical 5QIs 82-86 and V2X lie below."""
 LENDING_YIELD = 0.5

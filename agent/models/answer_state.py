@@ -11,7 +11,7 @@ from typing import Any
 
 import llguidance
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
 from agent.errors import ModelUnavailable
@@ -48,7 +48,7 @@ class AnswerState:
     def forced(self) -> list[int]:
         """The tokens that must come next, already taken; empty when the model has a choice."""
         tokens: list[int] = []
-        if self._vocabulary.numbers_are_whole and self._last_was_number:
+        if self._vocabulary.number_ids is not None and self._last_was_number:
             tokens.append(self._after_number())
             self.take(tokens[0])
         more = self._matcher.compute_ff_tokens()
@@ -60,10 +60,29 @@ class AnswerState:
         """Which tokens may come next."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         mask = np.unpackbits(bits, bitorder="little")[: len(self._vocabulary.texts)].astype(bool)
+        mask &= ~self._vocabulary.hides_number
         open_number = _OPEN_NUMBER.search(self.text)
         if open_number:
             mask &= self._affordable(open_number.group(1), open_number.group(2))
         return mask
+
+    def choose(self, logits_V: Float64[NDArray[np.float64], " V"]) -> int:
+        """The token that the model wants among those allowed: the likeliest, for a share the median number.
+
+        Near numbers share the probability of one intention, so the likeliest single number is a poor estimate of it.
+        """
+        mask = self.allowed()
+        numbers = self._vocabulary.number_ids
+        open_number = _OPEN_NUMBER.search(self.text)
+        if numbers is not None and open_number and not open_number.group(2):
+            numbers = numbers[mask[numbers]]
+            scores = logits_V[numbers] - logits_V[numbers].max()
+            share = np.cumsum(np.exp(scores))
+            return int(numbers[np.searchsorted(share, 0.5 * share[-1])])
+        token = int(np.argmax(np.where(mask, logits_V[: len(mask)], -np.inf)))
+        if not mask[token]:
+            raise ModelUnavailable(f"no token is allowed after {self.text[-40:]!r}")
+        return token
 
     def take(self, token: int) -> None:
         """Append one token."""

@@ -31,7 +31,10 @@ class _Caches:
 
 
 class LocalModel:
-    """A Hugging Face causal LM whose answers are valid by construction; greedy, so deterministic."""
+    """A Hugging Face causal LM whose answers are valid by construction.
+
+    Nothing is drawn at random: equal prompts give equal answers.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str) -> None:
         self._model = model.eval()
@@ -68,11 +71,7 @@ class LocalModel:
 
     @staticmethod
     def _choose(state: AnswerState, logits_V: np.ndarray[Any, Any]) -> list[int]:
-        mask = state.allowed()
-        scores = np.where(mask, logits_V[: len(mask)], -np.inf)
-        token = int(np.argmax(scores))
-        if not mask[token]:
-            raise ModelUnavailable(f"no token is allowed after {state.text[-40:]!r}")
+        token = state.choose(logits_V)
         state.take(token)
         return [token] if state.is_done else [token, *state.forced()]
 
@@ -98,7 +97,7 @@ class LocalModel:
             use_cache=True,
             logits_to_keep=1,
         )
-        logits_BV = output.logits[:, -1].float().cpu().numpy()
+        logits_BV = output.logits[:, -1].double().cpu().numpy()
         return logits_BV, _Caches(keys_values=output.past_key_values, mask_BL=mask_BL)
 
 
@@ -110,8 +109,11 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        _refuse_strangers(model, tokenizer, sorted(report["missing_keys"]))
         if adapter is not None:
             model = _with_adapter(model, adapter)
         return LocalModel(model.to(device), tokenizer, name=Path(path).name)
@@ -119,6 +121,14 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
         raise
     except Exception as error:  # transformers, safetensors and peft raise a dozen unrelated types for damaged files
         raise ModelUnavailable(f"model {path!r}: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def _refuse_strangers(model: Any, tokenizer: Any, missing: list[str]) -> None:
+    # transformers fills missing tensors with random numbers and only warns.
+    if missing:
+        raise ModelUnavailable(f"weights lack {len(missing)} tensors: {missing[:3]}")
+    if len(tokenizer) > model.config.vocab_size:
+        raise ModelUnavailable(f"tokenizer has {len(tokenizer)} tokens, the model only {model.config.vocab_size}")
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

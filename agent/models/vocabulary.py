@@ -16,8 +16,9 @@ from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 
 _DIGITS = re.compile(r"\d+")
+_HIDDEN = re.compile(r":\s*\d")
 _TOO_LARGE = 10**9
-_PERCENT = 101
+_NUM_PERCENTS = 101
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,10 @@ class Vocabulary:
     leading_length: Int64[NDArray[np.int64], " V"]
     """How many leading digits a token has."""
     text_length: Int64[NDArray[np.int64], " V"]
-    numbers_are_whole: bool
-    """Whether each of 0-100 is a single token."""
+    hides_number: Bool[NDArray[np.bool_], " V"]
+    """Tokens with a number behind a colon, which would pass the budget unseen; smaller tokens spell the same."""
+    number_ids: Int64[NDArray[np.int64], " numbers"] | None
+    """Token of each of 0-100; None where some number takes several tokens."""
 
     @property
     def starts_with_digit(self) -> Bool[NDArray[np.bool_], " V"]:
@@ -49,12 +52,14 @@ def read_vocabulary(tokenizer: Any) -> Vocabulary:
     )
     digits = [_DIGITS.match(text) for text in texts]
     spelled = [match.group() if match else "" for match in digits]
-    whole = all(len(grammar_tokenizer.tokenize_str(str(n))) == 1 for n in range(_PERCENT))
+    numbers = [grammar_tokenizer.tokenize_str(str(n)) for n in range(_NUM_PERCENTS)]
+    is_whole = all(len(ids) == 1 for ids in numbers)
     return Vocabulary(
         grammar_tokenizer=grammar_tokenizer,
         texts=texts,
         leading_value=np.array([min(int(s), _TOO_LARGE) if s else 0 for s in spelled]),
         leading_length=np.array([len(s) for s in spelled]),
         text_length=np.array([len(text) for text in texts]),
-        numbers_are_whole=whole,
+        hides_number=np.array([bool(_HIDDEN.search(text)) for text in texts]),
+        number_ids=np.array([ids[0] for ids in numbers]) if is_whole else None,
     )

@@ -35,6 +35,7 @@ def write_examples(examples: Iterable[Example], path: Path) -> int:
 def read_examples(path: Path) -> tuple[Example, ...]:
     """Read rows; raises AgentInputInvalid with the line that can't be read."""
     examples = []
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
@@ -43,7 +44,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
                     raise AgentInputInvalid(f"{path}:{number}: expected {{'prompt': str, 'completion': str}}")
                 examples.append(Example(prompt=row["prompt"], completion=row["completion"]))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AgentInputInvalid(f"{path}: not a corpus of JSON lines ({error})") from error
+        raise AgentInputInvalid(f"{path}:{number}: not a corpus of JSON lines ({error})") from error
     if not examples:
         raise AgentInputInvalid(f"{path}: holds no rows; at least one is needed")
     return tuple(examples)

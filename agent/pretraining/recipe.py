@@ -15,7 +15,7 @@ from agent.pretraining.corpus import random_examples, read_examples, write_examp
 from agent.pretraining.examples import Example
 from agent.pretraining.new_model import ModelSize, new_model
 from agent.pretraining.tokenizer import save_tokenizer, train_tokenizer
-from agent.pretraining.training import Progress, TrainingPlan, encode_examples, train
+from agent.pretraining.training import Progress, TrainingPlan, encode_examples, share_labels, train
 
 _TOKENIZER_SAMPLE = 2000
 
@@ -67,7 +67,8 @@ def train_stages(
         def report(progress: Progress, name: str = stage.name) -> None:
             on_step(name, progress)
 
-        loss = train(model, rows, stage.plan, folder=work / stage.name, on_step=report)
+        labels = share_labels(tokenizer, stage.plan.number_spread) if stage.plan.number_spread > 0 else None
+        loss = train(model, rows, stage.plan, labels=labels, folder=work / stage.name, on_step=report)
         results.append(
             StageResult(name=stage.name, num_examples=len(examples), num_steps=stage.plan.num_steps, loss=loss)
         )

@@ -43,6 +43,18 @@ class TrainingPlan:
     checkpoint_every: int = 500
     device: str = "cpu"
     use_bf16: bool = False
+    number_spread: float = 0.0
+    """Standard deviation of the bell of neighbours that count as nearly right for a share; 0: the label alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareLabels:
+    """What makes a share's neighbours count: N = 101 numbers."""
+
+    number_ids_N: torch.Tensor
+    opener_ids: torch.Tensor
+    """Tokens after which a share follows."""
+    weight_NN: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +75,24 @@ def encode_examples(examples: Sequence[Example], tokenizer: Tokenizer) -> tuple[
     return tuple(((*p.ids, *c.ids, end), len(p.ids)) for p, c in zip(prompts, completions, strict=True))
 
 
+def share_labels(tokenizer: Tokenizer, spread: float) -> ShareLabels:
+    """Soft labels for shares of 0-100: the weight of each number given the right one."""
+    numbers = torch.arange(101, dtype=torch.float32)
+    weight_NN = torch.exp(-0.5 * ((numbers[:, None] - numbers[None, :]) / max(spread, 1e-3)) ** 2)
+    openers = [i for text, i in tokenizer.get_vocab().items() if text.endswith(('"min":', '"cpu":'))]
+    return ShareLabels(
+        number_ids_N=torch.tensor([tokenizer.token_to_id(str(int(n))) for n in numbers]),
+        opener_ids=torch.tensor(openers),
+        weight_NN=weight_NN / weight_NN.sum(dim=1, keepdim=True),
+    )
+
+
 def train(
     model: nn.Module,
     rows: Sequence[tuple[tuple[int, ...], int]],
     plan: TrainingPlan,
     *,
+    labels: ShareLabels | None = None,
     folder: Path,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> float:
@@ -85,7 +110,7 @@ def train(
     for step in range(start, plan.num_steps):
         for group in optimiser.param_groups:
             group["lr"] = plan.learning_rate * _schedule(step, plan)
-        loss = _step(model, optimiser, batches.at(step), plan)
+        loss = _step(model, optimiser, batches.at(step), plan, labels)
         losses.append(loss)
         on_step(Progress(step=step + 1, num_steps=plan.num_steps, loss=loss, elapsed_s=time.monotonic() - began))
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.num_steps:
@@ -139,6 +164,7 @@ def _step(
     optimiser: torch.optim.Optimizer,
     batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     plan: TrainingPlan,
+    labels: ShareLabels | None,
 ) -> float:
     tokens_BL, labels_BL, mask_BL = batch
     with torch.autocast(tokens_BL.device.type, dtype=torch.bfloat16, enabled=plan.use_bf16):
@@ -146,7 +172,7 @@ def _step(
         # Only answer positions meet the vocabulary: the prompt's logits would be thrown away.
         wanted = labels_BL[:, 1:] != _IGNORED
         logits = model.lm_head(hidden_BLD[:, :-1][wanted])
-        loss = nn.functional.cross_entropy(logits.float(), labels_BL[:, 1:][wanted])
+        loss = _loss(logits.float(), labels_BL[:, 1:][wanted], tokens_BL[:, :-1][wanted], labels)
     if not torch.isfinite(loss):
         raise AgentInputInvalid(f"loss is {loss.item()}; lower the learning rate of {plan.learning_rate}")
     optimiser.zero_grad(set_to_none=True)
@@ -154,6 +180,20 @@ def _step(
     nn.utils.clip_grad_norm_(model.parameters(), plan.max_grad_norm)
     optimiser.step()
     return float(loss.item())
+
+
+def _loss(
+    logits_TV: torch.Tensor, wanted_T: torch.Tensor, before_T: torch.Tensor, labels: ShareLabels | None
+) -> torch.Tensor:
+    """Cross-entropy; for shares against a bell over neighbouring numbers, which teaches that 34 is nearly 35."""
+    if labels is None:
+        return nn.functional.cross_entropy(logits_TV, wanted_T)
+    losses_T = nn.functional.cross_entropy(logits_TV, wanted_T, reduction="none")
+    is_share_T = torch.isin(before_T, labels.opener_ids) & torch.isin(wanted_T, labels.number_ids_N)
+    log_probability_SN = logits_TV[is_share_T].log_softmax(dim=-1)[:, labels.number_ids_N]
+    number_S = (wanted_T[is_share_T][:, None] == labels.number_ids_N[None, :]).int().argmax(dim=1)
+    soft_S = -(labels.weight_NN[number_S] * log_probability_SN).sum(dim=-1)
+    return torch.cat((losses_T[~is_share_T], soft_S)).mean()
 
 
 def _schedule(step: int, plan: TrainingPlan) -> float:
@@ -174,7 +214,9 @@ def _save(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan
     partial = folder / (_TENSORS + ".part")
     save_file(tensors, partial)
     partial.replace(folder / _TENSORS)
-    (folder / _STATE).write_text(json.dumps({"step": step, "plan": asdict(plan)}, indent=2) + "\n")
+    partial = folder / (_STATE + ".part")
+    partial.write_text(json.dumps({"step": step, "plan": asdict(plan)}, indent=2) + "\n")
+    partial.replace(folder / _STATE)
 
 
 def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, folder: Path) -> int:
@@ -194,4 +236,5 @@ def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingP
             moments.setdefault(int(index), {})[key] = tensor
     template = optimiser.state_dict()
     optimiser.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
-    return int(state["step"])
+    # The tensors know their own step: a run killed between the two files has newer tensors than its small file says.
+    return max((int(held["step"]) for held in moments.values()), default=int(state["step"]))

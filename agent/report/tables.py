@@ -69,5 +69,27 @@ def sla_markdown(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def bench_table(document: dict[str, Any]) -> Table:
+    """Planners over many episodes, with their 95 % intervals."""
+    title = f"{document['num_episodes']} episodes of {document['num_intervals']} intervals"
+    table = Table(title=title)
+    headings = ("planner", "utility", "95 %", "to optimiser", "SLA", "energy kJ", "≥ trivial %", "valid %", "p95 ms")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "planner" else "right")
+    for name, row in document["planners"].items():
+        table.add_row(
+            name,
+            f"{row['utility']['mean']:.4f}",
+            f"{row['utility']['low']:.4f}-{row['utility']['high']:.4f}",
+            f"{row['difference_to_optimiser']['mean']:+.4f}",
+            f"{row['sla']['mean']:.3f}",
+            f"{row['energy_kj']['mean']:.1f}",
+            f"{row['not_below_best_trivial_pct']:.0f}",
+            f"{row['valid_pct']:.1f}",
+            f"{row['decision_p95_ms']:.1f}",
+        )
+    return table
+
+
 def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)

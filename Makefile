@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SET_UP := $(VENV)/.set-up
+
+.PHONY: help demo test check bench model model-quick clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(SET_UP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	# torch comes first and alone: an unpinned one would bring gigabytes of CUDA along.
+	$(BIN)/pip install --quiet torch==2.13.0 -c constraints.txt
+	$(BIN)/pip install --quiet -e '.[dev]' -c constraints.txt
+	$(BIN)/python -m telemetry_sim.warm_up
+	touch $@
+
+demo: $(SET_UP) ## Run the closed loop with the embedded model and compare planners
+	$(BIN)/edgewright run --scenario smart-city --seed 7 --out reports/demo
+
+test: $(SET_UP) ## Run the tests
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+check: $(SET_UP) ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(SET_UP) ## Print the benchmarks' figures
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script --json || exit 1; done
+
+model: $(SET_UP) ## Rebuild the embedded model's weights (hours, resumable)
+	$(BIN)/edgewright pretrain --out agent/weights/policy --work .edgewright/pretrain
+
+model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
+	$(BIN)/edgewright pretrain --quick --out .edgewright/quick/policy --work .edgewright/quick/work
+
+clean: ## Remove what runs leave behind
+	rm -rf reports runs .edgewright .pytest_cache .mypy_cache .ruff_cache .hypothesis

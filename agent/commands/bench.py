@@ -1,0 +1,68 @@
+"""`edgewright bench`: planners over many episodes, with confidence intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def bench() -> None:
+    """Measure planners over many episodes."""
+
+
+@bench.command()
+@click.option(
+    "--episodes", default=60, show_default=True, type=click.IntRange(2, 100_000), help="Seeds times scenarios."
+)
+@click.option(
+    "--intervals", default=20, show_default=True, type=click.IntRange(2, 10_000), help="Decisions per episode."
+)
+@click.option("--scenario", "scenarios", multiple=True, help="Only these (repeatable). Default: all.")
+@click.option("--seed", default=1000, show_default=True, type=click.IntRange(0, 99_000), help="First seed.")
+@click.option("--model", default=None, help="Model folder, hub name or endpoint URL. Default: the embedded model.")
+@click.option("--adapter", default=None, type=click.Path(path_type=Path), help="PEFT adapter on the model.")
+@click.option(
+    "--work",
+    default=Path(".edgewright/bench"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Finished episodes; run again to resume.",
+)
+@click.option("--quick", is_flag=True, help="12 episodes of 10 intervals.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def policies(
+    *,
+    episodes: int,
+    intervals: int,
+    scenarios: tuple[str, ...],
+    seed: int,
+    model: str | None,
+    adapter: Path | None,
+    work: Path,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Compare all planners on the same episodes, with bootstrap 95 % intervals, paired by seed."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from agent.policy_bench import BenchPlan, run_bench
+
+    plan = BenchPlan.make(
+        num_episodes=12 if quick else episodes,
+        num_intervals=10 if quick else intervals,
+        scenarios=scenarios,
+        first_seed=seed,
+    )
+    with Progress(console=Console(stderr=True)) as bars:
+        task = bars.add_task("episodes", total=plan.num_runs)
+        document = run_bench(plan, model=model, adapter=adapter, work=work, on_episode=lambda: bars.advance(task))
+    if as_json:
+        click.echo(json.dumps(document, indent=2, sort_keys=True))
+        return
+    from agent.report.tables import bench_table
+
+    Console().print(bench_table(document))

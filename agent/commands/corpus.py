@@ -1,0 +1,68 @@
+"""`edgewright corpus`: what each site saw, as prompt-completion rows for `edgewright finetune`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--scenario", "scenarios", multiple=True, required=True, help="One site per scenario named (repeatable).")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder; one JSONL file per site.")
+@click.option("--runs", default=4, show_default=True, type=click.IntRange(1, 10_000), help="Runs per site.")
+@click.option("--intervals", default=30, show_default=True, type=click.IntRange(2, 10_000), help="Decisions per run.")
+@click.option(
+    "--variants",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Examples per digest: the site's own goal, then random goals and slice orders.",
+)
+@click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 1_000_000), help="Offset of training seeds."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def corpus(
+    *,
+    scenarios: tuple[str, ...],
+    out: Path,
+    runs: int,
+    intervals: int,
+    variants: int,
+    devices: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Write a training corpus per site: its digests and goals as prompts, the optimiser's plans as completions.
+
+    Seeds start at 100000, which `run` and `bench` never use. Raw telemetry does not enter the files.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from agent.corpus_export import FIRST_TRAINING_SEED, scenario_examples
+    from agent.pretraining.corpus import write_examples
+    from telemetry_sim.scenarios import scenario
+
+    for name in scenarios:
+        scenario(name, devices)
+    written = {}
+    for name in scenarios:
+        seeds = range(FIRST_TRAINING_SEED + seed, FIRST_TRAINING_SEED + seed + runs)
+        shown = track(seeds, description=name, console=Console(stderr=True))
+        rows = (
+            example
+            for run_seed in shown
+            for example in scenario_examples(
+                name, num_intervals=intervals, seed=run_seed, num_devices=devices, variants=variants
+            )
+        )
+        written[name] = write_examples(rows, out / f"{name}.jsonl")
+    if as_json:
+        click.echo(json.dumps({"folder": str(out), "rows": written}, indent=2))
+    else:
+        for name, count in written.items():
+            click.echo(f"{out / name}.jsonl  {count} rows")

@@ -1,0 +1,95 @@
+"""`edgewright pretrain`: build the embedded model from nothing, in stages that can be interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agent.pretraining.schedule import PretrainingSchedule
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the weights.")
+@click.option(
+    "--work",
+    default=Path(".edgewright/pretrain"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Corpora and checkpoints; run again with the same folder to resume.",
+)
+@click.option("--quick", is_flag=True, help="Minutes instead of hours, to a lower figure.")
+@click.option("--steps", default=None, type=click.IntRange(10, 10_000_000), help="Steps of the synthetic stage.")
+@click.option("--seed", default=5, show_default=True, type=click.IntRange(0), help="Of corpora, weights and batches.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
+@click.option("--dry-run", is_flag=True, help="List the stages with their budgets and stop.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def pretrain(
+    *,
+    out: Path,
+    work: Path,
+    quick: bool,
+    steps: int | None,
+    seed: int,
+    device: str,
+    threads: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Pretrain the embedded policy model: corpora, tokenizer, training, evaluation.
+
+    The stages read digests of random cells first, then digests of simulated sites; the optimiser writes the answers.
+    """
+    from agent.pretraining.schedule import full_schedule, quick_schedule
+
+    schedule = quick_schedule(seed=seed) if quick else full_schedule(seed=seed)
+    if steps is not None:
+        schedule = schedule.with_first_steps(steps)
+    if dry_run:
+        _print_plan(schedule, as_json=as_json)
+        return
+    record = _run(schedule, out, work, device, threads)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+    else:
+        score = record["static"]
+        click.echo(f"weights in {out}: {score['ratio_mean']:.4f} of the optimum on {score['num_instances']} instances")
+
+
+def _print_plan(schedule: PretrainingSchedule, *, as_json: bool) -> None:
+    rows = [
+        {"stage": s.name, "examples": s.num_examples, "steps": s.num_steps, "expected_cpu_minutes": s.cpu_minutes}
+        for s in schedule.stages
+    ]
+    if as_json:
+        click.echo(json.dumps({"seed": schedule.seed, "stages": rows}, indent=2))
+        return
+    for row in rows:
+        click.echo(
+            f"{row['stage']:12} {row['examples']:>8} examples {row['steps']:>6} steps  "
+            f"about {row['expected_cpu_minutes']:.0f} CPU-minutes"
+        )
+
+
+def _run(schedule: PretrainingSchedule, out: Path, work: Path, device: str, threads: int) -> dict[str, Any]:
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from agent.bootstrap import pick_device
+    from agent.pretraining.schedule import build_weights
+
+    torch.set_num_threads(threads)
+    with Progress(console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def on_step(stage: str, done: int, total: int, loss: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, description=f"{stage} loss {loss:.3f}" if loss else stage)
+
+        return build_weights(schedule, out=out, work=work, device=pick_device(device), on_step=on_step)
