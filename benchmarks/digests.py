@@ -68,7 +68,7 @@ def _figure(name: str, measured: float, target: float | None = None, *, at_most:
 
 def time_and_memory() -> list[Figure]:
     """CPU time of one digest at 1,000 devices in a cell, and what the process has grown by."""
-    topology = _topology(4)
+    topology = _topology(4, num_cells=1)
     rng = np.random.default_rng(0)
     pipeline = EdgePipeline(topology)
     pipeline.digest(_interval(topology, 10, 0, rng), ())
@@ -187,7 +187,7 @@ def _lines(number: int) -> list[LogRecord]:
     ]
 
 
-def _topology(num_slices: int) -> Topology:
+def _topology(num_slices: int, *, num_cells: int = 4) -> Topology:
     slices = tuple(
         SliceProfile(
             id=SliceId(sst=1 + n % 4, sd=n),
@@ -201,8 +201,10 @@ def _topology(num_slices: int) -> Topology:
         for n in range(num_slices)
     )
     cells = tuple(
-        CellSite(id=n, name=f"cell {n}", x_m=300.0 * n, y_m=0.0, neighbours=tuple(m for m in range(4) if m != n))
-        for n in range(4)
+        CellSite(
+            id=n, name=f"cell {n}", x_m=300.0 * n, y_m=0.0, neighbours=tuple(m for m in range(num_cells) if m != n)
+        )
+        for n in range(num_cells)
     )
     return Topology(cells=cells, slices=slices)
 

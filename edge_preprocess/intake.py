@@ -117,7 +117,7 @@ def _rows_per_cell(cell: NDArray[np.integer], num_cells: int) -> Int64[NDArray[n
 
 def _frame_fault(frame: TelemetryFrame, latest_s: float, num_cells: int, num_slices: int) -> str:
     """Why none of a frame's rows can be used, or an empty string."""
-    if not (np.isfinite(frame.time_s) and np.isfinite(frame.period_s) and frame.period_s > 0):
+    if not (np.isfinite(frame.time_s) and frame.time_s > 0 and np.isfinite(frame.period_s) and frame.period_s > 0):
         return "time_invalid"
     if frame.time_s <= latest_s:
         return "time_backwards"

@@ -127,8 +127,8 @@ def slice_counter(
     frames: Sequence[TelemetryFrame], read: Callable[[SliceColumns], NDArray[np.float64]], *, num_groups: int
 ) -> Float64[NDArray[np.float64], "frames groups"]:
     """One slice counter over the frames that have it; negative, infinite and unreported entries are NaN."""
-    found = [np.asarray(read(f.slices), dtype=np.float64).reshape(-1) for f in frames if f.slices is not None]
-    return _believable(np.vstack(found)) if found else np.empty((0, num_groups))
+    found = [read(f.slices) for f in frames if f.slices is not None]
+    return _believable(np.array(found, dtype=np.float64).reshape(len(found), num_groups))
 
 
 def offered_by_frame(
@@ -148,8 +148,8 @@ def cell_counter(
     frames: Sequence[TelemetryFrame], read: Callable[[CellColumns], NDArray[np.generic]], *, num_cells: int
 ) -> Float64[NDArray[np.float64], "frames cells"]:
     """One cell counter over the frames that have it; infinite entries are NaN, signs stay."""
-    found = [np.asarray(read(f.cells), dtype=np.float64) for f in frames if f.cells is not None]
-    values = np.vstack(found) if found else np.empty((0, num_cells))
+    found = [read(f.cells) for f in frames if f.cells is not None]
+    values = np.array(found, dtype=np.float64).reshape(len(found), num_cells)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -169,10 +169,11 @@ def sum_over_time(values: Float64[NDArray[np.float64], "frames n"]) -> Float64[N
 
 def last_over_time(values: Float64[NDArray[np.float64], "frames n"]) -> Float64[NDArray[np.float64], " n"]:
     """The newest reported value; NaN where nothing was."""
-    newest = np.full(values.shape[1], np.nan)
-    for row in values:
-        newest = np.where(np.isnan(row), newest, row)
-    return newest
+    if not len(values):
+        return np.full(values.shape[1], np.nan)
+    # The first known value from behind; a column without any ends at its last row, which is NaN.
+    behind = np.argmax(~np.isnan(values[::-1]), axis=0)
+    return np.asarray(values[::-1][behind, np.arange(values.shape[1])])
 
 
 def _believable(values: Float64[NDArray[np.float64], "frames n"]) -> Float64[NDArray[np.float64], "frames n"]:
