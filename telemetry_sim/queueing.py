@@ -76,6 +76,8 @@ def _show_head(owners: Records, packets: Records, device: int) -> None:
         owners[device].head_ready_s = packets[device, head].ready_s
         owners[device].head_left_bits = packets[device, head].size_bits
     else:
+        # An empty ring starts again at its first place, which is still in the cache.
+        owners[device].head = 0
         owners[device].head_arrival_s = np.inf
         owners[device].head_ready_s = np.inf
         owners[device].head_left_bits = 0.0

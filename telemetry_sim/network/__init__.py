@@ -1,5 +1,6 @@
 """The network: it runs, reports and obeys."""
 
-from telemetry_sim.network.simulation import Network, Telemetry
+from telemetry_sim.network.forks import what_if
+from telemetry_sim.network.simulation import Network, Telemetry, Totals
 
-__all__ = ["Network", "Telemetry"]
+__all__ = ["Network", "Telemetry", "Totals", "what_if"]

@@ -20,6 +20,7 @@ from telemetry_sim.network.state import (
     LinkTable,
     Records,
     State,
+    cache_aligned,
 )
 from telemetry_sim.queueing import PACKET
 from telemetry_sim.radio.block_error import block_error_rate
@@ -228,7 +229,7 @@ def build_links(
     per_side = tiles.shape[0]
     column = ((devices["x_m"] - bounds[0]) / (bounds[1] - bounds[0]) * per_side).astype(np.int64)
     line = ((devices["y_m"] - bounds[2]) / (bounds[3] - bounds[2]) * per_side).astype(np.int64)
-    links = np.zeros((scenario.num_devices, tiles.shape[2]), LINK)
+    links = cache_aligned((scenario.num_devices, tiles.shape[2]), LINK)
     links["cell"] = tiles[line, column]
     links["sight"] = rng.uniform(0.0, 1.0, links.shape)
     return links
@@ -246,7 +247,7 @@ def build_state(
         links=build_links(scenario, devices, tiles, bounds, rng),
         cells=build_cells(scenario),
         rows=rows,
-        packets=np.zeros((num, scenario.queue_places), PACKET),
+        packets=cache_aligned((num, scenario.queue_places), PACKET),
         tasks=np.zeros((len(rows), MAX_QUEUED_TASKS), TASK),
         delay_counts=np.zeros((len(rows), _NUM_DELAY_BINS), np.int64),
         rng=rng.integers(0, 2**64, size=num, dtype=np.uint64),
@@ -260,7 +261,7 @@ def build_state(
 
 def _records(dtype: np.dtype[np.void], num: int, **columns: NDArray[Any]) -> Records:
     """Records with the columns given; the others are zero."""
-    records = np.zeros(num, dtype)
+    records = cache_aligned(num, dtype)
     for name, values in columns.items():
         records[name] = values
     return records

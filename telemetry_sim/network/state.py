@@ -21,60 +21,64 @@ Records = Any
 
 DEVICE = np.dtype(
     [
-        # What the scheduler reads in every millisecond stands together: one cache line.
+        # Cache lines of 64 bytes, by who reads them together. First what the scheduler reads in every millisecond,
         ("bits_per_prb_ms", np.float64),
         ("blocked_until_s", np.float64),  # end of a handover's or restart's interruption
         ("average_bits", np.float64),  # throughput that proportional fairness weighs, in bits a millisecond
         *QUEUE_FIELDS,
-        ("slice", np.int16),
-        ("cell", np.int16),  # serving cell; -1 while none reaches it
-        ("x_m", np.float64),
-        ("y_m", np.float64),
-        ("heading_rad", np.float32),
-        ("speed_mps", np.float32),
-        ("mobility", np.int8),
-        ("traffic", np.int8),
+        # then what a served packet changes,
+        ("served_bits", np.float64),
+        ("in_time_bits", np.float64),
+        ("served_packets", np.int64),
+        ("delay_sum_s", np.float64),
+        ("prb_ms", np.float64),
+        ("busy_s", np.float64),  # receiving
+        ("tokens_bits", np.float64),  # what the rate cap still allows
+        ("tokens_at_s", np.float64),
+        # then what an arriving packet reads and changes,
+        ("next_packet_s", np.float64),
+        ("next_task_s", np.float64),
         ("packets_per_s", np.float64),
         ("size_bits", np.float64),
-        ("on_s", np.float32),
-        ("off_s", np.float32),
-        ("position", np.int32),  # packets emitted so far
-        ("next_packet_s", np.float64),
-        ("phase_end_s", np.float64),  # end of the running on phase
         ("demand_factor", np.float64),  # A device's own factor on its traffic: 1, or what a fault makes of it
-        ("tasks_per_s", np.float64),
-        ("task_cycles", np.float64),
-        ("task_bits", np.float64),
-        ("next_task_s", np.float64),
-        ("cpu_ghz", np.float32),
-        ("cpu_free_s", np.float64),
-        ("attached_s", np.float64),  # since when it is in its cell: admission refuses the newest
+        ("offered_bits", np.float64),
+        ("offered_packets", np.int64),
+        ("slice", np.int16),
+        ("cell", np.int16),  # serving cell; -1 while none reaches it
+        ("traffic", np.int8),
         ("is_admitted", np.bool_),
         ("is_on", np.bool_),  # false once its battery is empty
-        ("next_report_s", np.float64),
+        ("mobility", np.int8),
+        # then what every step changes,
+        ("signal_mw", np.float64),  # of the serving cell, per PRB, before fading
+        ("disturbance_mw", np.float64),  # noise and interference per PRB
+        ("sinr_sum_db", np.float64),
         ("fade_real", np.float32),
         ("fade_imaginary", np.float32),
         ("fade_rho", np.float32),
         ("rician_k", np.float32),  # of the serving link; 0 without line of sight
-        ("signal_mw", np.float64),  # of the serving cell, per PRB, before fading
-        ("disturbance_mw", np.float64),  # noise and interference per PRB
         ("sinr_db", np.float32),
-        ("tokens_bits", np.float64),  # what the rate cap still allows
-        ("tokens_at_s", np.float64),
+        ("position", np.int32),  # packets emitted so far
+        ("dropped_bits", np.float64),
+        ("dropped_packets", np.int64),
+        # and the rest.
+        ("x_m", np.float64),
+        ("y_m", np.float64),
+        ("heading_rad", np.float32),
+        ("speed_mps", np.float32),
+        ("on_s", np.float32),
+        ("off_s", np.float32),
+        ("phase_end_s", np.float64),  # end of the running on phase
+        ("tasks_per_s", np.float64),
+        ("task_cycles", np.float64),
+        ("task_bits", np.float64),
+        ("cpu_ghz", np.float32),
+        ("cpu_free_s", np.float64),
+        ("attached_s", np.float64),  # since when it is in its cell: admission refuses the newest
+        ("next_report_s", np.float64),
         ("battery_j", np.float64),  # naN for mains power
         ("transmit_w", np.float32),
-        ("offered_bits", np.float64),
-        ("served_bits", np.float64),
-        ("in_time_bits", np.float64),
-        ("dropped_bits", np.float64),
-        ("offered_packets", np.int64),
-        ("served_packets", np.int64),
-        ("dropped_packets", np.int64),
-        ("delay_sum_s", np.float64),
-        ("prb_ms", np.float64),
-        ("busy_s", np.float64),  # receiving
         ("uplink_s", np.float64),  # transmitting
-        ("sinr_sum_db", np.float64),
         ("energy_j", np.float64),
     ],
     align=True,
@@ -215,9 +219,28 @@ TABLE_STEP_DB = 0.25
 TABLE_SIZE = 241
 
 
+_CACHE_LINE = 64
+
+
+def cache_aligned(shape: int | tuple[int, ...], dtype: np.dtype[np.void]) -> Records:
+    """Zeroed records that begin on a cache line."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    store = np.zeros(size + _CACHE_LINE, np.uint8)
+    skip = -store.ctypes.data % _CACHE_LINE
+    return store[skip : skip + size].view(dtype).reshape(shape)
+
+
 def copy_state(state: State) -> State:
     """A state that shares nothing with the original."""
-    return State._make(array.copy() for array in state)
+    return State._make(_copy(array) for array in state)
+
+
+def _copy(array: Records) -> Records:
+    if array.dtype.names is None:
+        return array.copy()
+    fresh = cache_aligned(array.shape, array.dtype)
+    fresh[...] = array
+    return fresh
 
 
 _DEVICE_COUNTERS = (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from telemetry_sim.actions import CellAction, ControlAction, Scheduler, SliceAction
 from telemetry_sim.faults import FaultPlan
-from telemetry_sim.network import Network
+from telemetry_sim.network import Network, what_if
 from telemetry_sim.scenarios import list_scenarios, scenario
 
 if TYPE_CHECKING:
@@ -170,3 +170,21 @@ def test_halving_the_step_changes_no_delay_statistic_beyond_noise() -> None:
     assert abs(difference.mean()) < max(3.0 * noise, 0.02 * np.mean(means[0.1]))
     # Bins are a twentieth of a decade wide.
     assert np.all(np.abs(np.mean(tails[0.1], axis=0) - np.mean(tails[0.05], axis=0)) <= 1.5)
+
+
+def test_what_if_compares_policies_on_the_same_chances_and_leaves_the_network_alone() -> None:
+    network = Network(scenario("smart-city"), seed=6)
+    network.run(3)
+    untouched = network.fork()
+    cells = network.topology.cells
+    sleep: list[ControlAction] = [CellAction(cell=cells[0].id, sleep=True)]
+    awake: list[ControlAction] = [CellAction(cell=cells[0].id)]
+    slept, first, second = what_if(network, [sleep, awake, awake], duration_s=3.0, num_threads=2)
+    assert [frame.devices.served_bits.tobytes() for frame in first.frames] == [
+        frame.devices.served_bits.tobytes() for frame in second.frames
+    ]
+    assert slept.frames[-1].cells is not None
+    assert slept.frames[-1].cells.is_asleep[0] == 1.0
+    assert [_bytes(frame) for frame in network.run(2).frames] == [_bytes(frame) for frame in untouched.run(2).frames]
+    (other,) = what_if(network, [awake], duration_s=3.0, seed=77)
+    assert _bytes(other.frames[-1]) != _bytes(first.frames[-1])

@@ -1,0 +1,215 @@
+"""How fast is the simulator? Every figure measured now, its target beside it.
+
+python benchmarks/simulator.py --json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+# Beside the script lie its parts; above it the project.
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+
+
+def _figure(name: str, measured: float | None, target: str, *, holds: bool | None, **more: Any) -> dict[str, Any]:
+    return {"figure": name, "measured": measured, "target": target, "holds": holds, **more}
+
+
+def _measure(num_devices: int, seconds: float, num_threads: int) -> dict[str, float]:
+    """Wall and CPU time of a second of the city, and its memory."""
+    from telemetry_sim.network import Network
+    from telemetry_sim.scenarios import scenario
+
+    network = Network(scenario("smart-city", num_devices), seed=1, num_threads=num_threads)
+    network.run(2.0)
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    packets = network.totals().offered_packets
+    frames = network.run(seconds).frames
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    return {
+        "devices": num_devices,
+        "cells": len(network.topology.cells),
+        "wall_s_per_s": wall_s / seconds,
+        "cpu_s_per_s": cpu_s / seconds,
+        "times_real_time": seconds / wall_s,
+        "times_real_time_per_cpu": seconds / cpu_s,
+        "bytes_per_device": network.num_bytes / num_devices,
+        "rows": sum(len(frame.devices.device_id) for frame in frames) / seconds,
+        "packets_per_s": (network.totals().offered_packets - packets) / seconds,
+    }
+
+
+def _scale_figures(seconds: float, most: int, plot: Path | None) -> list[dict[str, Any]]:
+    processors = min(2, os.cpu_count() or 1)
+    sizes = [size for size in (1000, 3000, 10_000, 30_000, 100_000) if size <= most]
+    runs = [_measure(size, seconds, processors) for size in sizes]
+    largest = runs[-1]
+    slope = np.polyfit(np.log(sizes), np.log([run["cpu_s_per_s"] for run in runs]), 1)[0] if len(sizes) > 1 else np.nan
+    memory_slope = (
+        np.polyfit(np.log(sizes), np.log([run["bytes_per_device"] * run["devices"] for run in runs]), 1)[0]
+        if len(sizes) > 1
+        else np.nan
+    )
+    if plot is not None:
+        _plot(runs, plot)
+    speed = largest["times_real_time"]
+    return [
+        _figure(
+            f"{largest['devices']} devices on {processors} processors: times real time",
+            speed,
+            ">= 10",
+            holds=speed >= 10,
+            load_average=os.getloadavg()[0],
+            **largest,
+        ),
+        _figure(
+            "state in memory: bytes a device",
+            largest["bytes_per_device"],
+            "<= 2000",
+            holds=largest["bytes_per_device"] <= 2000,
+        ),
+        _figure("CPU time over devices: exponent", float(slope), "about 1", holds=bool(slope <= 1.15), runs=runs),
+        _figure("memory over devices: exponent", float(memory_slope), "about 1", holds=bool(memory_slope <= 1.05)),
+    ]
+
+
+def _plot(runs: list[dict[str, float]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4))
+    for place, (key, label) in enumerate(
+        (("cpu_s_per_s", "CPU seconds a simulated second"), ("bytes_per_device", "bytes a device"))
+    ):
+        axes = figure.add_subplot(1, 2, place + 1)
+        axes.loglog([run["devices"] for run in runs], [run[key] for run in runs], marker="o")
+        axes.set_xlabel("devices")
+        axes.set_ylabel(label)
+        axes.grid(visible=True)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def _link_figure() -> dict[str, Any]:
+    """Links per CPU-second: serving links each step and every candidate's link each second, all devices moving."""
+    from telemetry_sim.mobility import MobilityKind, MobilityModel
+    from telemetry_sim.network import Network
+    from telemetry_sim.scenarios import scenario
+
+    made = scenario("smart-city", 20_000)
+    moving = MobilityModel(kind=MobilityKind.STREET, speed_mps=10.0)
+    silent = tuple(
+        dataclasses.replace(
+            population,
+            mobility=moving,
+            tasks_per_s=0.0,
+            traffic=dataclasses.replace(population.traffic, packets_per_s=1e-6),
+        )
+        for population in made.populations
+    )
+    network = Network(dataclasses.replace(made, populations=silent, load=None), seed=1)
+    network.run(2.0)
+    begin_s = time.process_time()
+    network.run(5.0)
+    spent_s = time.process_time() - begin_s
+    links = made.num_devices * 5.0 * (1.0 / made.step_s + min(7, len(made.topology.cells)))
+    rate = links / spent_s
+    return _figure("UE-cell links per CPU-second, frames included", rate, ">= 5e6", holds=rate >= 5e6)
+
+
+def _simpy_figures() -> list[dict[str, Any]]:
+    """SimPy and the kernel on the same kind of work: 240 devices, Poisson packets, equal rates."""
+    from simulator_simpy import device_steps_per_cpu_s
+
+    from telemetry_sim.network import Network
+    from telemetry_sim.scenarios import scenario
+    from telemetry_sim.traffic import TrafficKind, TrafficModel
+
+    packets_per_s, size_bits = 5.0, 8000.0
+    theirs = device_steps_per_cpu_s(240, 20.0, packets_per_s, size_bits)
+    made = scenario("smart-city")
+    source = TrafficModel(kind=TrafficKind.POISSON, packets_per_s=packets_per_s, size_bits=size_bits)
+    populations = tuple(dataclasses.replace(p, traffic=source, tasks_per_s=0.0) for p in made.populations)
+    network = Network(dataclasses.replace(made, populations=populations, load=None), seed=1)
+    network.run(2.0)
+    begin_s = time.process_time()
+    network.run(60.0)
+    ours = made.num_devices * 60.0 / made.step_s / (time.process_time() - begin_s)
+    return [
+        _figure("device-steps per CPU-second", ours, "report", holds=None),
+        _figure("device-steps per CPU-second of SimPy", theirs, "report", holds=None),
+        _figure("ratio to SimPy", ours / theirs, ">= 50", holds=ours / theirs >= 50),
+    ]
+
+
+def _what_if_figure() -> dict[str, Any]:
+    """Ten-second intervals of forked networks of 1,000 devices, each under a policy of its own."""
+    from telemetry_sim.actions import SliceAction
+    from telemetry_sim.network import Network, what_if
+    from telemetry_sim.scenarios import scenario
+
+    network = Network(scenario("smart-city", 1000), seed=1)
+    network.run(10.0)
+    policies = [
+        [
+            SliceAction(cell=cell.id, slice=profile.id, min_pct=5 + 2 * k + s)
+            for cell in network.topology.cells
+            for s, profile in enumerate(network.topology.slices)
+        ]
+        for k in range(8)
+    ]
+    begin_s = time.perf_counter()
+    what_if(network, policies, duration_s=10.0, num_threads=2)
+    rate = len(policies) / (time.perf_counter() - begin_s)
+    return _figure("what-if intervals per second at 1,000 devices", rate, ">= 200", holds=rate >= 200)
+
+
+def _mobile_env_figure() -> dict[str, Any]:
+    try:
+        import mobile_env  # noqa: F401 - only its presence is asked
+    except ImportError:
+        return _figure("ratio to mobile-env", None, ">= 100", holds=None, note="mobile-env is not installed")
+    return _figure("ratio to mobile-env", None, ">= 100", holds=None, note="not measured in this run")
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Simulated, per size.")
+@click.option("--devices", type=click.IntRange(min=1000), default=100_000, show_default=True, help="Largest size.")
+@click.option("--queue-seconds", type=click.FloatRange(min=10), default=2000.0, show_default=True)
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write the growth plot here (PNG).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def main(seconds: float, devices: int, queue_seconds: float, plot: Path | None, *, as_json: bool) -> None:
+    """Measure speed, memory and growth, and the queues beside theory."""
+    from rich.console import Console
+    from validation_queues import queue_figures
+
+    console = Console(stderr=True)
+    figures: list[dict[str, Any]] = []
+    for name, measure in (
+        ("links", lambda: [_link_figure()]),
+        ("growth", lambda: _scale_figures(seconds, devices, plot)),
+        ("SimPy", _simpy_figures),
+        ("mobile-env", lambda: [_mobile_env_figure()]),
+        ("what-if", lambda: [_what_if_figure()]),
+        ("queues", lambda: queue_figures(duration_s=queue_seconds, seed=3)),
+    ):
+        console.print(f"measuring {name} ...")
+        figures += measure()
+    if as_json:
+        click.echo(json.dumps({"figures": figures}))
+        return
+    for entry in figures:
+        verdict = {True: "holds", False: "MISSED", None: ""}[entry["holds"]]
+        click.echo(f"{entry['figure']}: {entry['measured']} (target {entry['target']}) {verdict}")
+
+
+if __name__ == "__main__":
+    main()
