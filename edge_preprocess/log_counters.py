@@ -94,8 +94,8 @@ _PAIRS: tuple[tuple[LogCounter, str, str], ...] = (
     ),
     (
         LogCounter.DEVICE_OFFLINE,
-        r"device|node|ue|client|peer|end ?device|mote|station|heartbeat|keep ?alive",
-        r"offline|unreachable|not responding|disappeared|detached|missed|missing",
+        r"device|node|ue|client|peer|end ?device|mote|station|wifi|heartbeat|keep ?alive",
+        r"offline|unreachable|not responding|disappeared|detached|disconnected|missed|missing",
     ),
     (
         LogCounter.CONFIG_REJECTED,
@@ -104,6 +104,8 @@ _PAIRS: tuple[tuple[LogCounter, str, str], ...] = (
     ),
 )
 _PHRASES: tuple[tuple[LogCounter, str], ...] = (
+    (LogCounter.LINK_FLAP, r"changed state to down"),
+    (LogCounter.ADMISSION_REFUSED, r"join (?:request )?(?:failed|denied|rejected)"),
     (LogCounter.RADIO_LINK_FAILURE, r"radio link fail\w*|rlf|t310 expir\w*|out of sync"),
     (LogCounter.RLC_RETRANSMISSION, r"max(?:imum)? (?:number of )?re ?transmissions?|max ?retx\w*"),
     (LogCounter.INTERFERENCE, r"interfer(?:ence|er|ers)|jamm(?:ing|er|ed)|noise (?:floor|rise)"),

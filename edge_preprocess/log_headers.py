@@ -23,13 +23,13 @@ _MAX_LEADING_FIELDS = 6
 _MAX_FIELDS_BETWEEN = 4
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_CLOCK = r"\d{1,2}[:.]\d{2}[:.]\d{2}(?:[.,:]\d{1,9})?(?:\ ?Z|\ ?[+\-]\d{2}:?\d{2})?"
+_CLOCK = r"\d{1,2}[:.]\d{2}[:.]\d{2}(?:[.,:]\d{1,9}(?:,\d{3})?)?(?:\ ?Z|\ ?[+\-]\d{2}:?\d{2})?"
 _DATE = r"(?:\d{4}[\-/.]\d{1,2}[\-/.]\d{1,2}|\d{1,2}[\-/.]\d{1,2}[\-/.]\d{2,4})"
-_AFTER = r"(?=[\s,\]|]|$)"
+_AFTER = r"(?=[\s,\]|]|:\s|$)"
 _TIME = re.compile(
     rf"""(?:\[\s*)?(?:
     (?:{_WEEKDAY},?\s+)?{_MONTH}\s+\d{{1,2}},?\s+(?:\d{{4}},?\s+)?{_CLOCK}(?:\s+[A-Z]{{3,4}}(?=\s\d))?(?:\s+\d{{4}})?
-  | (?:{_DATE}|\d{{1,2}}[\-.]\d{{1,2}})[T\s_\-]{_CLOCK}
+  | (?:{_DATE}|\d{{1,2}}[\-./]\d{{1,2}})[T\s_\-]{_CLOCK}
   | \d{{1,2}}/{_MONTH}/\d{{4}}:{_CLOCK}
   | \d{{8}}-\d{{1,2}}:\d{{1,2}}:\d{{1,2}}(?:[.,:]\d{{1,9}})?
   | \d{{6}}\s\d{{6}}
@@ -39,18 +39,25 @@ _TIME = re.compile(
   | \d{{13}}
   | \d+\.\d{{6,9}}
   | \d+\.\d{{3}}(?=\s\[)
-    ){_AFTER}\]?[\s,]*""",
+    ){_AFTER}\]?:?[\s,]*""",
     re.VERBOSE,
 )
 _LEVELS = (
     "trace|debug|info|information|notice|warn|warning|error|err|severe|crit|critical|alert|emerg|emergency|fatal|panic"
-    "|failure|verbose|fine|finer|finest|config"
+    "|failure|verbose|fine|finer|finest|config|wrn|inf|dbg"
 )
 _LEVEL = re.compile(
-    rf"\[?(?P<word>(?i:{_LEVELS})(?=[\s,:\]|)]|$)|(?P<letter>[VDIWEF])(?=\s)(?P<tagged>(?=\s+[^\s:]+\s*:\s))?)\]?[\s,:]*"
+    rf"[\[<]?(?P<word>(?i:{_LEVELS})(?=[\s,:\]>|)]|$)"
+    r"|(?P<letter>[VDIWEF])(?=[\s\]])(?P<tagged>(?=\s+[^\s:]+\s*:\s))?)[\]>]?[\s,:]*"
 )
-_PRIORITY = re.compile(r"<\d{1,3}>(?:\d\s)?")
-_FIELD = re.compile(r"(?P<text>\S+)\s+")
+_KEYED_LEVEL = re.compile(rf"\b(?:level|lvl|severity|loglevel)\"?\s*[=:]\s*\"?(?P<word>(?i:{_LEVELS}))\b")
+_FIRMWARE = re.compile(r"(?P<word>[VDIWE]) \(\d+\) (?:[\w.\-]+: )?")
+"""Level, uptime in milliseconds and component, as small devices write it."""
+_LETTER_AND_DATE = re.compile(rf"(?P<word>[IWEF])\d{{4}}\s{_CLOCK}\s+\d+\s[\w.\-]+:\d+\]\s*")
+_SYSLOG_FIELDS = re.compile(r"\S+ \S+ \S+ \S+ (?:-|\[[^\]]*\])(?:\s+|$)")
+"""Host, application, process, message id and structured data. Source: RFC 5424, 6."""
+_PRIORITY = re.compile(r"<\d{1,3}>(?P<version>1\s)?")
+_FIELD = re.compile(r"(?P<text>\[[^\[\]]{1,40}\]|\S+)\s+")
 _LEADING = re.compile(r"-\s|[A-Z]{1,40}\s|(?=\S{0,80}\d)\S{1,80}\s")
 _PROCESS_NUMBER = re.compile(r"-?\d+\s+")
 _BRACKET_BEFORE_DASH = re.compile(r"-?\s*\[.*?\]\s+-\s+")
@@ -69,14 +76,30 @@ _DASH = re.compile(r"-\s+")
 
 def split_header(line: str) -> LogHeader:
     """The line's header, judged from this line alone."""
+    lettered = _FIRMWARE.match(line) or _LETTER_AND_DATE.match(line)
+    if lettered:
+        return LogHeader(lettered.end(), lettered["word"].lower())
     time = _first_time(line)
     if time is None:
-        return LogHeader(0, "")
+        return LogHeader(0, _keyed_level(line))
     position, is_columnar = time
+    fields = _SYSLOG_FIELDS.match(line, position) if _has_version(line) else None
+    if fields:
+        return LogHeader(fields.end(), "")
     position, level, has_component = _to_level(line, position)
     if level:
         return LogHeader(_after_level(line, position, has_component), level)
-    return LogHeader(_after_time(line, position, is_columnar), "")
+    return LogHeader(_after_time(line, position, is_columnar), _keyed_level(line))
+
+
+def _has_version(line: str) -> bool:
+    priority = _PRIORITY.match(line)
+    return priority is not None and priority["version"] is not None
+
+
+def _keyed_level(line: str) -> str:
+    found = _KEYED_LEVEL.search(line)
+    return found["word"].lower() if found else ""
 
 
 def _first_time(line: str) -> tuple[int, bool] | None:

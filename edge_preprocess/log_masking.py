@@ -77,6 +77,7 @@ _SCANNER = re.compile(
   | (?P<ctime>(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+\d+
       \s\d+:\d+:\d+(?:\s[A-Z]+)?\s\d+{_ENDS})
   | (?P<plain>[A-Za-z_]+(?=[\s,;)\]]|$))
+  | (?P<mnemonic>%[A-Z][A-Z0-9_]{{0,31}}-\d-[A-Z0-9_]{{1,63}})
   | (?P<mark>[,!;=|"'\[\]){{}}.@\#$%&]|:(?!:)|\((?!\s{{0,9}}\)))
   | (?P<url>{_STARTS}(?:[A-Za-z][A-Za-z0-9]{{0,31}}\.){{0,5}}[A-Za-z][A-Za-z0-9]{{0,31}}://[^\s"'<>,;)\]}}]+)
   | (?P<email>{_STARTS}[A-Za-z0-9][\w.+\-]{{0,63}}@[A-Za-z0-9\-]{{1,63}}(?:\.[A-Za-z0-9\-]{{1,63}}){{1,8}})
@@ -201,7 +202,7 @@ def _add_parts(masked: Masked, group: str, raw: str, start: int) -> None:
             _add_constant(masked, raw, start)
         else:
             masked.add(WILDCARD, kind, start, end)
-    elif group == "dotted":
+    elif group in {"dotted", "mnemonic"}:
         _add_constant(masked, raw, start)
     elif group == "url":
         scheme = raw.index("://") + 3

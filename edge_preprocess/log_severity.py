@@ -10,15 +10,21 @@ _BY_LEVEL = {
     **dict.fromkeys(("emerg", "emergency", "panic", "fatal", "crit", "critical", "alert"), Severity.CRITICAL),
     **dict.fromkeys(("f", "severe"), Severity.CRITICAL),
     **dict.fromkeys(("error", "err", "e", "failure"), Severity.MAJOR),
-    **dict.fromkeys(("warn", "warning", "w"), Severity.WARNING),
+    **dict.fromkeys(("warn", "warning", "wrn", "w"), Severity.WARNING),
 }
 _ORDER = (Severity.WARNING, Severity.MINOR, Severity.MAJOR, Severity.CRITICAL)
+_MNEMONIC = re.compile(r"%[A-Z][A-Z0-9_]*-(?P<digit>[0-7])-[A-Z0-9_]+")
+"""Facility, severity and mnemonic, as routers and switches write them."""
+_BY_DIGIT = (Severity.CRITICAL,) * 3 + (Severity.MAJOR, Severity.WARNING, None, None, None)
+"""Source: RFC 5424, table 2."""
 _LEADING_LEVEL = re.compile(
     r"\[?(?P<level>EMERG|PANIC|FATAL|CRIT|CRITICAL|ALERT|ERROR|ERR|WARN|WARNING|NOTICE|INFO|DEBUG)\b"
 )
 _QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`")
+_SPOKEN = re.compile(r"\"?\b(?:msg|message|event|error|err|alarm|reason|cause)\"?\s*[=:]\s*\"([^\"]*)\"", re.IGNORECASE)
+"""What the equipment itself says in JSON and in key=value lines."""
 _NAMED = re.compile(
-    r"(?:\b(?:user ?name|user|login|name|ssid|label|title|topic|unit|tag|comment|message|msg|text|description|note)"
+    r"(?:\b(?:user ?name|user|login|name|ssid|label|title|topic|unit|tag|comment|description|note)"
     r"(?:=|\s=\s|:\s?)|(?<=for |.of |.by )(?:invalid )?(?:user|login|account) |(?<=invalid )user )\S*",
     re.IGNORECASE,
 )
@@ -44,6 +50,7 @@ _NEGATED = re.compile(
 
 def own_words(text: str) -> str:
     """The text without what others may have put into it: quotations, and the values of names."""
+    text = _SPOKEN.sub(r" \1 ", text)
     return _NAMED.sub(" ", _QUOTED.sub(" ", text))
 
 
@@ -61,6 +68,9 @@ def graver(first: Severity | None, second: Severity | None) -> Severity | None:
 
 def severity_of_words(text: str) -> Severity | None:
     """What a template's words say; None for plain information."""
+    mnemonic = _MNEMONIC.search(text)
+    if mnemonic:
+        return _BY_DIGIT[int(mnemonic["digit"])]
     named = _LEADING_LEVEL.match(text)
     if named:
         return severity_of_level(named["level"].lower())

@@ -37,11 +37,8 @@ def shape_of(text: str) -> bytes:
 def codes_of(content: str, masked: Masked) -> Codes:
     """The runs of digits in constant words, counted from the end, where a line and its content agree."""
     runs = list(_RUN.finditer(content))
-    return tuple(
-        (index - len(runs), run.group())
-        for index, run in enumerate(runs)
-        if any(start <= run.start() < end for start, end in masked.codes)
-    )
+    covered = {position for start, end in masked.codes for position in range(start, end)}
+    return tuple((index - len(runs), run.group()) for index, run in enumerate(runs) if run.start() in covered)
 
 
 def has_codes(text: str, codes: Codes) -> bool:

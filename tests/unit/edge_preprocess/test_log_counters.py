@@ -105,3 +105,16 @@ def test_the_graver_of_level_and_words_counts() -> None:
 def test_a_level_that_leads_the_text_is_its_level() -> None:
     assert severity_of_words("NOTICE node restart complete") is None
     assert severity_of_words("ERR backhaul degraded") is Severity.MAJOR
+
+
+@pytest.mark.parametrize(
+    "text", ['{"level":"warn","msg":"battery low","dev":"m"}', 'level=warn msg="battery low" port=<*>']
+)
+def test_what_the_equipment_says_in_quotes_counts(text: str) -> None:
+    assert counters_of(text) == (LogCounter.BATTERY_LOW,)
+
+
+def test_routers_say_their_severity_in_a_digit() -> None:
+    assert severity_of_words("%LINK-3-UPDOWN: Interface changed state to down") is Severity.MAJOR
+    assert severity_of_words("%SYS-5-RESTART: System restarted") is None
+    assert counters_of("%LINK-3-UPDOWN: Interface port <*>, changed state to down") == (LogCounter.LINK_FLAP,)

@@ -35,6 +35,13 @@ HEADERS = {
     "fields before an epoch": ("26281 node-3 switch_module link 1767571212 1 ", ""),
     "uptime and layer": ("00012.345 [RRC] W ", "w"),
     "kernel uptime": ("[   12.345678] dev-00042 W adc: ", "w"),
+    "core network": ("01/05 12:00:00.123: [amf] INFO: ", "info"),
+    "layer and level in brackets": ("2026-01-05T12:00:00.123456 [RRC     ] [W] ", "w"),
+    "epoch and colon": ("1767571212: ", ""),
+    "uptime of a real-time system": ("[00:00:12.345,000] <wrn> lora: ", "wrn"),
+    "level and uptime of a microcontroller": ("W (12345) wifi: ", "w"),
+    "letter and date": ("E0105 12:00:00.123456       1 reconciler.go:123] ", "e"),
+    "syslog of RFC 5424": ("<34>1 2026-01-05T12:00:00.003Z gw.example.com relay 311 ID47 - ", ""),
     "none": ("", ""),
 }
 
@@ -63,3 +70,11 @@ def test_a_line_without_a_header_is_content_from_its_first_character(line: str) 
 def test_a_level_is_not_taken_from_the_middle_of_the_content() -> None:
     line = "26281 node-3 switch_module link 1767571212 1 Link error on tree 4"
     assert line[split_header(line).content_start :] == "Link error on tree 4"
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [('{"level":"warn","msg":"x"}', "warn"), ("level=error msg=x", "error"), ("sea level 5", "")],
+)
+def test_a_level_may_stand_behind_its_key(line: str, level: str) -> None:
+    assert split_header(line) == (0, level)
