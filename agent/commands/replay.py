@@ -81,15 +81,18 @@ def replay(
     session = _open_session(trace, goal_file, interval_s)
     chosen = _choose(planner, model, adapter, device, seed)
     for warning in chosen.warnings:
-        click.secho(f"WARNING: {warning}", err=True, fg="red")
+        _warn(warning)
     header = _header(session, chosen, seed)
     if expectation is not None:
         expectation.check(header)
     _refuse_unwritable(record)
     replayer = _replayer(session, chosen, seed, speed)
     result = _run(replayer, session, limit, is_quiet=as_json and not sys.stderr.isatty())
+    late = _late_warnings(chosen)
+    for warning in late:
+        _warn(warning)
     rows = tuple(decision_rows(result.cells, header.slices))
-    document = replay_document(_facts(trace, session, chosen, replayer, seed), result)
+    document = replay_document(_facts(trace, session, chosen, replayer, seed, late), result)
     if record is not None:
         write_decisions(record, Decisions(header=header, rows=rows))
     drifts = () if expectation is None else expectation.compare(rows, limit)
@@ -238,6 +241,18 @@ def _replayer(session: _Session, chosen: _Chosen, seed: int, speed: float) -> Re
     )
 
 
+def _warn(text: str) -> None:
+    click.secho(f"WARNING: {text}", err=True, fg="red")
+
+
+def _late_warnings(chosen: _Chosen) -> tuple[str, ...]:
+    """What a model that was there at first failed to answer."""
+    ahead = chosen.ahead
+    if ahead is None or not ahead.num_failed or chosen.warnings:
+        return ()
+    return (f"{ahead.num_failed} of {ahead.num_asked} questions to the model had no answer; the last: {ahead.reason}",)
+
+
 def _run(replayer: Replayer, session: _Session, limit: int | None, *, is_quiet: bool) -> ReplayResult:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -254,7 +269,9 @@ def _run(replayer: Replayer, session: _Session, limit: int | None, *, is_quiet: 
         return replayer.run(limit=limit, on_interval=show)
 
 
-def _facts(trace: Path, session: _Session, chosen: _Chosen, replayer: Replayer, seed: int) -> ReplayFacts:
+def _facts(
+    trace: Path, session: _Session, chosen: _Chosen, replayer: Replayer, seed: int, late: tuple[str, ...]
+) -> ReplayFacts:
     from agent.replay.document import ReplayFacts
 
     return ReplayFacts(
@@ -269,7 +286,7 @@ def _facts(trace: Path, session: _Session, chosen: _Chosen, replayer: Replayer, 
         model=None if chosen.ahead is None else chosen.ahead.name,
         seed=seed,
         goals=tuple(goal.model_dump(mode="json") for goal in session.goals),
-        warnings=chosen.warnings,
+        warnings=(*chosen.warnings, *late),
         edge_quarantined=dict(replayer.loop.pipeline.quarantine_reasons),
     )
 

@@ -19,22 +19,31 @@ class ReadAheadModel:
         self._reason = "the prompt was never fetched"
         self.elapsed_s = 0.0
         """Spent in the model so far."""
+        self.num_failed, self.num_asked = 0, 0
+        """Prompts to which no answer came, and all that were asked."""
 
     @property
     def name(self) -> str:
         """The model's own name."""
         return self._model.name
 
+    @property
+    def reason(self) -> str:
+        """Why the last failure happened."""
+        return self._reason
+
     def fetch(self, prompts: Sequence[Prompt]) -> None:
         """Ask for what is not known yet; what can't be had fails when it is asked for."""
         wanted = {prompt.text: prompt for prompt in prompts if prompt.text not in self._answers}
         if not wanted:
             return
+        self.num_asked += len(wanted)
         began = time.perf_counter()
         try:
             answers = self._model.answer(tuple(wanted.values()))
         except ModelUnavailable as error:
             self._reason = str(error)
+            self.num_failed += len(wanted)
         else:
             self._answers.update(zip(wanted, answers, strict=True))
         self.elapsed_s += time.perf_counter() - began
