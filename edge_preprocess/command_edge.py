@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source")
 @click.option(
     "--state", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="The node's folder."
 )
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--keep-open", is_flag=True, help="At the source's end, keep the open interval for the next start.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
 def edge(
-    source: Path,
+    source: str,
     folder: Path,
     out: Path,
     topology_file: Path | None,
@@ -44,26 +45,43 @@ def edge(
     keep_open: bool,
     as_json: bool,
 ) -> None:
-    """Run an edge node on SOURCE: JSON lines of topology, frames and log lines from a file or a pipe (-).
+    """Run an edge node on SOURCE: JSON lines of topology, frames and log lines.
+
+    SOURCE is a file, - for a pipe, or mqtt://[user:password@]host[:port][/client-name], where digests are sent, too.
 
     Ctrl-C or SIGTERM ends it; started again with the same --state and --out it goes on where it was and loses or
     repeats no interval, even after it was killed.
     """
     from edge_preprocess.edge_node import EdgeNode
 
-    is_pipe = str(source) == "-" or source.is_fifo()
+    is_broker = source.startswith("mqtt:")
+    is_pipe = source == "-" or is_broker or Path(source).is_fifo()
     node = EdgeNode(folder, out, interval_s=interval_s, topology=_topology(topology_file), is_journalled=is_pipe)
-    with _opened(source) as file, _ending_on_signals():
-        ended = _run(node, file, is_pipe=is_pipe)
-        if ended is not None and not keep_open:
-            node.finish(offset=ended)
-        node.stop()
+    ended: int | None = None
+    if is_broker:
+        _run_on_broker(node, source)
+    else:
+        with _opened(Path(source)) as file, _ending_on_signals():
+            ended = _run(node, file, is_pipe=is_pipe)
+    if ended is not None and not keep_open:
+        node.finish(offset=ended)
+    node.stop()
     summary = {"digests": node.num_digests, "out": str(out), "ended": "source" if ended is not None else "signal"}
     click.echo(json.dumps(summary) if as_json else f"{node.num_digests} digests written to {out}", err=not as_json)
 
 
 class _Stop(Exception):
     """SIGTERM or Ctrl-C."""
+
+
+def _run_on_broker(node: EdgeNode, source: str) -> None:
+    """Feed the node until a signal comes."""
+    from edge_preprocess.edge_mqtt import BrokerSource, BrokerUrl
+
+    broker = BrokerSource(BrokerUrl.parse(source), node.accept, last_line=node.last_line)
+    node.publish = broker.publish
+    with _ending_on_signals(), contextlib.suppress(_Stop):
+        broker.run()
 
 
 def _run(node: EdgeNode, file: BinaryIO, *, is_pipe: bool) -> int | None:

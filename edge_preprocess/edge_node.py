@@ -53,7 +53,8 @@ class EdgeNode:
         self._state_path = folder / "edge.state"
         self._out = out
         self._interval_s = interval_s
-        self._publish = publish
+        self.publish = publish
+        """Called with each digest once it is on disk."""
         self._topology: Topology | None = None
         self._pipeline: EdgePipeline | None = None
         self._number: int | None = None
@@ -70,6 +71,11 @@ class EdgeNode:
         self._journal = Journal(folder / "edge.journal") if is_journalled else None
         if self._journal is not None:
             self._replay(self._journal, covered)
+
+    @property
+    def last_line(self) -> bytes | None:
+        """The line that the journal ended with when the node was started; None where it was empty."""
+        return None if self._journal is None or not self._journal.lines else self._journal.lines[-1]
 
     def accept(self, raw: bytes, *, offset: int = 0) -> None:
         """Take one line; `offset` is where it begins in a source that can be read again."""
@@ -129,9 +135,9 @@ class EdgeNode:
         self._save(out_bytes, num_open=0 if next_line is None else 1)
         if self._journal is not None:
             self._journal.begin(self._journal.generation + 1, [] if next_line is None else [next_line])
-        if self._publish is not None:
+        if self.publish is not None:
             for digest in digests:
-                self._publish(digest)
+                self.publish(digest)
 
     def _save(self, out_bytes: int, *, num_open: int) -> None:
         if self._pipeline is None or self._topology is None:

@@ -1,0 +1,126 @@
+"""An edge node fed by a broker: telemetry lines come in on one topic, digests go out on their cells' topics.
+
+A message is acknowledged once it is in the journal, and the session outlives the connection, so that nothing sent
+while the node was away or died is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_preprocess.compact import pack
+from edge_preprocess.errors import SourceUnreadable
+from telemetry_sim.mqtt_protocol import ROOT, digest_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge_preprocess.digest import EdgeDigest
+
+TELEMETRY_TOPIC = f"{ROOT}/telemetry"
+"""JSON lines as in `edge_preprocess.wire`, one a message."""
+_SESSION_S = 86_400
+_IN_FLIGHT = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerUrl:
+    """As mqtt://[user:password@]host[:port][/client-name]."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    client_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> BrokerUrl:
+        """Read a URL; raises SourceUnreadable."""
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname, parts.port or 1883
+        except ValueError as error:
+            raise SourceUnreadable(f"broker {text!r}: {error}") from error
+        if parts.scheme != "mqtt" or not host:
+            raise SourceUnreadable(f"broker {text!r}: mqtt://[user:password@]host[:port][/client-name] was expected")
+        name = parts.path.strip("/") or "edgewright-edge"
+        return cls(host=host, port=port, username=parts.username, password=parts.password, client_id=name)
+
+
+class BrokerSource:
+    """Feeds a node from a broker until `stop` is called."""
+
+    def __init__(self, url: BrokerUrl, accept: Callable[[bytes], None], *, last_line: bytes | None) -> None:
+        self._url = url
+        self._accept = accept
+        self._last_line = last_line
+        self._failure: BaseException | None = None
+        self._ended = threading.Event()
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=url.client_id, protocol=mqtt.MQTTv5, manual_ack=True
+        )
+        self._client.username_pw_set(url.username, url.password)
+        self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
+
+    def publish(self, digest: EdgeDigest) -> None:
+        """Send a digest to its cell's topic; the newest stays there."""
+        self._client.publish(digest_topic(digest.cell), pack(digest), qos=1, retain=True)
+
+    def run(self) -> None:
+        """Take messages until `stop`; raises what went wrong while taking one."""
+        # The library leaves this constructor untyped.
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        session.SessionExpiryInterval = _SESSION_S
+        session.ReceiveMaximum = _IN_FLIGHT
+        try:
+            self._client.connect(self._url.host, self._url.port, clean_start=False, properties=session)
+        except OSError as error:
+            raise SourceUnreadable(f"broker {self._url.host}:{self._url.port}: {error}") from error
+        self._client.loop_start()
+        try:
+            self._ended.wait()
+        finally:
+            self._client.disconnect()
+            self._client.loop_stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def _on_connect(
+        self, client: mqtt.Client, userdata: object, flags: mqtt.ConnectFlags, reason: ReasonCode, properties: object
+    ) -> None:
+        del userdata, flags, properties
+        if reason.is_failure:
+            self._fail(SourceUnreadable(f"broker {self._url.host}:{self._url.port}: refused, {reason}"))
+            return
+        client.subscribe(TELEMETRY_TOPIC, qos=1)
+
+    def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+        del userdata
+        line = bytes(message.payload).replace(b"\n", b" ")
+        # Only the last line can be in the journal without having been acknowledged.
+        if not (message.dup and line == self._last_line):
+            try:
+                self._accept(line)
+            except Exception as error:  # noqa: BLE001 - handed to the thread that waits in `run`
+                self._fail(error)
+                return
+        self._last_line = line
+        client.ack(message.mid, message.qos)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._ended.set()

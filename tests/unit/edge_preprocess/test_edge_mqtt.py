@@ -1,0 +1,97 @@
+"""An edge node on a broker, killed and started again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge_preprocess.compact import unpack
+from edge_preprocess.edge_mqtt import TELEMETRY_TOPIC, BrokerUrl
+from edge_preprocess.edge_node import EdgeNode
+from edge_preprocess.errors import SourceUnreadable
+from edge_preprocess.wire import dump_frame, dump_topology
+from telemetry_sim.mqtt_protocol import DIGESTS_FILTER
+from tests.service_fixtures import broker
+
+__all__ = ["broker"]
+
+
+@pytest.fixture
+def lines(topology, make_frame):
+    rng = np.random.default_rng(6)
+    frames = [
+        make_frame(5.0 * n, (1, 2), (0, 1), (0, 1), period_s=5.0, served_bits=rng.uniform(1e5, 1e6, 2))
+        for n in range(1, 13)
+    ]
+    return [dump_topology(topology).encode(), *(dump_frame(frame).encode() for frame in frames)]
+
+
+def test_a_broker_url_is_read_or_refused():
+    url = BrokerUrl.parse("mqtt://anna:geheim@box:2000/site-4")
+    assert (url.host, url.port, url.username, url.password, url.client_id) == ("box", 2000, "anna", "geheim", "site-4")
+    for text in ("http://box", "mqtt://", "mqtt://box:notaport"):
+        with pytest.raises(SourceUnreadable, match="broker"):
+            BrokerUrl.parse(text)
+
+
+class _Peer:
+    """The network's side: sends lines, hears digests."""
+
+    def __init__(self, port):
+        self.heard = []
+        self._new = threading.Condition()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.client.on_message = self._on_message
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe(DIGESTS_FILTER, qos=1)
+        self.client.loop_start()
+
+    def _on_message(self, client, userdata, message):
+        with self._new:
+            self.heard.append(unpack(message.payload))
+            self._new.notify_all()
+
+    def send(self, lines):
+        for line in lines:
+            self.client.publish(TELEMETRY_TOPIC, line, qos=1).wait_for_publish(10)
+
+    def wait_for(self, count):
+        with self._new:
+            assert self._new.wait_for(lambda: len(self.heard) >= count, timeout=30)
+
+
+@pytest.mark.broker
+def test_a_node_killed_on_a_broker_loses_and_repeats_no_interval(tmp_path, lines, broker):
+    whole = EdgeNode(tmp_path / "whole", tmp_path / "whole.jsonl")
+    for line in lines:
+        whole.accept(line)
+    whole.stop()
+    out = tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", "from edge_preprocess.commands import edge; edge()"]
+    command += [f"mqtt://127.0.0.1:{broker.port}/node", "--state", str(tmp_path / "state"), "--out", str(out)]
+    peer = _Peer(broker.port)
+    first = subprocess.Popen(command)
+    # The session exists once a topology, which may come any number of times, has arrived.
+    journal = tmp_path / "state" / "edge.journal"
+    while not (journal.exists() and lines[0] in journal.read_bytes()):
+        assert first.poll() is None
+        peer.send(lines[:1])
+    peer.send(lines[1:6])
+    peer.wait_for(2)
+    first.kill()
+    first.wait()
+    peer.send(lines[6:])
+    second = subprocess.Popen(command)
+    peer.wait_for(10)
+    second.terminate()
+    assert second.wait(20) == 0
+    peer.client.loop_stop()
+    peer.client.disconnect()
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert [(digest.cell, digest.end_s) for digest in peer.heard[-4:]] == [(7, 40.0), (9, 40.0), (7, 50.0), (9, 50.0)]
