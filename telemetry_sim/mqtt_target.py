@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class BrokerAddress:
             tls_params=aiomqtt.TLSParameters() if self.with_tls else None,
             timeout=10,
             logger=_LIBRARY_LOG,
+            # Small messages back and forth: each would wait 40 ms for the other side's delayed acknowledgement.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             max_concurrent_outgoing_calls=1000,
         )
 
