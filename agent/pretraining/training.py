@@ -69,7 +69,7 @@ class Progress:
 
 def encode_examples(examples: Sequence[Example], tokenizer: Tokenizer) -> tuple[tuple[tuple[int, ...], int], ...]:
     """Token ids of prompt + completion + end, with the prompt's length, for each example."""
-    end = tokenizer.token_to_id(END)
+    end = int(tokenizer.token_to_id(END) or 0)
     prompts = tokenizer.encode_batch([e.prompt for e in examples])
     completions = tokenizer.encode_batch([e.completion for e in examples])
     return tuple(((*p.ids, *c.ids, end), len(p.ids)) for p, c in zip(prompts, completions, strict=True))
@@ -88,7 +88,7 @@ def share_labels(tokenizer: Tokenizer, spread: float) -> ShareLabels:
 
 
 def train(
-    model: nn.Module,
+    model: Any,
     rows: Sequence[tuple[tuple[int, ...], int]],
     plan: TrainingPlan,
     *,
@@ -100,21 +100,20 @@ def train(
     torch.manual_seed(plan.seed)
     device = torch.device(plan.device)
     model.to(device).train()
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
-    )
-    start = _restore(model, optimiser, plan, folder)
+    optimisers = _optimisers(model, plan)
+    start = _restore(model, optimisers, plan, folder)
     batches = _Batches(rows, plan)
     losses: list[float] = []
     began = time.monotonic()
     for step in range(start, plan.num_steps):
-        for group in optimiser.param_groups:
-            group["lr"] = plan.learning_rate * _schedule(step, plan)
-        loss = _step(model, optimiser, batches.at(step), plan, labels)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = plan.learning_rate * _schedule(step, plan)
+        loss = _step(model, optimisers, batches.at(step), plan, labels)
         losses.append(loss)
         on_step(Progress(step=step + 1, num_steps=plan.num_steps, loss=loss, elapsed_s=time.monotonic() - began))
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.num_steps:
-            _save(model, optimiser, plan, step + 1, folder)
+            _save(model, optimisers, plan, step + 1, folder)
     model.eval()
     return float(np.mean(losses[-100:])) if losses else float("nan")
 
@@ -160,8 +159,8 @@ class _Batches:
 
 
 def _step(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    model: Any,
+    optimisers: Sequence[torch.optim.Optimizer],
     batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     plan: TrainingPlan,
     labels: ShareLabels | None,
@@ -175,10 +174,11 @@ def _step(
         loss = _loss(logits.float(), labels_BL[:, 1:][wanted], tokens_BL[:, :-1][wanted], labels)
     if not torch.isfinite(loss):
         raise AgentInputInvalid(f"loss is {loss.item()}; lower the learning rate of {plan.learning_rate}")
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    model.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), plan.max_grad_norm)
-    optimiser.step()
+    for optimiser in optimisers:
+        optimiser.step()
     return float(loss.item())
 
 
@@ -196,6 +196,20 @@ def _loss(
     return torch.cat((losses_T[~is_share_T], soft_S)).mean()
 
 
+def _optimisers(model: nn.Module, plan: TrainingPlan) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the layers' matrices, AdamW for embeddings and norms.
+
+    Source: Jordan et al. 2024 (Muon); scaled to AdamW's step as in Liu et al. 2025, so that one rate serves both.
+    """
+    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    adamw = torch.optim.AdamW(others, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay)
+    muon = torch.optim.Muon(
+        hidden, lr=plan.learning_rate, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return adamw, muon
+
+
 def _schedule(step: int, plan: TrainingPlan) -> float:
     """Linear warm-up, then a cosine to a twentieth."""
     if step < plan.warmup_steps:
@@ -204,13 +218,16 @@ def _schedule(step: int, plan: TrainingPlan) -> float:
     return 0.05 + 0.95 * 0.5 * (1.0 + float(np.cos(np.pi * done)))
 
 
-def _save(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, step: int, folder: Path) -> None:
+def _save(
+    model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], plan: TrainingPlan, step: int, folder: Path
+) -> None:
     """Write weights and optimiser moments; the small file that names the step is replaced last."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.named_parameters()}
-    state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
-    for index, moments in state.items():
-        tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v).cpu().clone() for k, v in moments.items()}
+    for place, optimiser in enumerate(optimisers):
+        state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
+        for index, moments in state.items():
+            tensors |= {f"optimiser.{place}.{index}.{k}": torch.as_tensor(v).cpu().clone() for k, v in moments.items()}
     partial = folder / (_TENSORS + ".part")
     save_file(tensors, partial)
     partial.replace(folder / _TENSORS)
@@ -219,7 +236,7 @@ def _save(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan
     partial.replace(folder / _STATE)
 
 
-def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, folder: Path) -> int:
+def _restore(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], plan: TrainingPlan, folder: Path) -> int:
     if not (folder / _STATE).exists():
         return 0
     state = json.loads((folder / _STATE).read_text())
@@ -229,12 +246,15 @@ def _restore(model: nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingP
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model.{name}"])
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
-            moments.setdefault(int(index), {})[key] = tensor
-    template = optimiser.state_dict()
-    optimiser.load_state_dict({"state": moments, "param_groups": template["param_groups"]})
+    steps = []
+    for place, optimiser in enumerate(optimisers):
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(f"optimiser.{place}."):
+                _, _, index, key = name.split(".", 3)
+                moments.setdefault(int(index), {})[key] = tensor
+        steps += [int(held["step"]) for held in moments.values() if "step" in held]
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": moments, "param_groups": groups})
     # The tensors know their own step: a run killed between the two files has newer tensors than its small file says.
-    return max((int(held["step"]) for held in moments.values()), default=int(state["step"]))
+    return max(steps, default=int(state["step"]))
