@@ -54,15 +54,6 @@ class EndpointModel:
             raise ModelUnavailable(f"endpoint {url!r}: expected http(s)://HOST[:PORT]/v1, with #MODEL if you like")
         self._host = parts.hostname
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
-        headers = {"accept-encoding": "identity"}
-        if self._settings.api_key is not None:
-            headers["authorization"] = f"Bearer {self._settings.api_key}"
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(self._settings.timeout_s, connect=_CONNECT_S),
-            # A proxy has no business between this process and its own machine.
-            trust_env=self._host not in _LOOPBACK,
-        )
         self._num_failures, self._rests_until_s = 0, 0.0
         self._model = parts.fragment or self._discover()
 
@@ -79,8 +70,8 @@ class EndpointModel:
             return ()
         due_s = self._clock() + self._settings.timeout_s
         try:
-            with ThreadPoolExecutor(min(_MAX_AT_ONCE, len(prompts))) as pool:
-                answers = tuple(pool.map(lambda prompt: self._answer_one(prompt, due_s), prompts))
+            with self._connect() as client, ThreadPoolExecutor(min(_MAX_AT_ONCE, len(prompts))) as pool:
+                answers = tuple(pool.map(lambda prompt: self._answer_one(client, prompt, due_s), prompts))
         except ModelUnavailable:
             self._num_failures += 1
             if self._num_failures >= _MAX_FAILURES:
@@ -89,11 +80,19 @@ class EndpointModel:
         self._num_failures = 0
         return answers
 
-    def _answer_one(self, prompt: Prompt, due_s: float) -> Answer:
+    def _connect(self) -> httpx.Client:
+        """A client for one interval's questions, so that no connection outlives them."""
+        headers = {"accept-encoding": "identity"}
+        if self._settings.api_key is not None:
+            headers["authorization"] = f"Bearer {self._settings.api_key}"
+        # A proxy has no business between this process and its own machine.
+        return httpx.Client(headers=headers, trust_env=self._host not in _LOOPBACK)
+
+    def _answer_one(self, client: httpx.Client, prompt: Prompt, due_s: float) -> Answer:
         schema = answer_schema(prompt.num_slices)
         system = _SYSTEM + json.dumps(schema, separators=(",", ":"))
         messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt.text}]
-        first = self._ask(messages, schema, prompt, due_s)
+        first = self._ask(client, messages, schema, prompt, due_s)
         fault = self._fault(first.text, prompt)
         if fault is None:
             return first
@@ -101,7 +100,7 @@ class EndpointModel:
             {"role": "assistant", "content": first.text[:_MAX_ECHO]},
             {"role": "user", "content": f"That answer can't be used: {fault}. Answer again, with the JSON alone."},
         ]
-        second = self._ask(messages, schema, prompt, due_s)
+        second = self._ask(client, messages, schema, prompt, due_s)
         # A second fault is the planner's to count; what can't even be read stops here.
         self._fault(second.text, prompt)
         num_tokens = first.num_tokens + second.num_tokens
@@ -117,7 +116,14 @@ class EndpointModel:
             raise self._away("the answer is nested beyond reading") from error
         return None if plan.is_within_budget else "min or cpu sums to more than 100"
 
-    def _ask(self, messages: list[dict[str, str]], schema: dict[str, object], prompt: Prompt, due_s: float) -> Answer:
+    def _ask(
+        self,
+        client: httpx.Client,
+        messages: list[dict[str, str]],
+        schema: dict[str, object],
+        prompt: Prompt,
+        due_s: float,
+    ) -> Answer:
         body = {
             "model": self._model,
             "messages": messages,
@@ -130,11 +136,12 @@ class EndpointModel:
                 "json_schema": {"name": "cell_plan", "strict": True, "schema": schema},
             },
         }
-        return self._exchange("POST", "/chat/completions", body, due_s)
+        return self._exchange(client, "POST", "/chat/completions", body, due_s)
 
     def _discover(self) -> str:
         """The first model that the server names."""
-        text = self._exchange("GET", "/models", None, self._clock() + self._settings.timeout_s).text
+        with self._connect() as client:
+            text = self._exchange(client, "GET", "/models", None, self._clock() + self._settings.timeout_s).text
         try:
             name = json.loads(text)["data"][0]["id"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
@@ -143,13 +150,15 @@ class EndpointModel:
             raise self._away(f"/models names {name!r}; expected a text")
         return name
 
-    def _exchange(self, method: str, path: str, body: dict[str, Any] | None, due_s: float) -> Answer:
+    def _exchange(
+        self, client: httpx.Client, method: str, path: str, body: dict[str, Any] | None, due_s: float
+    ) -> Answer:
         remaining_s = due_s - self._clock()
         if remaining_s <= 0:
             raise self._away(f"no answer within {self._settings.timeout_s:g} s")
         timeout = httpx.Timeout(remaining_s, connect=min(_CONNECT_S, remaining_s))
         try:
-            with self._client.stream(method, self._base + path, json=body, timeout=timeout) as response:
+            with client.stream(method, self._base + path, json=body, timeout=timeout) as response:
                 return read_answer(response, due_s=due_s, clock=self._clock)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise self._away(f"{type(error).__name__} {error}".rstrip()) from error
