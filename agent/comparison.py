@@ -11,9 +11,10 @@ import numpy as np
 
 from agent.bootstrap import build_loop, build_network
 from agent.control_loop import Turn
-from agent.goal import Goal
+from agent.goal import Goal, check_goal
 from agent.planner import Planner, Source
 from agent.scoring import IntervalScore, RunScore, score_interval, summarise
+from telemetry_sim.scenarios import scenario
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,12 @@ class EpisodeSettings:
     interval_s: float = 10.0
     num_devices: int | None = None
     goals: tuple[Goal, ...] = ()
+
+    def check(self) -> None:
+        """Raise ScenarioInvalid or GoalInvalid before anything slow begins."""
+        topology = scenario(self.scenario, self.num_devices).topology
+        for goal in self.goals:
+            check_goal(goal, topology)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,8 @@ class PlannerRow:
     utility_to_optimiser: float | None
     sla: dict[str, float]
     sla_mean: float
+    """Weighted by the slices' priority."""
+    sla_plain: float
     jain: float
     delay_p95_ms: dict[str, float]
     delay_p99_ms: dict[str, float]
@@ -148,6 +157,7 @@ def _row(name: str, group: Sequence[Episode], slice_names: Sequence[str], optimi
         utility_to_optimiser=None if optimiser is None else round(utility / optimiser, 6),
         sla=per_slice("sla"),
         sla_mean=round(float(np.mean([e.score.sla_mean for e in group])), 6),
+        sla_plain=round(float(np.mean([e.score.sla_plain for e in group])), 6),
         jain=round(float(np.mean([e.score.jain for e in group])), 6),
         delay_p95_ms=per_slice("delay_p95_ms"),
         delay_p99_ms=per_slice("delay_p99_ms"),

@@ -67,6 +67,7 @@ def run(
         num_devices=devices,
         goals=_read_goal(goal_file),
     )
+    settings.check()
     planners, warnings = _planners(model, adapter, device, only)
     for warning in warnings:
         click.secho(

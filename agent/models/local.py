@@ -107,7 +107,9 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
     Raises ModelUnavailable for missing, foreign or damaged weights.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model, report = AutoModelForCausalLM.from_pretrained(
