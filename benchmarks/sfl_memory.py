@@ -54,7 +54,8 @@ def _measure(name: str, *, device: str) -> dict[str, int]:
     from transformers import BertConfig
 
     from sfl_finetune.lora import LoraSettings
-    from sfl_finetune.memory import ResidentMeter, StepShape, measure_server
+    from sfl_finetune.memory import StepShape, measure_server
+    from sfl_finetune.meters import ResidentMeter
     from sfl_finetune.schemes import scheme_named
     from sfl_finetune.workload import model_of
 

@@ -11,7 +11,8 @@ import numpy as np
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.checkpoint import has_checkpoint
 from sfl_finetune.encoder import load_classifier
-from sfl_finetune.federation import Federation, FederationSettings
+from sfl_finetune.federation import Federation
+from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.labelled_texts import LabelledSplits, deal_by_dirichlet, deal_evenly, tokenise
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.optimisation import OptimiserSettings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from sfl_finetune.federation import RoundReport
+    from sfl_finetune.round_report import RoundReport
 
 Dealing = Literal["iid", "dirichlet"]
 

@@ -87,7 +87,7 @@ class Stage:
 
 
 def make_row(
-    course: Trajectory, *, seconds_per_round: float, server: SideMemory, client: SideMemory | None, target: float
+    course: Trajectory, seconds_per_round: float, server: SideMemory, client: SideMemory | None, *, target: float
 ) -> Row:
     """The table's line of one run."""
     reached = [done for done, accuracy in course.accuracy if accuracy >= target]
@@ -124,6 +124,12 @@ def plot_all(folder: Path, rows: Sequence[Row], courses: Sequence[Trajectory], t
     import matplotlib as mpl
 
     mpl.use("Agg")
+    _plot_accuracy(folder / "accuracy.png", rows, courses)
+    _plot_memory(folder / "memory.png", rows)
+    _plot_timelines(folder / "gantt.png", timelines)
+
+
+def _plot_accuracy(file: Path, rows: Sequence[Row], courses: Sequence[Trajectory]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
@@ -132,37 +138,35 @@ def plot_all(folder: Path, rows: Sequence[Row], courses: Sequence[Trajectory], t
         axes.plot(seconds, [value for _, value in course.accuracy], marker=".", label=f"{row.scheme} ({row.dealing})")
     axes.set(xlabel="virtual time, s", ylabel="validation accuracy", xscale="log")
     axes.legend(fontsize=7)
-    _save(figure, folder / "accuracy.png")
+    _save(figure, file)
+
+
+def _plot_memory(file: Path, rows: Sequence[Row]) -> None:
+    import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
     first = {row.scheme: row for row in rows}
+    clients = [row.client_mib or 0.0 for row in first.values()]
     axes.bar(list(first), [row.server_mib for row in first.values()], color="#b04040", label="server")
-    axes.bar(
-        list(first),
-        [row.client_mib or 0.0 for row in first.values()],
-        color="#4878a8",
-        width=0.4,
-        label="largest client",
-    )
+    axes.bar(list(first), clients, color="#4878a8", width=0.4, label="largest client")
     axes.set(ylabel="MiB", yscale="log")
     axes.legend()
-    _save(figure, folder / "memory.png")
+    _save(figure, file)
 
-    figure, panels = plt.subplots(len(timelines), 1, figsize=(8, 1.6 * len(timelines)), squeeze=False)
-    for axes, (name, timeline) in zip(panels[:, 0], timelines.items(), strict=True):
+
+def _plot_timelines(file: Path, timelines: dict[str, Timeline]) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(max(1, len(timelines)), 1, figsize=(8, 1.6 * len(timelines) + 0.5), squeeze=False)
+    for axes, (name, timeline) in zip(panels[:, 0], timelines.items(), strict=False):
         for span in timeline.spans:
             axes.barh(span.client, span.end - span.start, left=span.start, color=_COLOURS[span.phase], height=0.7)
         axes.set_title(f"{name}: {timeline.seconds:.3f} s", fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
     panels[-1, 0].set_xlabel("s")
-    panels[0, 0].legend(
-        [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()],
-        list(_COLOURS),
-        ncol=6,
-        fontsize=6,
-        loc="lower right",
-    )
-    _save(figure, folder / "gantt.png")
+    keys = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()]
+    panels[0, 0].legend(keys, list(_COLOURS), ncol=6, fontsize=6, loc="lower right")
+    _save(figure, file)
 
 
 def _save(figure: Any, file: Path) -> None:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sfl_finetune.federation import RoundReport
+    from transformers import PretrainedConfig
+
+    from sfl_finetune.memory import SideMemory
+    from sfl_finetune.round_report import RoundReport
 
 _INTERRUPTED = 130
 _SHARED = {"sfl": "memory_efficient"}
@@ -128,24 +131,15 @@ def _report(
 
     config = AutoConfig.from_pretrained(settings.model, num_labels=len(splits.labels))
     lora = LoraSettings(rank=settings.rank)
-    shape = StepShape(batch_size=settings.batch_size, num_tokens=settings.max_tokens)
-    stage = _stage(options, settings, shape)
+    stage = _stage(options, settings)
     rows: list[Row] = []
     shown: list[Trajectory] = []
     memory: dict[str, Any] = {}
     meta, meta_parts = shape_only_model(config, "classification", lora)
     for name in schemes:
-        scheme = scheme_named(name, precision=settings.precision)
-        model, parts = model_of(config, "classification", lora, precision=scheme.precision)
-        client = None
-        if scheme.is_split:
-            server = measure_server(model, parts, settings.cut_layers, scheme, shape, max_turns=1)
-            client = measure_client(model, parts, max(settings.cut_layers), scheme, shape)
-        else:
-            server = measure_whole(model, shape)
+        server, client = _measure(config, lora, name, settings, stage.shape)
         memory[name] = {"server": server.as_dict(), "largest_client": None if client is None else client.as_dict()}
-        del model
-        seconds = stage.seconds_per_round(meta, meta_parts, scheme)
+        seconds = stage.seconds_per_round(meta, meta_parts, scheme_named(name))
         for (trained, _), course in courses.items():
             if trained == _SHARED.get(name, name):
                 shown.append(replace(course, scheme=name))
@@ -172,7 +166,19 @@ def _report(
     return report
 
 
-def _stage(options: Mapping[str, Any], settings: CaseStudySettings, shape: StepShape) -> Stage:
+def _measure(
+    config: PretrainedConfig, lora: LoraSettings, name: str, settings: CaseStudySettings, shape: StepShape
+) -> tuple[SideMemory, SideMemory | None]:
+    """Memory of the server and of the largest client, on real tensors."""
+    scheme = scheme_named(name, precision=settings.precision)
+    model, parts = model_of(config, "classification", lora, precision=scheme.precision)
+    if not scheme.is_split:
+        return measure_whole(model, shape), None
+    server = measure_server(model, parts, settings.cut_layers, scheme, shape, max_turns=1)
+    return server, measure_client(model, parts, max(settings.cut_layers), scheme, shape)
+
+
+def _stage(options: Mapping[str, Any], settings: CaseStudySettings) -> Stage:
     known = read_devices(options["devices"]) if options["devices"] else KNOWN
     utilisation = options["utilisation"]
     if not 0 < utilisation <= 1:
@@ -184,6 +190,6 @@ def _stage(options: Mapping[str, Any], settings: CaseStudySettings, shape: StepS
         channel=Channel(
             uplink_mbps=options["mbps"], downlink_mbps=options["mbps"], is_shared_cell=options["shared_cell"]
         ),
-        shape=shape,
+        shape=StepShape(batch_size=settings.batch_size, num_tokens=settings.max_tokens),
         local_steps=settings.local_steps,
     )

@@ -82,41 +82,53 @@ def pretrain_encoder(
     on_step: Callable[[int, float], None] = lambda *_: None,
 ) -> None:
     """Write a BERT encoder and tokenizer to `folder`, pretrained on `texts` by masked words (15 %, all masked)."""
-    from transformers import BertConfig, BertForMaskedLM
-
     tokenizer = word_tokenizer(texts, max_words=max_words)
     rng = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden_size,
-            num_hidden_layers=num_layers,
-            num_attention_heads=max(1, hidden_size // 32),
-            intermediate_size=4 * hidden_size,
-            max_position_embeddings=128,
-            pad_token_id=0,
-        )
-        model = BertForMaskedLM(config).train()
+        model = _new_bert(len(tokenizer), num_layers, hidden_size)
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
         rows = [Example(token_ids=tuple(ids), targets=(0,)) for ids in _ids(texts, tokenizer)]
         for step in range(num_steps):
-            picked = torch.randint(len(rows), (32,), generator=rng).tolist()
-            batch = collate([rows[index] for index in picked], "classification")
-            is_masked = (torch.rand(batch.token_ids.shape, generator=rng) < 0.15) & (batch.token_ids >= len(_SPECIAL))
-            if not is_masked.any():
-                continue
-            loss = model(
-                input_ids=batch.token_ids.masked_fill(is_masked, tokenizer.mask_token_id),
-                attention_mask=batch.attention_mask,
-                labels=batch.token_ids.masked_fill(~is_masked, IGNORED),
-            ).loss
+            loss = _masked_loss(model, rows, tokenizer.mask_token_id, rng)
             torch.autograd.backward(loss)
             optimiser.step()
             optimiser.zero_grad()
             on_step(step, float(loss.detach()))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _new_bert(num_words: int, num_layers: int, hidden_size: int) -> PreTrainedModel:
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=num_words,
+        hidden_size=hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=max(1, hidden_size // 32),
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=128,
+        pad_token_id=0,
+    )
+    return BertForMaskedLM(config).train()
+
+
+def _masked_loss(
+    model: PreTrainedModel, rows: Sequence[Example], mask_id: int, rng: torch.Generator, *, batch_size: int = 32
+) -> torch.Tensor:
+    picked = torch.randint(len(rows), (batch_size,), generator=rng).tolist()
+    batch = collate([rows[index] for index in picked], "classification")
+    is_word = batch.token_ids >= len(_SPECIAL)
+    is_masked = (torch.rand(batch.token_ids.shape, generator=rng) < 0.15) & is_word
+    # The first word of the batch is always masked: without any target the loss would not be a number.
+    is_masked.view(-1)[int(is_word.view(-1).int().argmax())] = True
+    loss: torch.Tensor = model(
+        input_ids=batch.token_ids.masked_fill(is_masked, mask_id),
+        attention_mask=batch.attention_mask,
+        labels=batch.token_ids.masked_fill(~is_masked, IGNORED),
+    ).loss
+    return loss
 
 
 def _ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
 
-from sfl_finetune.aggregation import Method, aggregate, fedavg
+from sfl_finetune.aggregation import aggregate, fedavg
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.client import Client
-from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SettingInvalid, SflError, TrainingFailed
+from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SflError, TrainingFailed
 from sfl_finetune.faults import Fault, FaultKind, fault_of, is_absent, spoil
 from sfl_finetune.link import InProcessLink
 from sfl_finetune.lora import (
     AdapterState,
-    Task,
     attach,
     check_placement,
     keep_trainable_in_fp32,
     load_state,
     trainable_state,
 )
-from sfl_finetune.optimisation import OptimiserSettings, make_optimiser, take_step
+from sfl_finetune.optimisation import make_optimiser, take_step
+from sfl_finetune.round_report import RoundReport, Tally
 from sfl_finetune.server import Pending, Server
 from sfl_finetune.split import check_cut, client_segment, head_segment
 from sfl_finetune.whole import WholeModel
@@ -35,66 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from sfl_finetune.corpus import Site
-    from sfl_finetune.schemes import Scheme
+    from sfl_finetune.federation_settings import FederationSettings
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FederationSettings:
-    """How sites and server learn together."""
-
-    task: Task
-    scheme: Scheme
-    cut_layer: int | Mapping[str, int] = 1
-    """Layers at the client: one number for all, or one by site."""
-    local_steps: int = 1
-    """Steps of each client between two averages."""
-    num_rounds: int = 10
-    batch_size: int = 16
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    aggregation: Method = "fedavg"
-    sync: Literal["adapters", "gradients"] = "adapters"
-    """gradients: one step of one optimiser on the averaged gradient, which makes Adam equal to centralised training."""
-    is_u_shaped: bool = False
-    """True: head and labels stay at the client."""
-    seed: int = 0
-    deadline_seconds: float | None = None
-    """Clients that would finish a round later than this, by the clock the federation is given, sit it out."""
-    limit_bytes: int = 256 * 2**20
-    """Largest message the link accepts."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no round could be run with."""
-        for name in ("local_steps", "num_rounds", "batch_size"):
-            if getattr(self, name) < 1:
-                raise SettingInvalid(f"{name}={getattr(self, name)}; allowed: 1 and up")
-        if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
-            raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
-
-    def cut_of(self, site: str) -> int:
-        """The cut layer of a site."""
-        if isinstance(self.cut_layer, int):
-            return self.cut_layer
-        if site not in self.cut_layer:
-            raise SettingInvalid(f"no cut layer is given for site {site!r}; given: {', '.join(self.cut_layer)}")
-        return self.cut_layer[site]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundReport:
-    """What one round did."""
-
-    round: int
-    loss: float
-    """Mean over all targets learnt from."""
-    num_targets: int
-    participants: tuple[str, ...]
-    dropped: dict[str, str]
-    """Reason by client."""
-    uplink_bytes: int
-    downlink_bytes: int
-    learning_rate: float
 
 
 class Federation:
@@ -115,10 +57,28 @@ class Federation:
 
         `serve_order` sorts the clients that wait; `finish_seconds` tells when each client of a round would finish.
         """
-        if settings.scheme.precision == "bf16":
-            model = model.to(torch.bfloat16)
         self.settings = settings
         self.faults = tuple(faults)
+        self._serve_order = serve_order
+        self._finish_seconds = finish_seconds
+        self._prepare_model(model, adapter)
+        self.state: AdapterState = trainable_state(self.model)
+        self.uplink, self.returns, self.downlink = (
+            InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes) for _ in range(3)
+        )
+        self.clients: dict[str, Client] = {}
+        self.whole: WholeModel | None = None
+        if settings.scheme.is_split:
+            self._seat_parties(sites)
+        else:
+            self.whole = WholeModel(
+                self.model, sites, settings.task, settings.batch_size, settings.optimiser, settings.seed
+            )
+
+    def _prepare_model(self, model: PreTrainedModel, adapter: PeftConfig) -> None:
+        settings = self.settings
+        if settings.scheme.precision == "bf16":
+            model = model.to(torch.bfloat16)
         self.tuned = attach(model, adapter, seed=settings.seed)
         self.model: PreTrainedModel = self.tuned.base_model.model.train()
         if settings.aggregation == "freeze_a":
@@ -128,20 +88,6 @@ class Federation:
         self.parts = anatomy(self.model)
         keep_trainable_in_fp32(self.model, self.parts)
         check_placement(self.model, self.parts)
-        self.state: AdapterState = trainable_state(self.model)
-        self.uplink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
-        self.returns = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
-        self.downlink = InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes)
-        self._serve_order = serve_order
-        self._finish_seconds = finish_seconds
-        self.clients: dict[str, Client] = {}
-        self.whole: WholeModel | None = None
-        if not settings.scheme.is_split:
-            self.whole = WholeModel(
-                self.model, sites, settings.task, settings.batch_size, settings.optimiser, settings.seed
-            )
-            return
-        self._seat_parties(sites)
 
     def _seat_parties(self, sites: Sequence[Site]) -> None:
         settings = self.settings
@@ -201,7 +147,7 @@ class Federation:
     def run_round(self, round_: int) -> RoundReport:
         """One round, counted from 0; raises TrainingFailed where nobody took part."""
         sent_before, served_before = self._bytes_up(), self.downlink.traffic.num_bytes
-        tally = _Tally()
+        tally = Tally()
         if self.whole is not None:
             self._whole_round(self.whole, round_, tally)
         else:
@@ -226,7 +172,7 @@ class Federation:
             learning_rate=self._rate(round_ * self.settings.local_steps),
         )
 
-    def _in_time(self, present: list[str], round_: int, tally: _Tally) -> list[str]:
+    def _in_time(self, present: list[str], round_: int, tally: Tally) -> list[str]:
         deadline = self.settings.deadline_seconds
         if deadline is None or self._finish_seconds is None:
             return present
@@ -242,14 +188,14 @@ class Federation:
     def _rate(self, step: int) -> float:
         return self.settings.optimiser.rate_at(step, self.settings.num_rounds * self.settings.local_steps)
 
-    def _whole_round(self, whole: WholeModel, round_: int, tally: _Tally) -> None:
+    def _whole_round(self, whole: WholeModel, round_: int, tally: Tally) -> None:
         for local in range(self.settings.local_steps * whole.num_sites):
             rate = self._rate(round_ * self.settings.local_steps + local // whole.num_sites)
             loss, num_targets = whole.step(round_ * self.settings.local_steps * whole.num_sites + local, rate)
             tally.add("all", loss, num_targets)
         self.state = trainable_state(self.model)
 
-    def _relay_round(self, present: Sequence[str], round_: int, tally: _Tally) -> None:
+    def _relay_round(self, present: Sequence[str], round_: int, tally: Tally) -> None:
         for name in present:
             client, seat = self.clients[name], self.server.seats[name]
             client.load(self.state)
@@ -259,7 +205,7 @@ class Federation:
             if name in tally.targets:
                 self.state = {**client.state(), **seat.state()}
 
-    def _parallel_round(self, present: Sequence[str], round_: int, tally: _Tally) -> None:
+    def _parallel_round(self, present: Sequence[str], round_: int, tally: Tally) -> None:
         for name in present:
             self.clients[name].load(self.state)
             self.server.seats[name].load(self.state)
@@ -291,7 +237,7 @@ class Federation:
         for name in self.clients:
             self._forget(name)
 
-    def _steps(self, names: Sequence[str], round_: int, local: int, tally: _Tally) -> None:
+    def _steps(self, names: Sequence[str], round_: int, local: int, tally: Tally) -> None:
         """One local step of each client: all send, the server serves, all receive."""
         step = round_ * self.settings.local_steps + local
         waiting = self._send_all(names, round_, step, local, tally)
@@ -307,7 +253,7 @@ class Federation:
             for name in waiting:
                 self._serve(name, self._try(name, tally, self._admit), round_, step, local, tally)
 
-    def _send_all(self, names: Sequence[str], round_: int, step: int, local: int, tally: _Tally) -> list[str]:
+    def _send_all(self, names: Sequence[str], round_: int, step: int, local: int, tally: Tally) -> list[str]:
         waiting = []
         for name in names:
             fault = fault_of(self.faults, name, round_, local)
@@ -324,7 +270,7 @@ class Federation:
     def _admit(self) -> Pending:
         return self.server.forward(self.uplink.receive())
 
-    def _serve(self, name: str, pending: Pending | None, round_: int, step: int, local: int, tally: _Tally) -> None:
+    def _serve(self, name: str, pending: Pending | None, round_: int, step: int, local: int, tally: Tally) -> None:
         """The server's step for one client, then the client's own; whoever fails is out for this round."""
         if pending is None:
             return
@@ -359,7 +305,7 @@ class Federation:
         self.returns.send(self.clients[name].finish(self.downlink.receive()))
         return self.server.backward(pending, self.returns.receive())
 
-    def _try(self, name: str, tally: _Tally, work: Callable[[], _T]) -> _T | None:
+    def _try(self, name: str, tally: Tally, work: Callable[[], _T]) -> _T | None:
         """The result of `work`, or None once the client has been dropped from the round for what it sent."""
         try:
             return work()
@@ -371,22 +317,3 @@ class Federation:
     def _forget(self, name: str) -> None:
         self.clients[name].forget()
         self.server.forget(name)
-
-
-@dataclass(kw_only=True, slots=True)
-class _Tally:
-    """What a round adds up."""
-
-    loss_sums: dict[str, float] = field(default_factory=dict)
-    targets: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, loss: float, num_targets: int) -> None:
-        self.loss_sums[name] = self.loss_sums.get(name, 0.0) + loss * num_targets
-        self.targets[name] = self.targets.get(name, 0) + num_targets
-
-    def drop(self, name: str, reason: str) -> None:
-        """A dropped client's earlier steps of the round count no more."""
-        self.loss_sums.pop(name, None)
-        self.targets.pop(name, None)
-        self.dropped[name] = reason

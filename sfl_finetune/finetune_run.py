@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.faults import parse_fault
-from sfl_finetune.federation import FederationSettings
+from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.optimisation import OptimiserSettings
 from sfl_finetune.recipes import Prepared, prepare_causal_lm, site_clock
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from sfl_finetune.federation import RoundReport
+    from sfl_finetune.round_report import RoundReport
 
 _INTERRUPTED = 130
 """Exit status after SIGINT, by the shells' convention."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.corpus import Corpus, Example, Site, read_corpus
 from sfl_finetune.errors import ModelUnsupported, SettingInvalid
-from sfl_finetune.federation import Federation, FederationSettings
+from sfl_finetune.federation import Federation
+from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.lora import LoraSettings
 
 if TYPE_CHECKING:

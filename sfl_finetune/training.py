@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sfl_finetune.corpus import Example
-    from sfl_finetune.federation import Federation, RoundReport
+    from sfl_finetune.federation import Federation
+    from sfl_finetune.round_report import RoundReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,16 +82,7 @@ def train(
     federation.publish()
     key = fingerprint(federation.model, f"{federation.settings!r}{run.fingerprint}")
     checkpoints = run.folder / "checkpoints"
-    progress = _Progress()
-    done = 0
-    if run.is_resumed:
-        done, state, extra = load_checkpoint(checkpoints, optimisers=federation.optimisers(), run=key)
-        federation.restore(state)
-        progress = _Progress(
-            best_loss=extra["best_loss"] if extra["best_loss"] is not None else float("inf"),
-            num_worse=extra["num_worse"],
-            seconds=extra["seconds"],
-        )
+    done, progress = _resume(federation, checkpoints, key) if run.is_resumed else (0, _Progress())
     run.folder.mkdir(parents=True, exist_ok=True)
     has_ended = False
     with _Metrics(run, done) as metrics:
@@ -116,6 +108,14 @@ def train(
         evaluations=tuple(progress.evaluations),
         seconds=progress.seconds,
     )
+
+
+def _resume(federation: Federation, folder: Path, key: str) -> tuple[int, _Progress]:
+    """Rounds done, and how the run stood then."""
+    done, state, extra = load_checkpoint(folder, optimisers=federation.optimisers(), run=key)
+    federation.restore(state)
+    best = float("inf") if extra["best_loss"] is None else extra["best_loss"]
+    return done, _Progress(best_loss=best, num_worse=extra["num_worse"], seconds=extra["seconds"])
 
 
 def _checkpoint(federation: Federation, folder: Path, progress: _Progress, done: int, key: str) -> None:

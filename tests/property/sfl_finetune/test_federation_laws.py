@@ -16,7 +16,8 @@ from sfl_finetune.batches import collate
 from sfl_finetune.corpus import IGNORED, Example, Site
 from sfl_finetune.errors import CheckpointInvalid, ModelUnsupported, SettingInvalid, TrainingFailed
 from sfl_finetune.faults import Fault
-from sfl_finetune.federation import Federation, FederationSettings
+from sfl_finetune.federation import Federation
+from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.lora import linear_targets
 from sfl_finetune.optimisation import OptimiserSettings
 from sfl_finetune.schemes import SCHEMES, lean, memory_efficient, scheme_named, sfl, sl

@@ -9,7 +9,8 @@ import torch
 from transformers import BertConfig, LlamaConfig
 
 from sfl_finetune.lora import AdapterSlots, LoraSettings
-from sfl_finetune.memory import SavedTensorMeter, StepShape, TensorMeter, measure_client, measure_server
+from sfl_finetune.memory import StepShape, measure_client, measure_server
+from sfl_finetune.meters import SavedTensorMeter, TensorMeter
 from sfl_finetune.schemes import Scheme, lean, memory_efficient, sfl, sl
 from sfl_finetune.split import server_segment
 from sfl_finetune.workload import count_step, model_of, shape_only_model

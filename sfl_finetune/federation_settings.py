@@ -1,0 +1,57 @@
+"""How sites and server learn together, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.optimisation import OptimiserSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sfl_finetune.aggregation import Method
+    from sfl_finetune.lora import Task
+    from sfl_finetune.schemes import Scheme
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FederationSettings:
+    """How sites and server learn together."""
+
+    task: Task
+    scheme: Scheme
+    cut_layer: int | Mapping[str, int] = 1
+    """Layers at the client: one number for all, or one by site."""
+    local_steps: int = 1
+    """Steps of each client between two averages."""
+    num_rounds: int = 10
+    batch_size: int = 16
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    aggregation: Method = "fedavg"
+    sync: Literal["adapters", "gradients"] = "adapters"
+    """gradients: one step of one optimiser on the averaged gradient, which makes Adam equal to centralised training."""
+    is_u_shaped: bool = False
+    """True: head and labels stay at the client."""
+    seed: int = 0
+    deadline_seconds: float | None = None
+    """Clients that would finish a round later than this, by the clock the federation is given, sit it out."""
+    limit_bytes: int = 256 * 2**20
+    """Largest message the link accepts."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no round could be run with."""
+        for name in ("local_steps", "num_rounds", "batch_size"):
+            if getattr(self, name) < 1:
+                raise SettingInvalid(f"{name}={getattr(self, name)}; allowed: 1 and up")
+        if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
+            raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
+
+    def cut_of(self, site: str) -> int:
+        """The cut layer of a site."""
+        if isinstance(self.cut_layer, int):
+            return self.cut_layer
+        if site not in self.cut_layer:
+            raise SettingInvalid(f"no cut layer is given for site {site!r}; given: {', '.join(self.cut_layer)}")
+        return self.cut_layer[site]
