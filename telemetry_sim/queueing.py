@@ -102,6 +102,14 @@ def share_capacity(
     num_slices = needs.shape[0]
     left = capacity
     for s in range(num_slices):
+        granted[s] = min(needs[s], ceilings[s])
+        left -= max(granted[s], min(dedicated[s], ceilings[s]))
+    if left >= 0.0:
+        # Everybody gets what they need: the most frequent case.
+        _stretch(dedicated, ceilings, left, granted)
+        return
+    left = capacity
+    for s in range(num_slices):
         granted[s] = min(needs[s], ceilings[s], guaranteed[s])
         left -= max(granted[s], min(dedicated[s], ceilings[s]))
     if left < 0.0:

@@ -29,8 +29,8 @@ RICIAN_K = 7.9
 """Mean K factor (9 dB) of a link in line of sight. Source: 3GPP TR 38.901, table 7.5-6 (UMi)."""
 STILL_MPS = 0.3
 """Speed of the surroundings of a device that stands still."""
-HYSTERESIS_DB = 3.0
-"""Of event A3. Its time to trigger (0.32 s and less) is shorter than a period: one look decides.
+HYSTERESIS = 10.0**0.3
+"""Of event A3: 3 dB. Its time to trigger (0.32 s and less) is shorter than a period: one look decides.
 
 Source: 3GPP TS 38.331, 5.5.4.4.
 """
@@ -39,8 +39,8 @@ REESTABLISHMENT_S = 0.3
 """After a radio link failure. Source: 3GPP TS 38.331, T311 scale."""
 OUT_OF_SYNC_DB = -8.0
 """SINR at which the serving link fails. Source: 3GPP TS 38.133, 8.1 (Qout)."""
-UNREACHABLE_DBM = -135.0
-"""Per PRB; weaker cells can't serve."""
+UNREACHABLE_MW = 10.0**-13.5
+"""Per PRB (-135 dBm); weaker cells can't serve."""
 
 
 @inner
@@ -121,12 +121,14 @@ def _holds(cells: NDArray[np.int16], cell: int) -> bool:
 
 
 @inner
-def _prb_power_mw(state: State, cell: int) -> float:
-    """Radiated per PRB; 0 from a cell that is down or asleep."""
+def _set_powers(state: State) -> None:
+    """Radiated per PRB, 0 from a cell that is down or asleep, and the handover offset, both in linear units."""
     cells = state.cells
-    if not cells[cell].is_up or cells[cell].is_asleep:
-        return 0.0
-    return float(cells[cell].full_power_mw * 10.0 ** (0.1 * cells[cell].power_step_db) / cells[cell].num_prb)
+    for cell in range(cells.shape[0]):
+        is_on = cells[cell].is_up and not cells[cell].is_asleep
+        power_mw = cells[cell].full_power_mw * 10.0 ** (0.1 * cells[cell].power_step_db) / cells[cell].num_prb
+        cells[cell].prb_mw = power_mw if is_on else 0.0
+        cells[cell].attraction = 10.0 ** (0.1 * cells[cell].offset_db)
 
 
 @inner
@@ -134,28 +136,25 @@ def _attach(state: State, device: int, now_s: float) -> None:
     """Choose the serving cell: the strongest when the old one is gone, else by event A3."""
     devices, cells = state.devices, state.cells
     serving = devices[device].cell
-    best, best_db, serving_db = -1, -np.inf, -np.inf
+    best, best_mw, serving_mw = -1, 0.0, 0.0
     for k in range(state.links.shape[1]):
         cell = state.links[device, k].cell
-        power_mw = _prb_power_mw(state, cell)
-        if power_mw == 0.0:
-            continue
-        level_db = 10.0 * math.log10(power_mw * state.links[device, k].gain) + cells[cell].offset_db
+        # Levels in linear units: the comparison is the same and costs no logarithm.
+        level_mw = cells[cell].prb_mw * state.links[device, k].gain * cells[cell].attraction
         if cell == serving:
-            serving_db = level_db
-        elif level_db > best_db:
-            best, best_db = cell, level_db
-    if serving >= 0 and serving_db > -np.inf:
-        _handover_by_a3(state, device, best, best_db - serving_db, now_s)
+            serving_mw = level_mw
+        elif level_mw > best_mw:
+            best, best_mw = cell, level_mw
+    if serving >= 0 and serving_mw > 0.0:
+        if best_mw > serving_mw * HYSTERESIS:
+            _handover_by_a3(state, device, best, now_s)
     else:
-        _reselect(state, device, best, best_db, now_s)
+        _reselect(state, device, best, best_mw, now_s)
 
 
 @inner
-def _handover_by_a3(state: State, device: int, target: int, lead_db: float, now_s: float) -> None:
+def _handover_by_a3(state: State, device: int, target: int, now_s: float) -> None:
     devices, cells = state.devices, state.cells
-    if target < 0 or lead_db <= HYSTERESIS_DB:
-        return
     source = devices[device].cell
     failed = devices[device].sinr_db < OUT_OF_SYNC_DB
     cells[source].num_handovers += 1
@@ -164,7 +163,7 @@ def _handover_by_a3(state: State, device: int, target: int, lead_db: float, now_
 
 
 @inner
-def _reselect(state: State, device: int, target: int, level_db: float, now_s: float) -> None:
+def _reselect(state: State, device: int, target: int, level_mw: float, now_s: float) -> None:
     """The serving cell is gone: a sleeping cell hands its devices over, a failed one loses them for a while."""
     devices, cells = state.devices, state.cells
     source = devices[device].cell
@@ -174,7 +173,7 @@ def _reselect(state: State, device: int, target: int, level_db: float, now_s: fl
         cells[source].num_handover_failures += lost
     else:
         lost = True
-    if target < 0 or level_db < UNREACHABLE_DBM:
+    if target < 0 or level_mw < UNREACHABLE_MW:
         devices[device].cell = -1
         return
     _enter(state, device, target, now_s + (REESTABLISHMENT_S if lost else INTERRUPTION_S), now_s)
@@ -202,7 +201,7 @@ def _hear(state: State, device: int) -> None:
     interference_mw = cells[serving].jamming_mw
     for k in range(state.links.shape[1]):
         cell = state.links[device, k].cell
-        received_mw = _prb_power_mw(state, cell) * state.links[device, k].gain
+        received_mw = cells[cell].prb_mw * state.links[device, k].gain
         if cell == serving:
             devices[device].signal_mw = received_mw
         else:
@@ -212,9 +211,14 @@ def _hear(state: State, device: int) -> None:
 
 
 @kernel
-def update_gains(state: State) -> None:
-    """Draw every link afresh."""
-    for device in range(state.devices.shape[0]):
+def draw_links(state: State, step_s: float) -> None:
+    """Draw every link afresh, and how fast its fading forgets."""
+    devices = state.devices
+    for device in range(devices.shape[0]):
+        # People and leaves move around devices that stand still.
+        speed_mps = max(STILL_MPS, float(devices[device].speed_mps))
+        carrier_ghz = state.cells[state.links[device, 0].cell].carrier_ghz
+        devices[device].fade_rho = jakes_correlation(speed_mps, carrier_ghz, step_s)
         for k in range(state.links.shape[1]):
             update_gain(state, device, k, math.inf)
 
@@ -226,18 +230,13 @@ def update_links(
     bounds: NDArray[np.float64],
     now_s: float,
     period_s: float,
-    step_s: float,
 ) -> None:
     """Bring every device's links to the start of a period that begins at `now_s`."""
     devices = state.devices
+    _set_powers(state)
     for device in range(devices.shape[0]):
         if devices[device].speed_mps > 0.0 and now_s > 0.0:
             _move(state, device, period_s, bounds)
             _find_candidates(state, device, tiles, bounds)
         _attach(state, device, now_s)
         _hear(state, device)
-        if devices[device].cell >= 0:
-            # People and leaves move around devices that stand still.
-            speed_mps = max(STILL_MPS, float(devices[device].speed_mps))
-            carrier_ghz = state.cells[devices[device].cell].carrier_ghz
-            devices[device].fade_rho = jakes_correlation(speed_mps, carrier_ghz, step_s)

@@ -19,7 +19,7 @@ from telemetry_sim.network.frames import cell_columns, device_columns, slice_col
 from telemetry_sim.network.incidents import alarms_between, log_period
 from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
 from telemetry_sim.network.lies import exaggerate
-from telemetry_sim.network.links import update_gains, update_links
+from telemetry_sim.network.links import draw_links, update_links
 from telemetry_sim.network.load import demand_factor, draw_load, num_attached, usual_prb_share
 from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
 from telemetry_sim.network.population import (
@@ -174,10 +174,10 @@ class Network:
     def _attach_all(self) -> NDArray[np.float64]:
         """Draw the first links; what a source usually needs of its cell."""
         state, scenario = self._state, self._scenario
-        update_gains(state)
+        draw_links(state, scenario.step_s)
         load = state.cells["load"].copy()
         state.cells["load"][:] = _NOMINAL_LOAD
-        update_links(state, self._tiles, self._bounds, 0.0, scenario.period_s, scenario.step_s)
+        update_links(state, self._tiles, self._bounds, 0.0, scenario.period_s)
         sinr_db = 10.0 * np.log10(np.maximum(state.devices["signal_mw"], 1e-30) / state.devices["disturbance_mw"])
         entry = np.clip((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB, 0, len(self._table.bits_per_slot) - 1).astype(
             np.int64
@@ -198,7 +198,7 @@ class Network:
         clear_counters(state)
         self._set_demand(begin_s)
         impose(self._faults, scenario.backhaul_gaps, state, begin_s, self._num_slices)
-        update_links(state, self._tiles, self._bounds, begin_s, scenario.period_s, scenario.step_s)
+        update_links(state, self._tiles, self._bounds, begin_s, scenario.period_s)
         self._admit()
         sort_devices(state)
         run_detached(state, end_s)

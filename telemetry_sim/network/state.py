@@ -100,6 +100,8 @@ CELL = np.dtype(
         ("is_asleep", np.bool_),
         ("is_up", np.bool_),
         ("offset_db", np.float64),
+        ("prb_mw", np.float64),  # radiated per PRB; 0 while down or asleep
+        ("attraction", np.float64),  # the offset in linear units
         ("load", np.float64),  # PRB utilisation (0-1) over the last period: how strongly it interferes
         ("jamming_mw", np.float64),  # per PRB at the cell's devices, from outside the network
         ("lost_prb", np.float64),  # taken by signalling in the coming period
