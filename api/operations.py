@@ -117,12 +117,12 @@ class Operations:
             self._take_up_plans()
         self._is_resumed = True
 
-    def stop(self) -> None:
-        """Finish the turn that runs, then stop."""
+    def stop(self, *, within_s: float = 5.0) -> None:
+        """Finish the turn that runs, then stop; one that takes longer is left behind and redone after a restart."""
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(within_s)
 
     def turn(self) -> Turn | None:
         """One interval: observe, decide, gate, dispatch, keep the evidence; None when the source has ended."""

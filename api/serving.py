@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import signal
 import socket
 import ssl
 import sys
@@ -138,20 +139,18 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
         ssl_keyfile=None if options.tls_key is None else str(options.tls_key),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
     )
+    server = uvicorn.Server(config)
+
+    def leave(*_: object) -> None:
+        # Also heard before the server listens to signals itself, and once more after it has ended.
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
     operations.start(pace_s=options.pace_s)
-    scheme = "http" if options.tls_certificate is None else "https"
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    announce(
-        {
-            "url": f"{scheme}://{shown}:{port}",
-            "planner": operations.planner_name,
-            "mode": operations.gate.stops().mode.value,
-            "store": options.store_url.split("@")[-1],
-        }
-    )
+    announce(_address(listening, operations, options))
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         operations.stop()
         for part in (operations.dispatcher.inner, operations.source):
@@ -159,6 +158,18 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
             if close is not None:
                 close()
         operations.store.close()
+
+
+def _address(listening: socket.socket, operations: Operations, options: ServeOptions) -> dict[str, object]:
+    scheme = "http" if options.tls_certificate is None else "https"
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return {
+        "url": f"{scheme}://{shown}:{port}",
+        "planner": operations.planner_name,
+        "mode": operations.gate.stops().mode.value,
+        "store": options.store_url.split("@")[-1],
+    }
 
 
 class JsonFormatter(logging.Formatter):
