@@ -14,7 +14,7 @@ from agent.errors import PolicyInvalid
 from agent.goal import GoalTerms, resolve_goals
 from agent.planner import CellDecision
 from agent.policy import parse_policy
-from agent.prompting import Prompt, write_prompt
+from agent.prompting import write_prompt
 from agent.replay.peer import peer_decision_at, peer_plan
 from agent.replay.read_ahead import ReadAheadModel
 from agent.replay.what_if import WhatIf, try_plan
@@ -99,12 +99,8 @@ class Replayer:
         size = 1 if self.is_model_remote else max(1, _PROMPTS_AHEAD // num_cells)
         while batch := tuple(islice(observed, size)):
             if self.model is not None:
-                self.model.fetch([self._prompt(digest, self._terms(digest)) for one in batch for digest in one.digests])
+                self.model.fetch([write_prompt(digest, self._terms(digest)) for one in batch for digest in one.digests])
             yield from batch
-
-    @staticmethod
-    def _prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
-        return write_prompt(digest, terms)
 
     def _terms(self, digest: EdgeDigest) -> GoalTerms:
         return resolve_goals(self.loop.goals, self.loop.source.topology, digest)
