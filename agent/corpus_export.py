@@ -41,7 +41,8 @@ def scenario_examples(
 
 
 def _example(digest: EdgeDigest, terms: GoalTerms) -> Example:
-    return Example(prompt=write_prompt(digest, terms).text, completion=write_answer(plan_cell(digest, terms)))
+    prompt = write_prompt(digest, terms)
+    return Example(prompt=prompt.text, completion=write_answer(plan_cell(digest, terms), prompt.order))
 
 
 def _other_terms(rng: np.random.Generator, digest: EdgeDigest, terms: GoalTerms) -> GoalTerms:

@@ -64,6 +64,8 @@ class Prompt:
     cell: int
     text: str
     num_slices: int
+    order: tuple[int, ...] = ()
+    """Row of the digest that each numbered slice stands for; empty: as they are."""
 
 
 def write_prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
@@ -71,15 +73,17 @@ def write_prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
     load = expected_load(digest, terms)
     lines = [_cell_line(digest, load, terms)]
     columns = _slice_columns(digest, load, terms)
-    for row in range(len(digest.slices)):
+    order = _canonical_order(columns)
+    for number, row in enumerate(order, start=1):
         fields = (f"{name}={int(column[row])}" for name, column in columns.items())
-        lines.append(f"slice={row + 1} " + " ".join(fields))
+        lines.append(f"slice={number} " + " ".join(fields))
     lines.append("plan\n")
-    return Prompt(cell=digest.cell, text="\n".join(lines), num_slices=len(digest.slices))
+    return Prompt(cell=digest.cell, text="\n".join(lines), num_slices=len(order), order=order)
 
 
-def write_answer(plan: CellPlan) -> str:
-    """The answer a model should give, as compact JSON."""
+def write_answer(plan: CellPlan, order: tuple[int, ...] = ()) -> str:
+    """The answer a model should give to a prompt of that order, as compact JSON."""
+    parts = [plan.slices[row] for row in order] or list(plan.slices)
     rows = {
         str(number): {
             "min": part.min_pct,
@@ -88,7 +92,7 @@ def write_answer(plan: CellPlan) -> str:
             "off": part.tier.value,
             "rep": part.report_interval_s,
         }
-        for number, part in enumerate(plan.slices, start=1)
+        for number, part in enumerate(parts, start=1)
     }
     rest = {"pow": plan.tx_power_step_db, "why": [reason.value for reason in plan.reasons[:_MAX_REASONS]]}
     return json.dumps({**rows, **rest}, separators=(",", ":"))
@@ -120,7 +124,7 @@ def parse_answer(text: str, prompt: Prompt) -> CellPlan:
         rows, answer = _read_answer(text, prompt.num_slices)
         plan = CellPlan(
             cell=prompt.cell,
-            slices=tuple(_parse_slice(part) for part in rows),
+            slices=_in_digest_order(tuple(_parse_slice(part) for part in rows), prompt.order),
             tx_power_step_db=_one_of("pow", answer.pow, POWER_STEPS_DB),
             reasons=tuple(ReasonCode(code) for code in answer.why),
         )
@@ -136,6 +140,21 @@ def needed_share_pct(load: CellLoad, target: PerSlice) -> PerSlice:
     )
     reached = ratio >= target
     return np.where(reached.any(axis=0), reached.argmax(axis=0), _MOST).astype(float)
+
+
+def _canonical_order(columns: dict[str, Float64[NDArray[np.float64], " s"]]) -> tuple[int, ...]:
+    """Weightiest slice first, then by the other columns: the order in which slices are configured carries no meaning.
+
+    Two digests that differ only in which of two like slices asks for how much so give the same prompt.
+    """
+    table = np.stack([columns["w"], *(column for name, column in columns.items() if name != "w")])
+    return tuple(int(row) for row in np.lexsort(-table[::-1]))
+
+
+def _in_digest_order(parts: tuple[SlicePlan, ...], order: tuple[int, ...]) -> tuple[SlicePlan, ...]:
+    if len(order) != len(parts):
+        return parts
+    return tuple(part for _, part in sorted(zip(order, parts, strict=True), key=lambda pair: pair[0]))
 
 
 def _cell_line(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> str:

@@ -30,7 +30,8 @@ def random_example(rng: np.random.Generator) -> Example:
     """A random digest and goal with the optimiser's exact plan."""
     digest = random_digest(rng)
     terms = random_terms(rng, digest)
-    return Example(prompt=write_prompt(digest, terms).text, completion=write_answer(plan_cell(digest, terms)))
+    prompt = write_prompt(digest, terms)
+    return Example(prompt=prompt.text, completion=write_answer(plan_cell(digest, terms), prompt.order))
 
 
 def random_digest(rng: np.random.Generator) -> EdgeDigest:
