@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_preprocess.compact import pack, unpack
@@ -22,6 +22,7 @@ from edge_preprocess.errors import DigestInvalid
 from telemetry_sim.records import Severity
 from telemetry_sim.topology import SliceId
 
+_PATIENT = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 _NUMBERS = st.floats(0, 9e8).map(lambda x: float(f"{x:.4g}"))
 _POSITIVE = st.floats(0.1, 9e6).map(lambda x: float(f"{x:.4g}"))
 _RATIOS = st.floats(0, 1).map(lambda x: round(x, 4))
@@ -100,11 +101,13 @@ def _digests(max_slices, max_anomalies=8, max_events=12):
     )
 
 
+@_PATIENT
 @given(_digests(8))
 def test_a_digest_survives_packing(digest):
     assert unpack(pack(digest)) == digest
 
 
+@_PATIENT
 @given(_digests(4))
 def test_four_slices_fit_into_2_kilobytes_whatever_happens(digest):
     assert len(pack(digest)) <= 2000
@@ -118,6 +121,7 @@ def test_what_is_no_compact_digest_is_refused(raw):
         unpack(raw)
 
 
+@_PATIENT
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists))
 def test_nothing_breaks_the_reader(document):
     with pytest.raises(DigestInvalid):

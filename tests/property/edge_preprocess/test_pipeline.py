@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_preprocess.compact import pack, unpack
@@ -77,7 +77,7 @@ def _frame(rng, time_s, share):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     share=st.sampled_from([0.0, 0.02, 0.5]),
@@ -107,7 +107,7 @@ def test_any_input_gives_valid_digests_and_every_row_is_accounted_for(seed, shar
     assert pipeline.quarantine_reasons.total() <= refused <= received
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32))
 def test_the_order_of_a_frames_rows_does_not_matter(seed):
     rng = np.random.default_rng(seed)

@@ -6,12 +6,13 @@ import json
 from dataclasses import fields
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_preprocess.wire import Unreadable, dump_frame, dump_log, parse_line
 from telemetry_sim.records import DeviceColumns, LogRecord, TelemetryFrame
 
+_PATIENT = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 _FLOATS = st.one_of(st.just(float("nan")), st.floats(-1e12, 1e12))
 
 
@@ -29,6 +30,7 @@ def _frames(draw):
     return TelemetryFrame(time_s=draw(st.floats(0, 1e9)), period_s=1.0, devices=devices)
 
 
+@_PATIENT
 @given(_frames())
 def test_a_frame_is_read_as_it_was_written(frame):
     again = parse_line(dump_frame(frame).encode())
@@ -42,12 +44,14 @@ def test_a_frame_is_read_as_it_was_written(frame):
         )
 
 
+@_PATIENT
 @given(st.text(), st.floats(0, 1e9), st.integers(-5, 5))
 def test_a_log_line_is_read_as_it_was_written(text, time_s, cell):
     record = LogRecord(time_s=time_s, cell=cell, source="gnb", text=text)
     assert parse_line(dump_log(record).encode()) == record
 
 
+@_PATIENT
 @given(st.binary())
 def test_bytes_that_are_no_telemetry_are_named_and_nothing_breaks(raw):
     assert isinstance(parse_line(raw), Unreadable)
@@ -61,6 +65,7 @@ _JSON = st.recursive(
 )
 
 
+@_PATIENT
 @given(
     st.sampled_from(["frame", "log", "topology", "x", None]),
     st.dictionaries(
