@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from agent.pretraining.schedule import PretrainingSchedule
+    from agent.weight_building import PretrainingSchedule
 
 
 @click.command()
@@ -44,7 +44,7 @@ def pretrain(
 
     The stages read digests of random cells first, then digests of simulated sites; the optimiser writes the answers.
     """
-    from agent.pretraining.schedule import full_schedule, quick_schedule
+    from agent.weight_building import full_schedule, quick_schedule
 
     schedule = quick_schedule(seed=seed) if quick else full_schedule(seed=seed)
     if steps is not None:
@@ -81,7 +81,7 @@ def _run(schedule: PretrainingSchedule, out: Path, work: Path, device: str, thre
     from rich.progress import Progress
 
     from agent.bootstrap import pick_device
-    from agent.pretraining.schedule import build_weights
+    from agent.weight_building import build_weights
 
     torch.set_num_threads(threads)
     with Progress(console=Console(stderr=True)) as bars:
