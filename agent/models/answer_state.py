@@ -71,6 +71,8 @@ class AnswerState:
 
         Near numbers share the probability of one intention, so the likeliest single number is a poor estimate of it.
         """
+        if np.isnan(logits_V).any():
+            raise ModelUnavailable(f"the model's scores are not numbers after {self.text[-40:]!r}; are its weights?")
         mask = self.allowed()
         numbers = self._vocabulary.number_ids
         open_number = _OPEN_NUMBER.search(self.text)

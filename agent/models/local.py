@@ -115,7 +115,7 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
         model, report = AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-        _refuse_strangers(model, tokenizer, sorted(report["missing_keys"]))
+        _refuse_strangers(path, model, tokenizer, sorted(report["missing_keys"]))
         if adapter is not None:
             model = _with_adapter(model, adapter)
         return LocalModel(model.to(device), tokenizer, name=Path(path).name)
@@ -125,12 +125,13 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
         raise ModelUnavailable(f"model {path!r}: {type(error).__name__}: {str(error)[:300]}") from error
 
 
-def _refuse_strangers(model: Any, tokenizer: Any, missing: list[str]) -> None:
+def _refuse_strangers(path: str, model: Any, tokenizer: Any, missing: list[str]) -> None:
     # transformers fills missing tensors with random numbers and only warns.
     if missing:
-        raise ModelUnavailable(f"weights lack {len(missing)} tensors: {missing[:3]}")
+        raise ModelUnavailable(f"model {path!r}: weights lack {len(missing)} tensors: {missing[:3]}")
     if len(tokenizer) > model.config.vocab_size:
-        raise ModelUnavailable(f"tokenizer has {len(tokenizer)} tokens, the model only {model.config.vocab_size}")
+        sizes = f"{len(tokenizer)} tokens, the model only {model.config.vocab_size}"
+        raise ModelUnavailable(f"model {path!r}: the tokenizer has {sizes}")
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

@@ -1,0 +1,118 @@
+"""Answers in the making: whatever a model prefers, what comes out is valid and within budget."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from agent.errors import ModelUnavailable
+from agent.models.answer_state import AnswerState
+from agent.models.vocabulary import Vocabulary, read_vocabulary
+from agent.pretraining.examples import random_example
+from agent.pretraining.tokenizer import END, PAD
+from agent.prompting import Prompt, answer_schema, parse_answer
+from tests.agent_stage import fast_tokenizer, small_tokenizer
+
+
+def _byte_pairs(pattern: str, vocab_size: int) -> Tokenizer:
+    """A byte-level tokenizer with another idea of where pieces end."""
+    rng = np.random.default_rng(9)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([random_example(rng).completion for _ in range(40)], trainer)
+    return tokenizer
+
+
+@cache
+def vocabulary(kind: str) -> Vocabulary:
+    """Ours; one that spells numbers by digit; one whose tokens run across keys, colons and numbers."""
+    made = {
+        "own": small_tokenizer,
+        "digits": lambda: _byte_pairs(r"\d|[^\d]+", 400),
+        "tangled": lambda: _byte_pairs(r"[^}]+|\}", 600),
+    }[kind]()
+    return read_vocabulary(fast_tokenizer(made))
+
+
+def write_at_random(kind: str, num_slices: int, seed: int, *, is_greedy: bool = False) -> str:
+    """An answer by a writer without any sense; a greedy one takes the largest number it may."""
+    rng = np.random.default_rng(seed)
+    known = vocabulary(kind)
+    state = AnswerState(known, answer_schema(num_slices))
+    state.forced()
+    for _ in range(2000):
+        if state.is_done:
+            return state.text
+        scores = 10.0 * rng.random(len(known.texts))
+        if is_greedy:
+            wanted = scores + known.leading_value.clip(max=1000)
+            state.take(int(np.argmax(np.where(state.allowed(), wanted, -1.0))))
+        else:
+            state.take(state.choose(scores))
+        if not state.is_done:
+            state.forced()
+    raise AssertionError(f"not done after 2000 tokens: {state.text[-80:]!r}")
+
+
+@pytest.mark.parametrize("kind", ["own", "digits", "tangled"])
+@pytest.mark.parametrize("num_slices", [1, 2, 5, 8])
+@pytest.mark.parametrize("is_greedy", [False, True])
+def test_any_writer_with_any_tokenizer_stays_valid_and_within_budget(
+    kind: str, num_slices: int, is_greedy: bool
+) -> None:
+    for seed in range(3):
+        text = write_at_random(kind, num_slices, seed, is_greedy=is_greedy)
+        plan = parse_answer(text, Prompt(cell=1, text="", num_slices=num_slices))
+
+        assert plan.is_within_budget
+
+
+def test_the_tangled_tokenizer_really_hides_numbers_in_its_tokens() -> None:
+    assert vocabulary("tangled").hides_number.any()
+    assert not vocabulary("own").hides_number.any()
+
+
+def test_whole_numbers_are_recognised() -> None:
+    own = vocabulary("own")
+
+    assert own.number_ids is not None
+    assert [own.texts[token] for token in own.number_ids] == [str(number) for number in range(101)]
+    assert vocabulary("digits").number_ids is None
+
+
+def test_digits_at_the_start_of_a_token_are_read() -> None:
+    known = vocabulary("own")
+    token = known.texts.index("87")
+
+    assert known.leading_value[token] == 87
+    assert known.leading_length[token] == 2
+    assert known.starts_with_digit[token]
+    assert not known.starts_with_digit[known.texts.index(":")]
+
+
+def test_a_token_that_breaks_the_grammar_is_refused() -> None:
+    known = vocabulary("own")
+    state = AnswerState(known, answer_schema(2))
+
+    with pytest.raises(ModelUnavailable, match="breaks the grammar"):
+        state.take(known.texts.index("87"))
+
+
+def test_a_schema_that_is_no_grammar_is_refused() -> None:
+    with pytest.raises(ModelUnavailable, match="grammar refused"):
+        AnswerState(vocabulary("own"), {"type": "nonsense"})
