@@ -65,7 +65,7 @@ def run(
         num_intervals=intervals,
         interval_s=float(interval_s),
         num_devices=devices,
-        goals=_read_goal(goal_file),
+        goals=_read_goal(goal_file, scenario_name),
     )
     settings.check()
     planners, warnings = _planners(model, adapter, device, only)
@@ -84,18 +84,21 @@ def run(
     _print_summary(document, folder)
 
 
-def _read_goal(path: Path | None) -> tuple[Goal, ...]:
+def _read_goal(path: Path | None, scenario_name: str) -> tuple[Goal, ...]:
     if path is None:
         return ()
     from pydantic import ValidationError
 
     from agent.errors import GoalInvalid
-    from agent.goal import Goal
+    from agent.goal import Goal, check_goal
+    from telemetry_sim.scenarios import scenario
 
     try:
-        return (Goal.model_validate_json(path.read_bytes()),)
+        goal = Goal.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise GoalInvalid(f"goal file {str(path)!r}: {error}") from error
+    check_goal(goal, scenario(scenario_name).topology)
+    return (goal,)
 
 
 def _planners(
