@@ -21,6 +21,7 @@ from agent.planner import GatedModelPlanner, Source
 from agent.pretraining.examples import random_digest, random_terms
 from agent.prompting import Prompt, parse_answer, write_answer, write_prompt
 from agent.settings import EndpointSettings, read_endpoint_settings
+from tests.replay_stage import SCOPE, run_replay
 
 KEY = "sk-never-to-be-told"
 
@@ -376,3 +377,21 @@ def test_the_key_comes_from_the_environment_and_is_never_shown() -> None:
 def test_an_impossible_time_limit_is_refused(text: str) -> None:
     with pytest.raises(AgentInputInvalid, match="EDGEWRIGHT_MODEL_TIMEOUT_S"):
         read_endpoint_settings({"EDGEWRIGHT_MODEL_TIMEOUT_S": text})
+
+
+def test_an_endpoint_drives_a_replay_and_its_failures_are_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.replies = [valid]
+    arguments = (SCOPE, "--planner", "llm_raw", "--model", stage.url, "--json")
+    whole = run_replay(monkeypatch, capsys, *arguments)
+    assert whole.status == 0, whole.err
+    document = json.loads(whole.out)
+    assert (document["model"], document["sources"]["model"], document["warnings"]) == ("tiny-chat", 8, [])
+    stage.replies = [valid, valid, valid, says(503, "away")]
+    broken = run_replay(monkeypatch, capsys, *arguments)
+    assert broken.status == 0
+    document = json.loads(broken.out)
+    assert (document["sources"]["model"], document["sources"]["none"]) == (3, 5)
+    assert "5 of 8 questions to the model had no answer" in broken.err
+    assert document["warnings"]
