@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,13 +69,13 @@ def freeze() -> str:
     return held_out_hash()
 
 
-def _case(row: dict[str, object]) -> Case:
-    cell, slice_number, version = row["focus"]  # type: ignore[misc]  # three numbers, as written by freeze
+def _case(row: dict[str, Any]) -> Case:
+    cell, slice_number, version = row["focus"]
     return Case(
-        text=str(row["text"]),
-        slices=tuple(row["slices"]),  # type: ignore[arg-type]  # a list of names
-        cells=tuple(row["cells"]),  # type: ignore[arg-type]  # a list of ids
+        text=row["text"],
+        slices=tuple(row["slices"]),
+        cells=tuple(row["cells"]),
         focus=Focus(cell=cell, slice=slice_number, version=version),
-        family=str(row["family"]),
-        calls=read_calls(str(row["calls"])),
+        family=row["family"],
+        calls=read_calls(row["calls"]),
     )

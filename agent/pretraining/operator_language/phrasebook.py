@@ -45,6 +45,8 @@ class Utterance:
 
     text: str
     calls: tuple[Call, ...]
+    skeleton: str
+    """What was said, slots blanked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +77,13 @@ def fill(phrasing: Phrasing, network: Network, focus: Focus, rng: np.random.Gene
     slots = _draw(phrasing, network, focus, rng)
     unused = list(_SLOT.findall(text))
     calls = tuple(call(tool, _arguments(tool, dict(fixed), unused, slots)) for tool, fixed in phrasing.calls)
-    return Utterance(text=_SLOT.sub(lambda match: _mention(match.group(1), slots, network, rng), text), calls=calls)
+    said = _SLOT.sub(lambda match: _mention(match.group(1), slots, network, rng), text)
+    return Utterance(text=said, calls=calls, skeleton=skeleton(text))
 
 
-def pattern_of(text: str) -> re.Pattern[str]:
-    """What every filling of a phrasing matches, case and spacing apart."""
-    escaped = re.escape(text.lower().replace(" ", ""))
-    for sign in "{}|<>":
-        escaped = escaped.replace("\\" + sign, sign)
-    escaped = re.sub(r"<[a-z]>", r"[\\w.-]+", escaped)
-    while "{" in escaped:
-        escaped = _CHOICE.sub(r"(?:\1)", escaped)
-    return re.compile(escaped)
+def skeleton(text: str) -> str:
+    """A text with every slot blanked, case and spacing apart: equal skeletons are the same phrasing."""
+    return re.sub(r"[^a-z0-9<>%]", "", _SLOT.sub("<>", text).lower())
 
 
 def _read_header(part: str, where: str) -> tuple[str, tuple[tuple[str, str], ...]]:

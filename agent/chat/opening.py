@@ -1,0 +1,155 @@
+"""Opens a control room on an embedded simulated network, and picks the chat's language model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.control_room import ControlRoom
+from agent.dispatch.in_process import InProcessDispatcher
+from agent.errors import AgentInputInvalid, ModelUnavailable
+from agent.gate.gate import Gate, GateSettings
+from agent.gate.limits import Limits
+from agent.gate.risk import Mode
+from agent.gate.stops import Stops
+from agent.planner import GatedModelPlanner, Planner, baseline_planners
+from agent.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
+    from agent.cell_plan import CellPlan
+    from agent.goal import GoalTerms
+    from agent.planner import Decision
+    from edge_preprocess.digest import EdgeDigest
+    from telemetry_sim.topology import Topology
+
+WARM_UP = 3
+_SESSION_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomOptions:
+    """Which network, and how it is planned for."""
+
+    scenario: str = "smart-city"
+    seed: int = 7
+    num_devices: int | None = None
+    interval_s: float = 10.0
+    planner: str = "llm_gated"
+    policy_model: str | None = None
+    is_read_only: bool = False
+    num_intervals: int = WARM_UP
+    """Observed before the first question."""
+
+
+@dataclass(slots=True)
+class DeferredModelPlanner:
+    """The gated model planner, its weights loaded when it is first asked."""
+
+    model: str | None = None
+    name: str = "llm_gated"
+    warning: str = ""
+    _inner: GatedModelPlanner | None = field(default=None)
+
+    def decide(
+        self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
+    ) -> Decision:
+        if self._inner is None:
+            from agent.bootstrap import load_model_or_absent
+
+            loaded, self.warning = load_model_or_absent(self.model)
+            self._inner = GatedModelPlanner(model=loaded)
+        return self._inner.decide(digests, terms, current)
+
+
+def open_room(options: RoomOptions, store: Store) -> ControlRoom:
+    """An embedded simulated network, observed for a few intervals; every change needs an approval."""
+    from agent.bootstrap import SimulatedSource, build_network
+    from edge_preprocess.pipeline import EdgePipeline
+
+    network = build_network(options.scenario, seed=options.seed, num_devices=options.num_devices)
+    topology = network.topology
+    gate = Gate(
+        store=store,
+        dispatcher=InProcessDispatcher(network, topology),
+        topology=topology,
+        settings=GateSettings(
+            limits=Limits(max_share_step_pct=100, window_s=options.interval_s),
+            default_stops=Stops(mode=Mode.SUGGEST_ONLY),
+        ),
+    )
+    room = ControlRoom(
+        source=SimulatedSource(network),
+        pipeline=EdgePipeline(topology, interval_s=options.interval_s),
+        planner=pick_planner(options),
+        gate=gate,
+        store=store,
+        interval_s=options.interval_s,
+        is_read_only=options.is_read_only,
+    )
+    gate.resume()
+    room.observe(options.num_intervals)
+    return room
+
+
+def pick_planner(options: RoomOptions) -> Planner:
+    """Raises AgentInputInvalid for an unknown name."""
+    planners = {planner.name: planner for planner in baseline_planners()}
+    if options.planner == "llm_gated":
+        return DeferredModelPlanner(options.policy_model)
+    if options.planner not in planners:
+        raise AgentInputInvalid(
+            f"planner {options.planner!r} is unknown; planners are llm_gated, {', '.join(planners)}"
+        )
+    return planners[options.planner]
+
+
+def pick_chat_model(name: str | None, topology: Topology) -> BaseChatModel:
+    """The embedded model, a Hugging Face folder, or `provider:model` (with `@URL` for a server of one's own)."""
+    if name is None or name == "embedded":
+        from agent.models.chat_model import EmbeddedChatModel
+
+        return EmbeddedChatModel(
+            cells=tuple(site.id for site in topology.cells), slices=tuple(profile.name for profile in topology.slices)
+        )
+    if Path(name).is_dir():
+        from agent.models.folder_chat_model import FolderChatModel
+
+        return FolderChatModel(folder=name)
+    return _remote_model(name)
+
+
+def session_store(folder: Path, session: str | None) -> Store:
+    """The store of a session's own file; in memory without a name. Raises AgentInputInvalid for an impossible name."""
+    if session is None:
+        return Store.open("sqlite://")
+    if not _SESSION_NAME.match(session):
+        raise AgentInputInvalid(f"session {session[:70]!r}: letters, digits, '.', '_' and '-' are allowed, at most 64")
+    return Store.open(f"sqlite:///{folder / session}.db")
+
+
+def latest_session(folder: Path) -> str:
+    """Raises AgentInputInvalid where there is none."""
+    files = sorted(folder.glob("*.db"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise AgentInputInvalid(f"nothing to resume: no session in {folder}; start one with --session NAME")
+    return files[-1].stem
+
+
+def _remote_model(name: str) -> BaseChatModel:
+    from langchain.chat_models import init_chat_model
+
+    model, _, url = name.partition("@")
+    given: dict[str, Any] = {"base_url": url, "api_key": "none"} if url else {}
+    try:
+        chosen: BaseChatModel = init_chat_model(model, timeout=60, max_retries=1, **given)
+    except (ImportError, ValueError) as error:
+        raise ModelUnavailable(
+            f"model {name!r}: {str(error)[:200]}; expected a folder, `embedded`, or provider:model[@URL]"
+        ) from error
+    return chosen

@@ -1,0 +1,270 @@
+"""A conversation: requests in, answers with their evidence out, changes only after a yes, kept in the store."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.chat.chat_agent import build_agent
+from agent.control_room import goal_document
+from agent.errors import AgentError, AgentInputInvalid, ModelUnavailable
+from agent.store.sessions import load_session, save_session
+from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
+from agent.tools.finding import Finding
+from agent.tools.reasoning import describe_policy
+from agent.tools.toolbox import Toolbox
+from telemetry_sim.errors import TelemetrySimError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import RunnableConfig
+
+    from agent.control_room import ControlRoom
+
+MAX_REQUEST = 4000
+"""Characters of one request; the rest of a paste is refused."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_THREAD = "chat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A change that waits for a person, with what it comes to."""
+
+    tool: str
+    arguments: dict[str, Any]
+    summary: str
+    resolved: dict[str, object]
+    """The policy's diff, forecast and risk, or the goal object."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What came of one request."""
+
+    text: str
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
+    """Changes that nobody has said yes to."""
+    exit_status: int = 0
+    num_input_tokens: int = 0
+    num_output_tokens: int = 0
+    first_token_s: float = 0.0
+    elapsed_s: float = 0.0
+
+
+class ChatSession:
+    """One thread of talk about one control room; `decide` is how a person is asked, None where nobody is there."""
+
+    def __init__(
+        self,
+        room: ControlRoom,
+        model: BaseChatModel,
+        *,
+        name: str = "chat",
+        decide: Callable[[Pending], bool] | None = None,
+        on_text: Callable[[str], None] = lambda _: None,
+        on_call: Callable[[str, dict[str, Any]], None] = lambda _name, _arguments: None,
+    ) -> None:
+        self.room = room
+        self.name = name
+        self.toolbox = Toolbox(room)
+        self.decide = decide
+        self.on_text = on_text
+        self.on_call = on_call
+        self.num_tokens = [0, 0]
+        self._thread = 0
+        self.change_model(model)
+        self._take_up()
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        return list(self._agent.get_state(self._config()).values.get("messages", []))
+
+    def change_model(self, model: BaseChatModel) -> None:
+        """Another language model; the conversation goes on."""
+        messages = self.messages if hasattr(self, "_agent") else []
+        self.model = model
+        self._agent = build_agent(model, self.toolbox)
+        if messages:
+            self._agent.update_state(self._config(), {"messages": messages})
+
+    def ask(self, text: str) -> Answer:
+        """Answer a request; raises AgentInputInvalid for what can't be one, ModelUnavailable where the model fails."""
+        from langchain_core.messages import HumanMessage
+        from langgraph.types import Command
+
+        request = clean_request(text)
+        self.toolbox.found.clear()
+        answer = Answer(text="")
+        began, before = time.monotonic(), self.messages
+        given: Any = {"messages": [HumanMessage(request)]}
+        try:
+            while given is not None:
+                waiting = self._run(given, answer, began)
+                given = None if waiting is None else Command(resume={"decisions": self._decisions(waiting, answer)})
+        except KeyboardInterrupt:
+            self._restore(before)
+            raise
+        except (AgentError, TelemetrySimError):
+            self._restore(before)
+            raise
+        except Exception as error:  # a chat model's client raises types of its own
+            self._restore(before)
+            raise ModelUnavailable(f"the chat model failed: {type(error).__name__}: {str(error)[:300]}") from error
+        self._settle(answer, request)
+        answer.elapsed_s = time.monotonic() - began
+        return answer
+
+    def run_tool(self, name: str, arguments: dict[str, Any]) -> Finding:
+        """A tool by its name, past the language model; a change still needs a person's yes."""
+        if name in STATE_CHANGING:
+            finding = self._ask_person(name, arguments)
+            if finding is not None:
+                return finding
+        finding = self.toolbox.call(name, arguments)
+        self._save()
+        return finding
+
+    def _config(self) -> RunnableConfig:
+        return {"configurable": {"thread_id": f"{_THREAD}-{self._thread}"}, "recursion_limit": 300}
+
+    def _run(self, given: Any, answer: Answer, began: float) -> list[dict[str, Any]] | None:
+        """Let the agent go on until it answers (None) or asks for a person (the calls it asks about)."""
+        from langchain_core.messages import AIMessage, AIMessageChunk
+
+        event: Any
+        for mode, event in self._agent.stream(given, self._config(), stream_mode=["messages", "updates"]):
+            if mode == "messages":
+                chunk = event[0]
+                if isinstance(chunk, AIMessageChunk) and chunk.text:
+                    answer.first_token_s = answer.first_token_s or time.monotonic() - began
+                    self.on_text(str(chunk.text))
+                continue
+            if "__interrupt__" in event:
+                return list(event["__interrupt__"][0].value["action_requests"])
+            for message in ((event.get("model") or {}).get("messages")) or []:
+                if isinstance(message, AIMessage):
+                    if message.usage_metadata is not None:
+                        answer.num_input_tokens += message.usage_metadata["input_tokens"]
+                        answer.num_output_tokens += message.usage_metadata["output_tokens"]
+                    for call in message.tool_calls:
+                        self.on_call(call["name"], call["args"])
+        return None
+
+    def _decisions(self, waiting: list[dict[str, Any]], answer: Answer) -> list[dict[str, str]]:
+        decisions: list[dict[str, str]] = []
+        for request in waiting:
+            finding = self._ask_person(request["name"], request["args"], answer)
+            if finding is None:
+                decisions.append({"type": "approve"})
+            else:
+                self.toolbox.note(request["name"], request["args"], finding)
+                decisions.append({"type": "respond", "message": finding.to_json()})
+        return decisions
+
+    def _ask_person(self, tool: str, arguments: dict[str, Any], answer: Answer | None = None) -> Finding | None:
+        """None where a person, or an approval of this very plan, lets the call through; else what to say instead."""
+        if self.room.is_read_only:
+            return Finding(text="Not done: this session is read-only.", exit_status=4)
+        try:
+            pending = self.resolve(tool, arguments)
+        except (AgentError, TelemetrySimError, TypeError, ValueError) as error:
+            return Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=2)
+        is_covered = tool == "apply_plan" and self.room.has_approval(self.room.find(arguments.get("version")))
+        if not is_covered and (self.decide is None or not self.decide(pending)):
+            if answer is not None:
+                answer.pending.append(pending)
+            said = "needs your approval" if self.decide is None else "not approved"
+            return Finding(text=f"Nothing changed ({said}): {pending.summary}.", data=pending.resolved, exit_status=5)
+        try:
+            if tool == "apply_plan" and not is_covered:
+                policy = self.room.find(arguments.get("version"))
+                self.room.approve(policy, approver="operator", reason="approved at the prompt")
+        except AgentError as error:
+            return Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
+        self.room.confirm(tool, arguments)
+        return None
+
+    def resolve(self, tool: str, arguments: dict[str, Any]) -> Pending:
+        """What a change comes to; raises AgentError where it can't be."""
+        summary, resolved = tool.replace("_", " "), dict[str, object]()
+        if tool in ("approve_plan", "reject_plan", "apply_plan"):
+            policy = self.room.find(arguments.get("version"))
+            resolved = describe_policy(self.room, policy)
+            summary = f"{summary}, version {policy.version}"
+        elif tool == "roll_back":
+            target = rollback_target(self.room, arguments.get("version"))
+            resolved = {"to_version": target, "from_version": self.room.gate.desired.version}
+            summary = f"roll back to version {target}"
+        elif tool == "set_goal":
+            goal = resolve_goal(self.room, **arguments)
+            resolved = {"goal": goal_document(goal)}
+            summary = f"set goal: {describe_goal(self.room, goal)}"
+        return Pending(tool=tool, arguments=dict(arguments), summary=summary, resolved=resolved)
+
+    def _settle(self, answer: Answer, request: str) -> None:
+        """Take the last words, hold their numbers to what the tools found, and keep the conversation."""
+        answer.calls = [
+            {"tool": name, "arguments": arguments, "result": {"text": f.text, "data": f.data, "status": f.exit_status}}
+            for name, arguments, f in self.toolbox.found
+        ]
+        last = self.messages[-1] if self.messages else None
+        answer.text = str(last.text) if last is not None and last.type == "ai" else ""
+        evidence = request + " ".join(f.to_json() for _, _, f in self.toolbox.found) + self._standing()
+        if unsupported_numbers(answer.text, evidence):
+            answer.text = "\n\n".join(f.text for _, _, f in self.toolbox.found) or (
+                "I have no figures for that; ask me for a status, an explanation or a what-if."
+            )
+        answer.exit_status = max((f.exit_status for _, _, f in self.toolbox.found), default=0)
+        self.num_tokens[0] += answer.num_input_tokens
+        self.num_tokens[1] += answer.num_output_tokens
+        self._save()
+
+    def _standing(self) -> str:
+        """Fixed words of ours that hold numbers: examples in questions."""
+        return " 2 10 20 "
+
+    def _restore(self, messages: list[BaseMessage]) -> None:
+        """Back to the conversation before a request that failed, on a fresh thread."""
+        self._thread += 1
+        if messages:
+            self._agent.update_state(self._config(), {"messages": messages})
+
+    def _take_up(self) -> None:
+        from langchain_core.messages import messages_from_dict
+
+        kept = self.room.store.read(lambda connection: load_session(connection, self.name))
+        if kept is not None and isinstance(kept.get("messages"), list):
+            self._restore(messages_from_dict(kept["messages"]))  # type: ignore[arg-type]  # as written by _save
+
+    def _save(self) -> None:
+        from langchain_core.messages import messages_to_dict
+
+        document = {"messages": messages_to_dict(self.messages), "num_observed": self.room.num_observed}
+        plain = json.loads(json.dumps(document, default=str))
+        self.room.store.write(lambda transaction: save_session(transaction, self.name, plain))
+
+
+def clean_request(text: str) -> str:
+    """The request without control sequences; raises AgentInputInvalid for empty, binary or huge ones."""
+    if len(text) > MAX_REQUEST:
+        raise AgentInputInvalid(f"request of {len(text)} characters: at most {MAX_REQUEST} are read")
+    plain = _CONTROL.sub("", text).strip()
+    if not plain:
+        raise AgentInputInvalid("request: nothing to read in it; type a question, or /help")
+    if plain.count("\ufffd") > len(plain) // 10:
+        raise AgentInputInvalid(f"request of {len(text)} characters: looks like binary data, not text")
+    return plain
+
+
+def unsupported_numbers(text: str, evidence: str) -> list[str]:
+    """Numbers in the text that the evidence does not hold."""
+    known = {float(number) for number in _NUMBER.findall(evidence)}
+    return [number for number in _NUMBER.findall(text) if float(number) not in known]

@@ -1,0 +1,191 @@
+"""Slash commands: the tools by name, past the language model, and what concerns the session itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import AgentError, AgentInputInvalid
+from agent.store.decisions import list_decisions
+from agent.tools.finding import Finding
+
+if TYPE_CHECKING:
+    from agent.chat.session import ChatSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlashCommand:
+    """One command and how it is used."""
+
+    usage: str
+    summary: str
+    run: Callable[[ChatSession, list[str]], Finding]
+
+
+def run_slash(session: ChatSession, line: str) -> Finding:
+    """The finding of a line that starts with a slash; raises AgentInputInvalid for an unknown command."""
+    word, *arguments = line.strip().split()
+    command = COMMANDS.get(word.lower())
+    if command is None:
+        raise AgentInputInvalid(f"command {word[:40]!r} is unknown; commands are {', '.join(COMMANDS)}, /exit")
+    try:
+        return command.run(session, arguments)
+    except (ValueError, IndexError) as error:
+        raise AgentInputInvalid(f"{line.strip()[:80]!r}: expected {word} {command.usage}") from error
+
+
+def _status(session: ChatSession, words: list[str]) -> Finding:
+    return session.run_tool("network_status", {"cell": int(words[0])} if words else {})
+
+
+def _slices(session: ChatSession, words: list[str]) -> Finding:
+    if words:
+        return session.run_tool("network_status", {"slice": words[0]})
+    return session.run_tool("find_worst", {"kind": "slice"})
+
+
+def _explain(session: ChatSession, words: list[str]) -> Finding:
+    return session.run_tool("explain_decision", {"cell": int(words[0])} if words else {})
+
+
+def _whatif(session: ChatSession, words: list[str]) -> Finding:
+    kind, first, *rest = words
+    if kind == "down":
+        return session.run_tool("what_if_down", {"cell": int(first)})
+    given = {"slice": first, "value": float(rest[0])} | ({"cell": int(rest[1])} if len(rest) > 1 else {})
+    if kind == "demand":
+        return session.run_tool("what_if_demand", given | {"change": "times"})
+    if kind == "share":
+        return session.run_tool("what_if_share", given)
+    raise ValueError(kind)
+
+
+def _versioned(tool: str) -> Callable[[ChatSession, list[str]], Finding]:
+    def run(session: ChatSession, words: list[str]) -> Finding:
+        return session.run_tool(tool, {"version": int(words[0])} if words else {})
+
+    return run
+
+
+def _goal(session: ChatSession, words: list[str]) -> Finding:
+    if not words:
+        return session.run_tool("list_goals", {})
+    if words == ["clear"]:
+        return session.run_tool("clear_goals", {})
+    given: dict[str, object] = {"metric": words[0]}
+    if len(words) > 1:
+        given["slice"] = words[1]
+    if len(words) > 2:
+        given["value"] = float(words[2])
+    return session.run_tool("set_goal", given)
+
+
+def _history(session: ChatSession, words: list[str]) -> Finding:
+    return session.run_tool("show_history", {"cell": int(words[0])} if words else {})
+
+
+def _plan(session: ChatSession, words: list[str]) -> Finding:
+    del words
+    return session.run_tool("propose_plan", {})
+
+
+def _run_on(session: ChatSession, words: list[str]) -> Finding:
+    count = int(words[0]) if words else 1
+    if not 1 <= count <= 60:
+        raise ValueError(count)
+    session.room.observe(count)
+    return session.run_tool("network_status", {})
+
+
+def _replay(session: ChatSession, words: list[str]) -> Finding:
+    wanted = int(words[0]) if words else None
+    kept = session.room.store.read(lambda connection: list_decisions(connection, limit=200))
+    found = [decision for decision in kept if wanted in (None, decision.id)]
+    if not found:
+        return Finding(text="No such decision is on record; make one with /plan.", exit_status=2)
+    first = found[0]
+    data: dict[str, object] = {
+        "decision": first.id,
+        "planner": first.record.planner,
+        "time_s": first.record.time_s,
+        "version": first.record.policy_version,
+        "digest_sha256": first.record.digest_hash,
+        "cells": dict(first.record.validation),
+        "answer": first.record.raw_answer,
+    }
+    text = (
+        f"Decision {first.id} by {first.record.planner} at {first.record.time_s:g} s, version "
+        f"{first.record.policy_version}.\nDigests {first.record.digest_hash[:12]}…; raw answer:\n"
+        f"{first.record.raw_answer or '(a formula: no model was asked)'}"
+    )
+    return Finding(text=text, data=data)
+
+
+def _model(session: ChatSession, words: list[str]) -> Finding:
+    if words:
+        from agent.chat.opening import pick_chat_model
+
+        session.change_model(pick_chat_model(words[0], session.room.topology))
+    name = str(getattr(session.model, "model_name", session.model._llm_type))  # noqa: SLF001 - LangChain's own name
+    return Finding(text=f"Chat model: {name}; plans by {session.room.planner.name}.", data={"model": name})
+
+
+def _tokens(session: ChatSession, words: list[str]) -> Finding:
+    del words
+    given, made = session.num_tokens
+    return Finding(text=f"{given} tokens read, {made} written.", data={"input": given, "output": made})
+
+
+def _save(session: ChatSession, words: list[str]) -> Finding:
+    del words
+    return Finding(text=f"Session {session.name} is kept after every answer; take it up with --resume.")
+
+
+def _export(session: ChatSession, words: list[str]) -> Finding:
+    path = Path(words[0])
+    rows = [{"role": message.type, "text": str(message.text)} for message in session.messages]
+    try:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    except OSError as error:
+        raise AgentError(f"export to {path}: {error.strerror}") from error
+    return Finding(text=f"{len(rows)} messages written to {path}.", data={"num_messages": len(rows)})
+
+
+def _diff(session: ChatSession, words: list[str]) -> Finding:
+    return session.run_tool("show_diff", {"version": int(words[0])} if words else {})
+
+
+def _help(session: ChatSession, words: list[str]) -> Finding:
+    del session, words
+    lines = [f"{name} {command.usage}".ljust(34) + command.summary for name, command in COMMANDS.items()]
+    return Finding(text="\n".join([*lines, "/exit".ljust(34) + "End; the session is kept."]))
+
+
+COMMANDS: dict[str, SlashCommand] = {
+    "/status": SlashCommand(usage="[CELL]", summary="KPIs of the network or a cell", run=_status),
+    "/slices": SlashCommand(usage="[SLICE]", summary="KPIs of the slices", run=_slices),
+    "/explain": SlashCommand(usage="[CELL]", summary="The last decision with its evidence", run=_explain),
+    "/plan": SlashCommand(usage="", summary="Propose a policy", run=_plan),
+    "/diff": SlashCommand(usage="[VERSION]", summary="What it would change", run=_diff),
+    "/whatif": SlashCommand(
+        usage="down CELL | demand SLICE TIMES [CELL] | share SLICE PCT [CELL]", summary="Ask the twin", run=_whatif
+    ),
+    "/approve": SlashCommand(
+        usage="[VERSION]", summary="Approve, bound to the content", run=_versioned("approve_plan")
+    ),
+    "/apply": SlashCommand(usage="[VERSION]", summary="Send it to the network", run=_versioned("apply_plan")),
+    "/reject": SlashCommand(usage="[VERSION]", summary="Drop it", run=_versioned("reject_plan")),
+    "/rollback": SlashCommand(usage="[VERSION]", summary="Bring an earlier state back", run=_versioned("roll_back")),
+    "/goal": SlashCommand(usage="[METRIC SLICE [VALUE] | clear]", summary="Show, set or clear goals", run=_goal),
+    "/history": SlashCommand(usage="[CELL]", summary="Trend and versions", run=_history),
+    "/run": SlashCommand(usage="[INTERVALS]", summary="Let the simulated network run on", run=_run_on),
+    "/replay": SlashCommand(usage="[DECISION]", summary="A decision as it was kept", run=_replay),
+    "/model": SlashCommand(usage="[MODEL]", summary="Show or change the chat model", run=_model),
+    "/tokens": SlashCommand(usage="", summary="Tokens of this session", run=_tokens),
+    "/save": SlashCommand(usage="", summary="Where the session is kept", run=_save),
+    "/export": SlashCommand(usage="FILE", summary="The conversation as JSON lines", run=_export),
+    "/help": SlashCommand(usage="", summary="This list", run=_help),
+}

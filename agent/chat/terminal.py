@@ -1,0 +1,187 @@
+"""The terminal: a prompt at once, the network and the model behind it, streaming, completion, approval prompts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from agent.chat.slash import COMMANDS, run_slash
+from agent.errors import AgentError
+from telemetry_sim.errors import TelemetrySimError
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+
+    from agent.chat.opening import RoomOptions
+    from agent.chat.session import ChatSession, Pending
+
+_SHOWN_CHANGES = 16
+
+
+@dataclass(slots=True)
+class _Opening:
+    """A session that is being opened behind the prompt."""
+
+    session: ChatSession | None = None
+    error: Exception | None = None
+    thread: threading.Thread | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self) -> ChatSession:
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        if self.session is None:
+            raise AgentError("the session could not be opened")
+        return self.session
+
+
+def run_terminal(
+    options: RoomOptions, model: str | None, folder: Path, *, session: str | None, is_resumed: bool
+) -> None:
+    """Talk until /exit or Ctrl-D; Ctrl-C stops an answer, never the session."""
+    console = Console()
+    opening = _open_behind(options, model, folder, session, is_resumed=is_resumed)
+    prompt = _prompt(folder, opening)
+    mode = " [read-only]" if options.is_read_only else ""
+    console.print(f"Edgewright chat on {options.scenario}{mode}. /help lists commands, /exit ends.")
+    while True:
+        try:
+            line = prompt.prompt("you> ")
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            break
+        if not line.strip():
+            continue
+        if line.strip() in ("/exit", "/quit"):
+            break
+        try:
+            with console.status("opening the network…") if not opening.done.is_set() else _Quiet():
+                talk = opening.wait()
+            _answer(talk, line, console)
+        except KeyboardInterrupt:
+            console.print("\n(stopped; nothing was changed, the session is kept)")
+        except (AgentError, TelemetrySimError) as error:
+            console.print(f"[red]Error:[/red] {error}", highlight=False, markup=True)
+            if opening.error is not None:
+                raise
+    console.print("Bye.")
+
+
+class _Quiet:
+    """No spinner."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+def _open_behind(
+    options: RoomOptions, model: str | None, folder: Path, name: str | None, *, is_resumed: bool
+) -> _Opening:
+    opening = _Opening()
+
+    def work() -> None:
+        try:
+            from agent.chat.opening import latest_session, open_room, pick_chat_model, session_store
+            from agent.chat.session import ChatSession
+
+            known = latest_session(folder) if is_resumed else name
+            room = open_room(options, session_store(folder, known))
+            opening.session = ChatSession(room, pick_chat_model(model, room.topology), name=known or "chat")
+        except Exception as error:  # noqa: BLE001 - raised again where the session is asked for
+            opening.error = error
+        opening.done.set()
+
+    opening.thread = threading.Thread(target=work, name="opening", daemon=True)
+    opening.thread.start()
+    return opening
+
+
+def _prompt(folder: Path, opening: _Opening) -> PromptSession[str]:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import Completer, Completion
+    from prompt_toolkit.history import FileHistory
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    class Words(Completer):
+        """Commands at the start, cells and slices behind."""
+
+        def get_completions(self, document: Any, complete_event: Any) -> Any:
+            del complete_event
+            word = document.get_word_before_cursor(WORD=True)
+            for option in _completions(opening, document.text_before_cursor):
+                if word and option.startswith(word):
+                    yield Completion(option, start_position=-len(word))
+
+    return PromptSession(history=FileHistory(str(folder / "history")), completer=Words(), complete_while_typing=False)
+
+
+def _completions(opening: _Opening, before: str) -> list[str]:
+    if before.startswith("/") and " " not in before:
+        return [*COMMANDS, "/exit"]
+    if opening.session is None:
+        return []
+    topology = opening.session.room.topology
+    return [profile.name for profile in topology.slices] + [str(site.id) for site in topology.cells]
+
+
+def _answer(session: ChatSession, line: str, console: Console) -> None:
+    session.decide = lambda pending: _decide(pending, console)
+    if line.startswith("/"):
+        console.print(run_slash(session, line).text, markup=False, highlight=False)
+        return
+    streamed: list[str] = []
+
+    def on_text(piece: str) -> None:
+        streamed.append(piece)
+        console.print(piece, end="", markup=False, highlight=False)
+
+    session.on_text = on_text
+    session.on_call = lambda name, given: console.print(f"· {name} {_arguments(given)}", style="dim", markup=False)
+    answer = session.ask(line)
+    console.print()
+    if "".join(streamed).strip() != answer.text.strip():
+        console.print(answer.text, markup=False, highlight=False)
+
+
+def _decide(pending: Pending, console: Console) -> bool:
+    """Show what a change comes to and ask; only a typed yes lets it through."""
+    console.print()
+    console.print(Panel(_resolved(pending), title=pending.summary, title_align="left"))
+    said = console.input("Do this? Type [bold]yes[/bold] to agree: ")
+    return said.strip().lower() in ("yes", "y")
+
+
+def _resolved(pending: Pending) -> Table:
+    table = Table(box=None, show_header=False)
+    forecast, gate = pending.resolved.get("forecast"), pending.resolved.get("gate")
+    if isinstance(forecast, dict) and forecast:
+        now, then = forecast["utility_now_pct"], forecast["utility_then_pct"]
+        table.add_row("forecast", f"utility {now:g} % to {then:g} % in the twin")
+    if isinstance(gate, dict):
+        table.add_row("risk", f"{gate['risk']}: {'; '.join(map(str, gate['reasons'][:3])) or 'small moves'}")
+        table.add_row("gate", str(gate["refusal"]) or "passes every check")
+    changes = pending.resolved.get("changes")
+    if isinstance(changes, list):
+        for change in changes[:_SHOWN_CHANGES]:
+            where = f"cell {change['cell']} {change['slice'] or ''}".strip()
+            table.add_row(where, f"{change['field']}: {change['from']} to {change['to']}")
+        if len(changes) > _SHOWN_CHANGES:
+            table.add_row("…", f"{len(changes) - _SHOWN_CHANGES} more; /diff shows all")
+    for name in ("goal", "to_version", "hash"):
+        if name in pending.resolved:
+            table.add_row(name, str(pending.resolved[name]))
+    return table
+
+
+def _arguments(given: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in given.items() if value is not None)

@@ -1,0 +1,129 @@
+"""`edgewright chat`: talk to the agent, in a terminal, in one shot, or through a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agent.chat.opening import RoomOptions
+    from agent.chat.session import Answer, ChatSession
+
+
+@click.command()
+@click.option("--once", default=None, help="Answer one request and end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: answer, calls and evidence.")
+@click.option("--scenario", default="smart-city", show_default=True, help="Embedded network; see `simulate --list`.")
+@click.option("--seed", default=7, show_default=True, type=click.IntRange(0, 99_999))
+@click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
+@click.option("--planner", default="llm_gated", show_default=True, help="Who writes plans: llm_gated or a baseline.")
+@click.option("--policy-model", default=None, help="Model folder or URL that writes plans. Default: the embedded one.")
+@click.option("--model", default=None, help="Chat model: embedded, a folder, or provider:model[@URL].")
+@click.option("--session", default=None, help="Name of the session: kept, and taken up again where it is known.")
+@click.option("--resume", is_flag=True, help="Take up the session used last.")
+@click.option("--read-only", is_flag=True, help="Nothing can be changed. Always so with --server.")
+@click.option("--server", default=None, help="Look at a running `edgewright serve` instead: its URL.")
+@click.option("--token", default=None, envvar="EDGEWRIGHT_TOKEN", help="Bearer token for --server.")
+def chat(
+    *,
+    once: str | None,
+    as_json: bool,
+    scenario: str,
+    seed: int,
+    devices: int | None,
+    planner: str,
+    policy_model: str | None,
+    model: str | None,
+    session: str | None,
+    resume: bool,
+    read_only: bool,
+    server: str | None,
+    token: str | None,
+) -> None:
+    """Talk to the agent about a network: look, ask what-if, plan, approve, apply, roll back.
+
+    Nothing changes without a person's yes to the very plan that is applied. In one-shot and piped use nobody can be
+    asked, so a request for a change ends with exit status 5 and what would have been done.
+    """
+    from agent.chat.opening import RoomOptions
+
+    folder = Path(click.get_app_dir("edgewright")) / "sessions"
+    options = RoomOptions(
+        scenario=scenario,
+        seed=seed,
+        num_devices=devices,
+        planner=planner,
+        policy_model=policy_model,
+        is_read_only=read_only,
+    )
+    if server is not None:
+        _look_at_server(server, token, once, as_json=as_json)
+        return
+    if once is None and sys.stdin.isatty():
+        from agent.chat.terminal import run_terminal
+
+        run_terminal(options, model, folder, session=session, is_resumed=resume)
+        return
+    requests = [once] if once is not None else [line for line in _piped_lines() if line.strip()]
+    opened = _open(options, model, folder, session, is_resumed=resume)
+    _answer_all(opened, requests, as_json=as_json)
+
+
+def _open(
+    options: RoomOptions, model: str | None, folder: Path, session: str | None, *, is_resumed: bool
+) -> ChatSession:
+    from agent.chat.opening import latest_session, open_room, pick_chat_model, session_store
+    from agent.chat.session import ChatSession
+
+    name = latest_session(folder) if is_resumed else session
+    room = open_room(options, session_store(folder, name))
+    return ChatSession(room, pick_chat_model(model, room.topology), name=name or "chat")
+
+
+def _answer_all(session: ChatSession, requests: list[str], *, as_json: bool) -> None:
+    """Answer each request in turn; the worst status ends the process."""
+    status = 0
+    documents = []
+    for request in requests:
+        answer = session.ask(request)
+        status = max(status, answer.exit_status)
+        documents.append(_document(request, answer))
+        if not as_json:
+            click.echo(answer.text)
+    if as_json:
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2, ensure_ascii=False))
+    sys.exit(status)
+
+
+def _document(request: str, answer: Answer) -> dict[str, Any]:
+    return {
+        "request": request,
+        "answer": answer.text,
+        "tool_calls": [{"tool": c["tool"], "arguments": c["arguments"]} for c in answer.calls],
+        "evidence": [c["result"] for c in answer.calls],
+        "pending": [asdict(pending) for pending in answer.pending],
+        "exit_status": answer.exit_status,
+        "tokens": {"input": answer.num_input_tokens, "output": answer.num_output_tokens},
+        "timings": {"first_token_s": round(answer.first_token_s, 4), "elapsed_s": round(answer.elapsed_s, 4)},
+    }
+
+
+def _piped_lines() -> list[str]:
+    return sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+
+
+def _look_at_server(url: str, token: str | None, once: str | None, *, as_json: bool) -> None:
+    from agent.chat.server_view import ServerView
+
+    with ServerView(url, token) as view:
+        if once is not None or not sys.stdin.isatty():
+            for request in [once] if once is not None else _piped_lines():
+                found = view.show(request)
+                click.echo(json.dumps(found.data | {"answer": found.text}, indent=2) if as_json else found.text)
+            return
+        view.loop()

@@ -1,0 +1,256 @@
+"""The embedded chat model: a trained small model reads the operator, the tools' own texts are the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, PrivateAttr
+
+from agent.models.operator_language import Call
+from agent.models.operator_model import OperatorModel, Reading, load_operator_model
+
+EMBEDDED_OPERATOR = Path(__file__).parent.parent / "weights" / "operator"
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_WORD = re.compile(r"\S+\s*")
+_QUESTIONS = {
+    "cell": "Which cell do you mean? Name its number, for instance: how is cell 2 doing?",
+    "slice": "Which slice do you mean? {slices}.",
+    "value": "Which value do you mean? Say it with its unit, for instance 10 ms or 20 Mb/s.",
+    "request": "I'm not sure what you want. Ask for a status, a plan, an explanation or a what-if; `help` lists more.",
+}
+_DECLINED = (
+    "I can't do that. I look after this network: status, explanations, what-ifs, plans, approvals, goals and rollbacks."
+)
+_HELP = (
+    "Ask in your own words: how a cell or slice is doing, which is worst and why, what changed, what would happen if a "
+    "cell failed or demand grew, which planner does best.\nSay what you want: keep a slice below a delay, cap or "
+    "prefer a slice, save energy. Then ask for a plan, look at its diff, approve and apply it, or roll back.\nNothing "
+    "changes without your yes. Slash commands: /help."
+)
+_NOT_HERE = "That isn't possible in this session."
+
+
+class EmbeddedChatModel(BaseChatModel):
+    """Offline, deterministic; calls one tool after another and answers with what they found."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    folder: str = str(EMBEDDED_OPERATOR)
+    """Weights and tokenizer."""
+    cells: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
+    """The running network's, in its order."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] | None = None
+    _operator: OperatorModel | None = PrivateAttr(default=None)
+    _last: tuple[tuple[object, ...], Reading] | None = PrivateAttr(default=None)
+
+    @property
+    def _llm_type(self) -> str:
+        return "edgewright-embedded"
+
+    @property
+    def model_name(self) -> str:
+        return "embedded"
+
+    def load(self) -> OperatorModel:
+        """The operator model, read on first use; raises ModelUnavailable."""
+        if self._operator is None:
+            self._operator = load_operator_model(Path(self.folder))
+        return self._operator
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Only bound tools are ever called."""
+        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        del kwargs
+        return LangSmithParams(
+            ls_provider="edgewright",
+            ls_model_name="embedded",
+            ls_model_type="chat",
+            ls_temperature=self.temperature,
+            ls_max_tokens=self.max_tokens,
+            ls_stop=stop or self.stop,
+        )
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        del stop, run_manager
+        return ChatResult(generations=[ChatGeneration(message=self._next(messages, _bound(kwargs)))])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        del stop
+        message = self._next(messages, _bound(kwargs))
+        for piece in _WORD.findall(str(message.content)):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece, id=message.id))
+            if run_manager is not None:
+                run_manager.on_llm_new_token(piece, chunk=chunk)
+            yield chunk
+        chunks = [
+            {"name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i, "type": "tool_call_chunk"}
+            for i, c in enumerate(message.tool_calls)
+        ]
+        last = AIMessageChunk(
+            content="",
+            tool_call_chunks=chunks,
+            usage_metadata=message.usage_metadata,
+            id=message.id,
+            chunk_position="last",
+        )
+        yield ChatGenerationChunk(message=last)
+
+    def _next(self, messages: Sequence[BaseMessage], tools: frozenset[str]) -> AIMessage:
+        """The next call, or the answer once every call has been made."""
+        asked = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=-1)
+        if asked < 0:
+            return self._answer(_QUESTIONS["request"], None)
+        reading = self._read(messages[: asked + 1])
+        made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
+        steps = [self._step(call, str(messages[asked].text), messages[:asked], tools) for call in reading.calls]
+        pending = [step for step in steps if not isinstance(step, str)]
+        if made < len(pending):
+            return _calling(pending[made], reading)
+        results = iter([m for m in messages[asked + 1 :] if isinstance(m, ToolMessage)])
+        parts = [step if isinstance(step, str) else _text_of(next(results, None)) for step in steps]
+        return self._answer("\n\n".join(dict.fromkeys(parts)), reading)
+
+    def _read(self, messages: Sequence[BaseMessage]) -> Reading:
+        focus = _focus(messages)
+        text = str(messages[-1].text)
+        named = focus.get("slice")
+        slice_number = self.slices.index(named) + 1 if named in self.slices else None
+        key = (text, focus.get("cell"), slice_number, focus.get("plan"), self.cells, self.slices)
+        if self._last is None or self._last[0] != key:
+            reading = self.load().read(
+                text,
+                cells=self.cells,
+                slices=self.slices or ("all",),
+                cell=focus.get("cell"),
+                slice_number=slice_number,
+                plan=focus.get("plan"),
+            )
+            self._last = (key, reading)
+        return self._last[1]
+
+    def _step(
+        self, call: Call, text: str, before: Sequence[BaseMessage], tools: frozenset[str]
+    ) -> tuple[str, dict[str, Any]] | str:
+        """A tool call, or what is said instead."""
+        given = {name: value for name, value in call.arguments if value is not None}
+        if call.tool == "decline":
+            return _DECLINED
+        if call.tool == "help":
+            return _HELP
+        if call.tool == "ask":
+            return self._question(str(given["about"]))
+        if call.tool not in tools:
+            return _NOT_HERE
+        missing = _unfounded(call.tool, given, text, _focus(before))
+        if missing:
+            return self._question(missing)
+        for name in ("slice", "yields"):
+            if name in given:
+                given[name] = self.slices[int(given[name]) - 1]
+        return call.tool, given
+
+    def _question(self, about: str) -> str:
+        return _QUESTIONS[about].format(slices=", ".join(self.slices))
+
+    @staticmethod
+    def _answer(text: str, reading: Reading | None) -> AIMessage:
+        return AIMessage(content=text, id=_new_id(), usage_metadata=_usage(reading, len(_WORD.findall(text))))
+
+
+def _calling(step: tuple[str, dict[str, Any]], reading: Reading) -> AIMessage:
+    tool, arguments = step
+    call = {"name": tool, "args": arguments, "id": f"call-{uuid.uuid4().hex[:12]}", "type": "tool_call"}
+    return AIMessage(content="", id=_new_id(), tool_calls=[call], usage_metadata=_usage(reading, reading.num_tokens))
+
+
+def _unfounded(tool: str, given: dict[str, Any], text: str, focus: dict[str, Any]) -> str:
+    """What to ask back: a number that the operator never said, or something that is needed and absent."""
+    said = {float(number) for number in _NUMBER.findall(text)}
+    if "cell" in given and given["cell"] not in said and given["cell"] != focus.get("cell"):
+        return "cell"
+    if "value" in given and float(given["value"]) not in said:
+        return "value"
+    if "version" in given and given["version"] not in said and given["version"] != focus.get("plan"):
+        return "request"
+    if tool == "set_goal" and given["metric"] != "energy":
+        if "slice" not in given:
+            return "slice"
+        if "value" not in given and not str(given["metric"]).startswith("priority"):
+            return "value"
+    return ""
+
+
+def _focus(messages: Sequence[BaseMessage]) -> dict[str, Any]:
+    """What the tools last spoke of."""
+    focus: dict[str, Any] = {}
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            found = _document(message).get("focus")
+            if isinstance(found, dict):
+                focus |= found
+    return focus
+
+
+def _text_of(message: ToolMessage | None) -> str:
+    if message is None:
+        return _NOT_HERE
+    text = _document(message).get("text")
+    return text if isinstance(text, str) else str(message.text)
+
+
+def _document(message: ToolMessage) -> dict[str, Any]:
+    try:
+        document = json.loads(str(message.text))
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _bound(kwargs: dict[str, Any]) -> frozenset[str]:
+    return frozenset(tool["function"]["name"] for tool in kwargs.get("tools") or ())
+
+
+def _usage(reading: Reading | None, num_output: int) -> UsageMetadata:
+    num_input = 0 if reading is None else reading.num_prompt_tokens
+    return UsageMetadata(input_tokens=num_input, output_tokens=num_output, total_tokens=num_input + num_output)
+
+
+def _new_id() -> str:
+    return f"run-{uuid.uuid4()}"

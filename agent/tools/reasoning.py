@@ -1,0 +1,367 @@
+"""Tools that think ahead: propose, explain, compare, and ask the twin what would happen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from agent.cell_plan import CellPlan, largest_remainder
+from agent.control_room import ControlRoom, Proposal, examination_document
+from agent.errors import AgentInputInvalid
+from agent.planner import baseline_planners
+from agent.tools.finding import Finding, percent, require_cell, require_slice
+from telemetry_sim.actions import ControlAction, SliceAction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.goal import GoalTerms
+    from agent.policy import SchedulingPolicy
+    from edge_preprocess.digest import EdgeDigest
+
+_SHOWN = 12
+_MOST_FACTOR = 20.0
+
+
+def propose_plan(room: ControlRoom) -> Finding:
+    """A new policy for the whole network under the goals of now; nothing is sent."""
+    proposal = room.propose()
+    changes = changes_of(room, proposal.policy.actions)
+    found = room.examine(proposal.policy)
+    sources = [decided.source.value for decided in proposal.decision.cells]
+    data: dict[str, object] = {
+        "version": proposal.policy.version,
+        "planner": proposal.policy.planner,
+        "hash": proposal.policy.content_hash(),
+        "utility_now_pct": percent(proposal.utility_now),
+        "utility_then_pct": percent(proposal.utility_then),
+        "num_changes": len(changes),
+        "num_cells": len(sources),
+        "sources": {source: sources.count(source) for source in dict.fromkeys(sources)},
+        "reasons": [reason.value for reason in proposal.policy.rationale],
+        "gate": examination_document(found),
+        "changes": changes[:_SHOWN],
+    }
+    verdict = "it passes the gate's checks" if found.refusal is None else f"the gate would refuse it: {found.refusal}"
+    lines = [
+        (
+            f"Plan version {data['version']} by {data['planner']}: utility {data['utility_now_pct']:g} % now, "
+            f"{data['utility_then_pct']:g} % expected."
+        ),
+        f"It makes {len(changes)} changes at {data['gate']['risk']} risk; {verdict}.",  # type: ignore[index]  # a dict
+        f"Reasons: {', '.join(str(r).replace('_', ' ') for r in proposal.policy.rationale) or 'none given'}.",
+    ]
+    lines += _change_lines(changes[:6])
+    return Finding(text="\n".join(lines), data=data, focus={"plan": proposal.policy.version})
+
+
+def show_diff(room: ControlRoom, *, version: int | None = None) -> Finding:
+    """What the proposal, or a version, would change of what is in force."""
+    policy = room.find(version)
+    changes = changes_of(room, policy.actions)
+    data: dict[str, object] = {
+        "version": policy.version,
+        "in_force": room.gate.desired.version,
+        "num_changes": len(changes),
+        "changes": changes,
+    }
+    lines = [f"Version {policy.version} changes {len(changes)} settings of version {room.gate.desired.version}."]
+    if len(changes) > _SHOWN:
+        lines[0] += f" The first {_SHOWN}:"
+        data["num_shown"] = _SHOWN
+    lines += _change_lines(changes[:_SHOWN])
+    return Finding(text="\n".join(lines), data=data, focus={"plan": policy.version})
+
+
+def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
+    """Why the last proposal is what it is: who wrote it, what it saw, what the twin expects."""
+    proposal = room.proposal or room.propose()
+    digests = {digest.cell: digest for digest in room.latest.digests}
+    if cell is not None:
+        require_cell(room.topology, cell)
+    wanted = [d for d in proposal.decision.cells if cell is None or d.cell == cell]
+    rows = [_explained(room, proposal, decided.cell, digests[decided.cell]) for decided in wanted]
+    reasons = [reason.value.replace("_", " ") for reason in proposal.policy.rationale]
+    data: dict[str, object] = {
+        "version": proposal.policy.version,
+        "planner": proposal.policy.planner,
+        "decision": proposal.decision_id,
+        "reasons": reasons,
+        "cells": rows,
+    }
+    lines = [
+        (
+            f"Version {proposal.policy.version} was decided by {proposal.policy.planner} because of "
+            f"{', '.join(reasons) or 'nothing unusual'} (decision {proposal.decision_id} in the store)."
+        )
+    ]
+    for row in rows[:4]:
+        lines.append(
+            f"- cell {row['cell']} ({row['source']}): the twin expects {row['utility_then_pct']:g} % instead of "
+            f"{row['utility_now_pct']:g} %"
+        )
+        lines += [
+            f"  - {s['slice']}: {s['share_now_pct']:g} to {s['share_then_pct']:g} % of the PRBs, "
+            f"{s['demand_mbps']:g} Mb/s asked, {s['in_time_pct']:g} % in time"
+            for s in row["slices"]  # type: ignore[attr-defined]  # a list of dicts
+        ]
+    focus: dict[str, object] = {"plan": proposal.policy.version}
+    if cell is not None:
+        focus["cell"] = cell
+    return Finding(text="\n".join(lines), data=data, focus=focus)
+
+
+def compare_planners(room: ControlRoom, *, cell: int | None = None) -> Finding:
+    """What each planner would reach in the twin, on the same digests and goals."""
+    if cell is not None:
+        require_cell(room.topology, cell)
+    digests = room.latest.digests
+    terms = room.terms(digests)
+    planners = {planner.name: planner for planner in (room.planner, *baseline_planners())}
+    rows = []
+    for name, planner in planners.items():
+        decision = room.decide(planner)
+        plans = [d.plan or room.plan_in_force(d.cell) for d in decision.cells]
+        worth = [
+            room.twin.utility(plan, digest, term)
+            for plan, digest, term in zip(plans, digests, terms, strict=True)
+            if cell is None or digest.cell == cell
+        ]
+        rows.append({"planner": name, "utility_pct": percent(fmean(worth))})
+    rows.sort(key=lambda row: -float(str(row["utility_pct"])))
+    where = "" if cell is None else f" for cell {cell}"
+    lines = [f"{rows[0]['planner']} does best in the twin{where}: utility {rows[0]['utility_pct']:g} %."]
+    lines += [f"- {row['planner']}: {row['utility_pct']:g} %" for row in rows]
+    data: dict[str, object] = {"cell": cell, "planners": rows}
+    return Finding(text="\n".join(lines), data=data, focus={} if cell is None else {"cell": cell})
+
+
+def what_if_down(room: ControlRoom, *, cell: int) -> Finding:
+    """A cell's outage in the twin: its load goes to its neighbours, under the plan in force."""
+    require_cell(room.topology, cell)
+    site = next(s for s in room.topology.cells if s.id == cell)
+    digests = {digest.cell: digest for digest in room.latest.digests}
+    heirs = [n for n in site.neighbours if n in digests and digests[n].is_up]
+    lost = digests.pop(cell)
+    loaded = tuple(_with_load_of(d, lost, len(heirs)) if d.cell in heirs else d for d in digests.values())
+    rows = _twin_rows(room, tuple(digests.values()), loaded)
+    before, after = fmean([r["now"] for r in rows] or [0.0]), fmean([r["then"] for r in rows] or [0.0])
+    shown = [{"cell": r["cell"], "now_pct": percent(r["now"]), "then_pct": percent(r["then"])} for r in rows]
+    shown.sort(key=lambda row: row["then_pct"] - row["now_pct"])
+    data: dict[str, object] = {
+        "cell": cell,
+        "heirs": heirs,
+        "num_devices": sum(row.num_devices for row in lost.slices),
+        "utility_now_pct": percent(before),
+        "utility_then_pct": percent(after),
+        "cells": shown,
+    }
+    near = ", ".join(map(str, heirs)) or "nobody"
+    lines = [
+        (
+            f"If cell {cell} went down, the other cells' utility would go from {data['utility_now_pct']:g} % to "
+            f"{data['utility_then_pct']:g} % in the twin."
+        ),
+        f"Its {data['num_devices']} devices would move to cell {near}, or find no service where none is in reach.",
+    ]
+    lines += [f"- cell {r['cell']}: {r['now_pct']:g} % to {r['then_pct']:g} %" for r in shown[:6]]
+    return Finding(text="\n".join(lines), data=data, focus={"cell": cell})
+
+
+def what_if_demand(
+    room: ControlRoom,
+    *,
+    slice: str,  # noqa: A002 - the operator's word
+    change: str = "times",
+    value: float,
+    cell: int | None = None,
+) -> Finding:
+    """Another demand of a slice in the twin; `change` is times, up_pct or down_pct."""
+    profile = require_slice(room.topology, slice)
+    if cell is not None:
+        require_cell(room.topology, cell)
+    factor = {"times": value, "up_pct": 1.0 + value / 100.0, "down_pct": 1.0 - value / 100.0}.get(change)
+    if factor is None or not 0.0 <= factor <= _MOST_FACTOR:
+        raise AgentInputInvalid(f"demand {change} {value:g}: a factor of 0 to {_MOST_FACTOR:g} is needed")
+    index = room.topology.slice_index(profile.id)
+    before = tuple(d for d in room.latest.digests if cell is None or d.cell == cell)
+    after = tuple(_with_demand(digest, index, factor) for digest in before)
+    rows = _twin_rows(room, before, after)
+    in_time = [_expected(room, d, index) for d in after]
+    was_in_time = [_expected(room, d, index) for d in before]
+    data: dict[str, object] = {
+        "slice": profile.name,
+        "cell": cell,
+        "factor": round(factor, 3),
+        "value": value,
+        "utility_now_pct": percent(fmean(r["now"] for r in rows)),
+        "utility_then_pct": percent(fmean(r["then"] for r in rows)),
+        "in_time_now_pct": percent(fmean(was_in_time)),
+        "in_time_then_pct": percent(fmean(in_time)),
+        "in_time_target_pct": percent(profile.in_time_target),
+    }
+    where = "" if cell is None else f" in cell {cell}"
+    text = (
+        f"With {data['factor']:g} times the {profile.name} demand{where}, utility would go from "
+        f"{data['utility_now_pct']:g} % to {data['utility_then_pct']:g} % in the twin.\n"
+        f"- {profile.name} in time: {data['in_time_now_pct']:g} % to {data['in_time_then_pct']:g} % "
+        f"(target {data['in_time_target_pct']:g} %)"
+    )
+    return Finding(text=text, data=data, focus=_focus(cell, profile.name))
+
+
+def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | None = None) -> Finding:  # noqa: A002 - the operator's word
+    """Another guaranteed share of a slice in the twin, the others scaled to fit."""
+    profile = require_slice(room.topology, slice)
+    if not 0 <= value <= 100:
+        raise AgentInputInvalid(f"share {value:g} %: 0 to 100 is allowed")
+    if cell is not None:
+        require_cell(room.topology, cell)
+    index = room.topology.slice_index(profile.id)
+    now, then, in_time = [], [], []
+    for digest, term in zip(room.latest.digests, room.latest.terms, strict=True):
+        if cell is None or digest.cell == cell:
+            current = room.plan_in_force(digest.cell)
+            other = _with_share(current, index, round(value))
+            now.append(room.twin.utility(current, digest, term))
+            then.append(room.twin.utility(other, digest, term))
+            in_time.append(float(room.twin.expected_in_time(other, digest, term)[index]))
+    data: dict[str, object] = {
+        "slice": profile.name,
+        "cell": cell,
+        "share_pct": round(value),
+        "utility_now_pct": percent(fmean(now)),
+        "utility_then_pct": percent(fmean(then)),
+        "in_time_then_pct": percent(fmean(in_time)),
+    }
+    where = "" if cell is None else f" in cell {cell}"
+    text = (
+        f"With {data['share_pct']} % of the PRBs for {profile.name}{where}, utility would go from "
+        f"{data['utility_now_pct']:g} % to {data['utility_then_pct']:g} % in the twin.\n"
+        f"- {profile.name} in time: {data['in_time_then_pct']:g} %"
+    )
+    return Finding(text=text, data=data, focus=_focus(cell, profile.name))
+
+
+def changes_of(room: ControlRoom, actions: Sequence[ControlAction]) -> list[dict[str, object]]:
+    """What the actions would change, field by field."""
+    names = {profile.id: profile.name for profile in room.topology.slices}
+    desired = room.gate.desired
+    after = desired.after(actions, version=desired.version + 1)
+    changes: list[dict[str, object]] = []
+    for target, action in after.actions.items():
+        before = desired.actions.get(target)
+        old = {} if before is None else before.model_dump(mode="json")
+        for name, value in action.model_dump(mode="json").items():
+            if name not in ("kind", "cell", "slice") and old.get(name) != value:
+                slice_name = names[action.slice] if isinstance(action, SliceAction) else None
+                changes.append(
+                    {"cell": target[0], "slice": slice_name, "field": name, "from": old.get(name), "to": value}
+                )
+    return changes
+
+
+def describe_policy(room: ControlRoom, policy: SchedulingPolicy) -> dict[str, object]:
+    """What a person must see before saying yes: the resolved diff, the forecast and the risk."""
+    found = room.examine(policy)
+    forecast: dict[str, object] = {}
+    if room.proposal is not None and room.proposal.policy == policy:
+        forecast = {
+            "utility_now_pct": percent(room.proposal.utility_now),
+            "utility_then_pct": percent(room.proposal.utility_then),
+        }
+    return {
+        "version": policy.version,
+        "hash": policy.content_hash(),
+        "changes": changes_of(room, policy.actions),
+        "forecast": forecast,
+        "gate": examination_document(found),
+    }
+
+
+def _change_lines(changes: Sequence[dict[str, object]]) -> list[str]:
+    return [
+        f"- cell {c['cell']}{'' if c['slice'] is None else ' ' + str(c['slice'])}: "
+        f"{str(c['field']).removesuffix('_pct').replace('_', ' ')} {c['from']} to {c['to']}"
+        for c in changes
+    ]
+
+
+def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDigest) -> dict[str, object]:
+    decided = next(d for d in proposal.decision.cells if d.cell == cell)
+    terms: GoalTerms = room.terms((digest,))[0]
+    current = room.plan_in_force(cell)
+    plan = decided.plan or current
+    rows = [
+        {
+            "slice": profile.name,
+            "share_now_pct": before.min_pct,
+            "share_then_pct": after.min_pct,
+            "demand_mbps": round(row.demand_kbps / 1000.0, 1),
+            "in_time_pct": percent(row.in_time_ratio),
+        }
+        for profile, before, after, row in zip(
+            room.topology.slices, current.slices, plan.slices, digest.slices, strict=True
+        )
+    ]
+    return {
+        "cell": cell,
+        "source": decided.source.value,
+        "note": decided.note,
+        "repairs": list(decided.repairs),
+        "utility_now_pct": percent(room.twin.utility(current, digest, terms)),
+        "utility_then_pct": percent(room.twin.utility(plan, digest, terms)),
+        "slices": rows,
+    }
+
+
+def _twin_rows(
+    room: ControlRoom, before: tuple[EdgeDigest, ...], after: tuple[EdgeDigest, ...]
+) -> list[dict[str, float]]:
+    rows = []
+    for old, new, term in zip(before, after, room.terms(before), strict=True):
+        plan = room.plan_in_force(old.cell)
+        now, then = room.twin.utility(plan, old, term), room.twin.utility(plan, new, term)
+        rows.append({"cell": old.cell, "now": now, "then": then})
+    return rows
+
+
+def _expected(room: ControlRoom, digest: EdgeDigest, index: int) -> float:
+    terms = room.terms((digest,))[0]
+    return float(room.twin.expected_in_time(room.plan_in_force(digest.cell), digest, terms)[index])
+
+
+def _with_demand(digest: EdgeDigest, index: int, factor: float) -> EdgeDigest:
+    row = digest.slices[index]
+    scaled = row.model_copy(
+        update={
+            "demand_kbps": row.demand_kbps * factor,
+            "forecast_demand_kbps": row.forecast_demand_kbps * factor,
+            "tasks_per_s": row.tasks_per_s * factor,
+            "forecast_tasks_per_s": row.forecast_tasks_per_s * factor,
+        }
+    )
+    return digest.model_copy(update={"slices": (*digest.slices[:index], scaled, *digest.slices[index + 1 :])})
+
+
+def _with_load_of(digest: EdgeDigest, lost: EdgeDigest, num_heirs: int) -> EdgeDigest:
+    """The digest with an equal part of a lost cell's demand."""
+    for index, row in enumerate(lost.slices):
+        own = digest.slices[index].forecast_demand_kbps
+        added = row.forecast_demand_kbps / max(num_heirs, 1)
+        digest = _with_demand(digest, index, 1.0 + added / own if own > 0 else 1.0)
+    return digest
+
+
+def _with_share(plan: CellPlan, index: int, share_pct: int) -> CellPlan:
+    others = [part.min_pct for row, part in enumerate(plan.slices) if row != index]
+    rest = iter(largest_remainder([float(x) for x in others], 100 - share_pct))
+    parts = tuple(
+        replace(part, min_pct=share_pct if row == index else next(rest)) for row, part in enumerate(plan.slices)
+    )
+    return replace(plan, slices=parts)
+
+
+def _focus(cell: int | None, name: str) -> dict[str, object]:
+    return {"slice": name} if cell is None else {"slice": name, "cell": cell}
