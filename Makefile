@@ -15,7 +15,8 @@ $(SET_UP): pyproject.toml constraints.txt
 	# torch comes first and alone: an unpinned one would bring gigabytes of CUDA along.
 	$(BIN)/pip install --quiet torch==2.13.0 -c constraints.txt
 	$(BIN)/pip install --quiet -e '.[dev]' -c constraints.txt
-	$(BIN)/python -m telemetry_sim.warm_up
+	# A short run compiles the kernels once; numba keeps them beside the modules.
+	$(BIN)/edgewright run --seeds 1 --intervals 2 --planner optimiser --no-report --json >/dev/null
 	touch $@
 
 demo: $(SET_UP) ## Run the closed loop with the embedded model and compare planners
@@ -40,4 +41,5 @@ model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
 	$(BIN)/edgewright pretrain --quick --out .edgewright/quick/policy --work .edgewright/quick/work
 
 clean: ## Remove what runs leave behind
+	find agent edge_preprocess telemetry_sim -name '*.nb[ic]' -delete
 	rm -rf reports runs .edgewright .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,9 +29,20 @@ def proportional(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
 
 
 def weighted_need(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
-    """Shares in proportion to weight times needed PRBs: the best one-line heuristic over the digest's fields."""
+    """Shares in proportion to weight times needed PRBs: with static priority the best simple rule over the digest."""
     load = expected_load(digest, terms)
     return _plan(digest, terms.weight * needed_share_pct(load, terms.target), terms.weight * load.task_load_pct)
+
+
+def static_priority(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
+    """Each slice gets what it needs, weightiest first, until nothing is left."""
+    load = expected_load(digest, terms)
+    need = needed_share_pct(load, terms.target)
+    shares = np.zeros(len(need))
+    for row in np.argsort(-terms.weight, kind="stable"):
+        shares[row] = min(np.ceil(need[row]), 100.0 - shares.sum())
+    shares += (100.0 - shares.sum()) * load.load_pct / max(load.load_pct.sum(), 1e-9)
+    return _plan(digest, shares, terms.weight * load.task_load_pct)
 
 
 def proportional_fair(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:

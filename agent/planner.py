@@ -194,6 +194,7 @@ def baseline_planners() -> tuple[Planner, ...]:
         FormulaPlanner(name="proportional_fair", formula=baselines.proportional_fair),
         FormulaPlanner(name="edf", formula=baselines.earliest_deadline_first),
         FormulaPlanner(name="weighted_need", formula=baselines.weighted_need),
+        FormulaPlanner(name="static_priority", formula=baselines.static_priority),
         optimiser_planner(),
     )
 

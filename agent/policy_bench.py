@@ -29,7 +29,7 @@ class BenchPlan:
     cases: tuple[tuple[str, int], ...]
     """Scenario and seed of each episode."""
     num_intervals: int
-    num_planners: int = 9
+    num_planners: int = 10
 
     @classmethod
     def make(cls, *, num_episodes: int, num_intervals: int, scenarios: tuple[str, ...], first_seed: int) -> Self:

@@ -11,7 +11,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telemetry_sim.network import Network, Telemetry
+    from telemetry_sim.network import Network
+    from telemetry_sim.records import Telemetry
 
 
 @click.command()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from telemetry_sim.network import Network, Telemetry
+    from telemetry_sim.network import Network
+    from telemetry_sim.records import Telemetry
     from telemetry_sim.scenarios import Scenario
     from telemetry_sim.traces import ParquetRecorder
 

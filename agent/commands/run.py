@@ -109,6 +109,9 @@ def _planners(
     from agent.errors import AgentInputInvalid
     from agent.planner import GatedModelPlanner, RawModelPlanner, baseline_planners
 
+    formulas = list(baseline_planners())
+    if only and set(only) <= {planner.name for planner in formulas}:
+        return [planner for planner in formulas if planner.name in only], []
     loaded, warning = load_model_or_absent(model, device=pick_device(device))
     warnings = [warning] if warning else []
     planners: list[Planner] = [GatedModelPlanner(model=loaded), RawModelPlanner(model=loaded)]
@@ -119,7 +122,7 @@ def _planners(
             GatedModelPlanner(model=tuned, name="llm_tuned_gated"),
             RawModelPlanner(model=tuned, name="llm_tuned_raw"),
         ]
-    planners += baseline_planners()
+    planners += formulas
     names = [planner.name for planner in planners]
     unknown = set(only) - set(names)
     if unknown:
@@ -155,7 +158,8 @@ def _print_summary(document: Any, folder: Path | None) -> None:
 
     from agent.report.tables import comparison_table
 
-    console = Console()
+    # Without a terminal rich assumes 80 columns, which would cut every figure short.
+    console = Console() if sys.stdout.isatty() else Console(width=132)
     console.print(comparison_table(document))
     if folder is not None:
         console.print(f"Report: [bold]{folder}/report.md[/bold]  (plots, policies, decisions.jsonl)")

@@ -1,6 +1,6 @@
 """The network: it runs, reports and obeys."""
 
 from telemetry_sim.network.forks import what_if
-from telemetry_sim.network.simulation import Network, Telemetry, Totals
+from telemetry_sim.network.simulation import Network, Totals
 
-__all__ = ["Network", "Telemetry", "Totals", "what_if"]
+__all__ = ["Network", "Totals", "what_if"]

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telemetry_sim.actions import ControlAction
-    from telemetry_sim.network.simulation import Network, Telemetry
+    from telemetry_sim.network.simulation import Network
+    from telemetry_sim.records import Telemetry
 
 
 def what_if(

@@ -31,7 +31,7 @@ from telemetry_sim.network.population import (
 )
 from telemetry_sim.network.sensors import Sensors
 from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_counters, copy_state
-from telemetry_sim.records import Alarm, LogRecord, TelemetryFrame
+from telemetry_sim.records import Telemetry, TelemetryFrame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,15 +46,6 @@ REPORT_PRB_MS = 8.0
 """What one device report takes from its cell: scheduling request, grant and measurement report."""
 _NOMINAL_LOAD = 0.8
 """Interference at which the sources' usual need is reckoned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Telemetry:
-    """What came out of a stretch of time."""
-
-    frames: tuple[TelemetryFrame, ...]
-    logs: tuple[LogRecord, ...]
-    alarms: tuple[Alarm, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
