@@ -104,7 +104,8 @@ class AnswerState:
         """Tokens that keep the number within what is left of its budget."""
         vocabulary = self._vocabulary
         value = int(digits or 0) * 10**vocabulary.leading_length + vocabulary.leading_value
-        return (vocabulary.leading_length == 0) | (value <= _BUDGET - self._spent[key])
+        mask: TokenMask = (vocabulary.leading_length == 0) | (value <= _BUDGET - self._spent[key])
+        return mask
 
     def _count(self, before: str, piece: str) -> None:
         open_number = _OPEN_NUMBER.search(before)
