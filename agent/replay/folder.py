@@ -39,7 +39,8 @@ Format {document["format"]}, planner `{document["planner"]}`{model}, an interval
 
 A recording can't obey, so nothing here was dispatched to a network: the figures are the twin's. It lends idle PRBs
 under every plan, ours and the peer's alike. *Foreseen* is the mean over futures around the digest's forecast,
-*hindsight* the same plan against the demand that the next interval brought.
+*hindsight* the same plan against the demand that the next interval brought. The plots sum demand over the cells and
+average shares over them.
 
 ![Demand and served rate](demand.png)
 

@@ -31,11 +31,12 @@ def summary_lines(document: dict[str, Any]) -> list[str]:
     """What matters, in sentences."""
     rows, edge, validity = document["rows"], document["edge_rows"], document["validity"]
     by = ", ".join(f"{_SHORT[name]} {count}" for name, count in document["sources"].items() if count)
-    edge_rows = f"rows, readings and log lines {edge['received']} = {edge['accepted']} + {edge['quarantined']}{_reasons(edge['reasons'])}"
+    edge_rows = f"{edge['received']} = {edge['accepted']} + {edge['quarantined']}{_reasons(edge['reasons'])}"
     quarantined = f"{rows['quarantined']} quarantined{_reasons(rows['reasons'])}"
     policies = f"{document['num_policies']} policies in {document['num_intervals']} intervals"
     lines = [
-        f"Rows: {rows['read']} read = {rows['accepted']} accepted + {quarantined}; at the edge {edge_rows}.",
+        f"Rows: {rows['read']} read = {rows['accepted']} accepted + {quarantined}.",
+        f"At the edge, readings and log lines included: {edge_rows}.",
         f"{policies}, {validity['policies_valid']} valid; written by: {by}.",
     ]
     if validity["answers"]:
