@@ -85,10 +85,9 @@ class EmbeddedChatModel(BaseChatModel):
         return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        del kwargs
         return LangSmithParams(
             ls_provider="edgewright",
-            ls_model_name="embedded",
+            ls_model_name=str(kwargs.get("model", self.model_name)),
             ls_model_type="chat",
             ls_temperature=self.temperature,
             ls_max_tokens=self.max_tokens,
