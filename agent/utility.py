@@ -44,7 +44,8 @@ def satisfaction(in_time_ratio: Ratios, target: Ratios) -> Ratios:
     """
     served = np.clip(in_time_ratio, 0.0, 1.0)
     credit = 1.0 - (target - served) / (SLA_SLOPE * np.maximum(1.0 - target, 1e-3))
-    return 0.5 * np.log1p(CURVATURE * served) / np.log1p(CURVATURE) + 0.5 * np.clip(credit, 0.0, 1.0)
+    worth: Ratios = 0.5 * np.log1p(CURVATURE * served) / np.log1p(CURVATURE) + 0.5 * np.clip(credit, 0.0, 1.0)
+    return worth
 
 
 def in_time_fraction(arrival_per_s: Ratios, service_per_s: Ratios, budget_s: Ratios) -> Ratios:
