@@ -55,6 +55,11 @@ class LiveView:
         self._progress.advance(self._task)
         self._live.update(Group(self._progress, self._table(turn)))
 
+    def skip(self, num_turns: int) -> None:
+        """Count turns that nobody watched."""
+        self._progress.advance(self._task, num_turns)
+        self._live.update(self._progress)
+
     def _table(self, turn: Turn) -> Table:
         table = Table(title=f"interval {turn.interval} · {turn.decision.planner}", title_justify="left", expand=False)
         for name in ("cell", "PRB use", "in time per slice", "history", "next shares %", "written by", "why"):

@@ -57,6 +57,7 @@ def run(
     twin, dispatched and obeyed. Then every other planner runs on the same seeds.
     """
     from agent.comparison import EpisodeSettings
+    from agent.comparison_run import run_comparison
     from agent.live_view import LiveView
     from agent.report.document import comparison_document, timings_document
 
@@ -75,7 +76,8 @@ def run(
         )
     seeds = tuple(range(seed, seed + num_seeds))
     with LiveView(is_quiet=as_json and not sys.stderr.isatty()) as view:
-        episodes = _run_all(settings, planners, seeds, view)
+        view.expect(len(planners) * len(seeds) * intervals)
+        episodes = run_comparison(settings, planners, seeds, view)
     document = comparison_document(settings, seeds, episodes, warnings)
     folder = None if no_report else _write_report(settings, seeds, episodes, document, out)
     if as_json:
@@ -128,20 +130,6 @@ def _planners(
     if unknown:
         raise AgentInputInvalid(f"planner {sorted(unknown)} is unknown; planners are {', '.join(names)}")
     return [planner for planner in planners if not only or planner.name in only], warnings
-
-
-def _run_all(
-    settings: EpisodeSettings, planners: list[Planner], seeds: tuple[int, ...], view: Any
-) -> tuple[Episode, ...]:
-    from agent.comparison import run_episode
-
-    episodes = []
-    view.expect(len(planners) * len(seeds) * settings.num_intervals)
-    for planner in planners:
-        for seed in seeds:
-            view.start(planner.name, seed)
-            episodes.append(run_episode(settings, planner, seed, on_turn=view.show))
-    return tuple(episodes)
 
 
 def _write_report(

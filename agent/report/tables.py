@@ -46,7 +46,7 @@ def comparison_table(document: dict[str, Any]) -> Table:
     seeds = ", ".join(map(str, document["seeds"]))
     table = Table(title=f"{document['scenario']} · {document['num_intervals']} intervals · seeds {seeds}")
     for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading == "planner" else "right")
+        table.add_column(heading, justify="left" if heading == "planner" else "right", no_wrap=heading == "planner")
     best = max((row["utility"] for row in document["planners"]), default=0.0)
     for row, cells in zip(document["planners"], table_rows(document), strict=True):
         table.add_row(*cells, style="bold green" if row["utility"] == best else "")
@@ -77,7 +77,7 @@ def bench_table(document: dict[str, Any]) -> Table:
     table = Table(title=title)
     headings = ("planner", "utility", "95 %", "to optimiser", "SLA", "energy kJ", "≥ trivial %", "valid %", "p95 ms")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "planner" else "right")
+        table.add_column(heading, justify="left" if heading == "planner" else "right", no_wrap=heading == "planner")
     for name, row in document["planners"].items():
         table.add_row(
             name,
