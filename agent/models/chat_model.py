@@ -177,13 +177,22 @@ class EmbeddedChatModel(BaseChatModel):
             return self._question(str(given["about"]))
         if call.tool not in tools:
             return _NOT_HERE
-        missing = _unfounded(call.tool, given, text, _focus(before))
+        missing = _unfounded(call.tool, given, text, _focus(before)) or self._unnamed(call.tool, given, text)
         if missing:
             return self._question(missing)
         for name in ("slice", "yields"):
             if name in given:
                 given[name] = self.slices[int(given[name]) - 1]
         return call.tool, given
+
+    def _unnamed(self, tool: str, given: dict[str, Any], text: str) -> str:
+        """A goal must be about slices whose name the operator wrote, at least its beginning; else ask back."""
+        if tool != "set_goal" or given["metric"] == "energy":
+            return ""
+        numbers = [int(given[name]) for name in ("slice", "yields") if name in given]
+        said = text.lower()
+        named = [any(w[:4] in said for w in self.slices[n - 1].lower().split("-")) for n in numbers]
+        return "" if all(named) and len(set(numbers)) == len(numbers) else "slice"
 
     def _question(self, about: str) -> str:
         return _QUESTIONS[about].format(slices=", ".join(self.slices))
