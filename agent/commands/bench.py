@@ -49,6 +49,7 @@ def policies(
     from rich.console import Console
     from rich.progress import Progress
 
+    from agent.output_folder import claim_folder
     from agent.policy_bench import BenchPlan, run_bench
 
     plan = BenchPlan.make(
@@ -57,6 +58,7 @@ def policies(
         scenarios=scenarios,
         first_seed=seed,
     )
+    claim_folder("--work", work)
     with Progress(console=Console(stderr=True)) as bars:
         task = bars.add_task("episodes", total=plan.num_runs)
         document = run_bench(plan, model=model, adapter=adapter, work=work, on_episode=lambda: bars.advance(task))

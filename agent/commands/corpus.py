@@ -44,11 +44,13 @@ def corpus(
     from rich.progress import track
 
     from agent.corpus_export import FIRST_TRAINING_SEED, scenario_examples
+    from agent.output_folder import claim_folder
     from agent.pretraining.corpus import write_examples
     from telemetry_sim.scenarios import scenario
 
     for name in scenarios:
         scenario(name, devices)
+    claim_folder("--out", out)
     written = {}
     for name in scenarios:
         seeds = range(FIRST_TRAINING_SEED + seed, FIRST_TRAINING_SEED + seed + runs)

@@ -44,6 +44,7 @@ def pretrain(
 
     The stages read digests of random cells first, then digests of simulated sites; the optimiser writes the answers.
     """
+    from agent.output_folder import claim_folder
     from agent.weight_building import full_schedule, quick_schedule
 
     schedule = quick_schedule(seed=seed) if quick else full_schedule(seed=seed)
@@ -52,6 +53,8 @@ def pretrain(
     if dry_run:
         _print_plan(schedule, as_json=as_json)
         return
+    claim_folder("--out", out)
+    claim_folder("--work", work)
     record = _run(schedule, out, work, device, threads)
     if as_json:
         click.echo(json.dumps(record, indent=2))

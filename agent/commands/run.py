@@ -75,11 +75,13 @@ def run(
             f"WARNING: {warning}. The optimiser stands in and every such decision is counted.", err=True, fg="red"
         )
     seeds = tuple(range(seed, seed + num_seeds))
+    folder = None if no_report else _claim_report_folder(out, settings, seeds)
     with LiveView(is_quiet=as_json and not sys.stderr.isatty()) as view:
         view.expect(len(planners) * len(seeds) * intervals)
         episodes = run_comparison(settings, planners, seeds, view)
     document = comparison_document(settings, seeds, episodes, warnings)
-    folder = None if no_report else _write_report(settings, seeds, episodes, document, out)
+    if folder is not None:
+        _write_report(folder, episodes, document)
     if as_json:
         click.echo(json.dumps({**document, "timings": timings_document(episodes)}, indent=2, sort_keys=True))
         return
@@ -132,13 +134,18 @@ def _planners(
     return [planner for planner in planners if not only or planner.name in only], warnings
 
 
-def _write_report(
-    settings: EpisodeSettings, seeds: tuple[int, ...], episodes: tuple[Episode, ...], document: Any, out: Path | None
-) -> Path:
+def _claim_report_folder(out: Path | None, settings: EpisodeSettings, seeds: tuple[int, ...]) -> Path:
+    from agent.output_folder import claim_folder
+
+    folder = out or Path("reports") / f"{settings.scenario}-seed{seeds[0]}x{len(seeds)}"
+    claim_folder("--out", folder)
+    return folder
+
+
+def _write_report(folder: Path, episodes: tuple[Episode, ...], document: Any) -> None:
     from agent.report.folder import write_report
 
-    name = f"{settings.scenario}-seed{seeds[0]}x{len(seeds)}"
-    return write_report(out or Path("reports") / name, episodes, document)
+    write_report(folder, episodes, document)
 
 
 def _print_summary(document: Any, folder: Path | None) -> None:

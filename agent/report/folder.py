@@ -8,13 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from agent.comparison import Episode
+from agent.errors import AgentInputInvalid
 from agent.report.plots import plot_over_time, plot_sla, plot_utility
 from agent.report.tables import comparison_markdown, sla_markdown
 
 
 def write_report(folder: Path, episodes: Sequence[Episode], document: dict[str, Any]) -> Path:
-    """Write report.md, plots, summary.json, decisions.jsonl and policies.jsonl; returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write report.md, plots, summary.json, decisions.jsonl and policies.jsonl; returns the folder.
+
+    Raises AgentInputInvalid where one of them can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_files(folder, episodes, document)
+    except OSError as error:
+        path = error.filename or folder
+        raise AgentInputInvalid(f"report {str(path)!r}: {error.strerror}; a writable folder was expected") from error
+    return folder
+
+
+def _write_files(folder: Path, episodes: Sequence[Episode], document: dict[str, Any]) -> None:
     plot_utility(document, folder / "utility.png")
     plot_sla(document, folder / "sla.png")
     plot_over_time(episodes, folder / "utility_over_time.png")
@@ -28,7 +41,6 @@ def write_report(folder: Path, episodes: Sequence[Episode], document: dict[str, 
             for policy in episode.policies:
                 file.write(json.dumps({"seed": episode.seed, **policy}, sort_keys=True) + "\n")
     (folder / "report.md").write_text(_markdown(document), encoding="utf-8")
-    return folder
 
 
 def _markdown(document: dict[str, Any]) -> str:
