@@ -36,7 +36,8 @@ class StageResult:
     name: str
     num_examples: int
     num_steps: int
-    loss: float
+    loss: float | None
+    """Mean of the last 100 steps; None where the stage was done already and its checkpoint kept none."""
 
 
 def write_synthetic_corpus(path: Path, num_examples: int, *, seed: int) -> Path:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _IGNORED = -100
 _STATE = "training_state.json"
 _TENSORS = "training_state.safetensors"
+_LOSSES = "losses"
+_NUM_RECENT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,27 +97,29 @@ def train(
     labels: ShareLabels | None = None,
     folder: Path,
     on_step: Callable[[Progress], None] = lambda _: None,
-) -> float:
-    """Train in place and return the mean loss of the last 100 steps; picks up where `folder` left off."""
+) -> float | None:
+    """Train in place and return the mean loss of the last 100 steps; picks up where `folder` left off.
+
+    None where no step was left to do and the checkpoint keeps no losses.
+    """
     torch.manual_seed(plan.seed)
     device = torch.device(plan.device)
     model.to(device).train()
     optimisers = _optimisers(model, plan)
-    start = _restore(model, optimisers, plan, folder)
+    start, losses = _restore(model, optimisers, plan, folder)
     batches = _Batches(rows, plan)
-    losses: list[float] = []
     began = time.monotonic()
     for step in range(start, plan.num_steps):
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * _schedule(step, plan)
         loss = _step(model, optimisers, batches.at(step), plan, labels)
-        losses.append(loss)
+        losses = [*losses, loss][-_NUM_RECENT:]
         on_step(Progress(step=step + 1, num_steps=plan.num_steps, loss=loss, elapsed_s=time.monotonic() - began))
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.num_steps:
-            _save(model, optimisers, plan, step + 1, folder)
+            _save(model, optimisers, plan, step + 1, losses, folder)
     model.eval()
-    return float(np.mean(losses[-100:])) if losses else float("nan")
+    return float(np.mean(losses)) if losses else None
 
 
 class _Batches:
@@ -219,11 +223,17 @@ def _schedule(step: int, plan: TrainingPlan) -> float:
 
 
 def _save(
-    model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], plan: TrainingPlan, step: int, folder: Path
+    model: nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
+    plan: TrainingPlan,
+    step: int,
+    losses: Sequence[float],
+    folder: Path,
 ) -> None:
-    """Write weights and optimiser moments; the small file that names the step is replaced last."""
+    """Write weights, optimiser moments and recent losses; the small file that names the step is replaced last."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.named_parameters()}
+    tensors[_LOSSES] = torch.tensor(losses, dtype=torch.float64)
     for place, optimiser in enumerate(optimisers):
         state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
         for index, moments in state.items():
@@ -236,9 +246,12 @@ def _save(
     partial.replace(folder / _STATE)
 
 
-def _restore(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], plan: TrainingPlan, folder: Path) -> int:
+def _restore(
+    model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], plan: TrainingPlan, folder: Path
+) -> tuple[int, list[float]]:
+    """The step to go on from and the losses of the last steps before it."""
     if not (folder / _STATE).exists():
-        return 0
+        return 0, []
     state = json.loads((folder / _STATE).read_text())
     if state["plan"] != asdict(plan):
         raise AgentInputInvalid(f"{folder} holds a run with another plan {state['plan']}; expected {asdict(plan)}")
@@ -257,4 +270,5 @@ def _restore(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], plan
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": moments, "param_groups": groups})
     # The tensors know their own step: a run killed between the two files has newer tensors than its small file says.
-    return max(steps, default=int(state["step"]))
+    losses = tensors.get(_LOSSES, torch.empty(0))
+    return max(steps, default=int(state["step"])), losses.tolist()

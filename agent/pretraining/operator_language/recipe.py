@@ -28,7 +28,7 @@ def train_operator_model(
     num_steps: int = 2400,
     batch_size: int = 64,
     on_step: Callable[[Progress], None] = lambda _: None,
-) -> float:
+) -> float | None:
     """Write weights (bf16), tokenizer and record to `out` and return the last loss; resumed from `out/.work`."""
     import torch
 
