@@ -214,7 +214,7 @@ class Estimator:
         offered = _or(windows.sum_over_time(self._counter(frames, "tasks_offered")), 0.0)
         in_time = _or(windows.sum_over_time(self._counter(frames, "tasks_in_time")), 0.0)
         cycles = _or(windows.sum_over_time(self._counter(frames, "edge_cycles_offered")), 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = np.where(offered > 0, np.clip(in_time / offered, 0.0, 1.0), 1.0)
             # Tasks kept on the device or sent to the cloud bring no cycles here, so this is a lower bound of the mean.
             at_least = np.where(offered >= _MIN_TASKS_FOR_MEAN, cycles / offered / 1e6, 0.0)

@@ -10,6 +10,7 @@ import numpy as np
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.faults import FaultPlan
 from telemetry_sim.mobility import MobilityModel
+from telemetry_sim.neighbourhood import refuse_isolated_cells
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,6 +114,7 @@ class Scenario:
     """Spacing of telemetry frames."""
 
     def __post_init__(self) -> None:
+        refuse_isolated_cells(self.topology)
         num_slices = len(self.topology.slices)
         if len(self.populations) != num_slices:
             raise ScenarioInvalid(f"populations: {len(self.populations)} given, one per slice needed ({num_slices})")

@@ -7,7 +7,8 @@ import pytest
 
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.faults import FaultKind, FaultPlan
-from telemetry_sim.network import Network, Telemetry
+from telemetry_sim.network import Network
+from telemetry_sim.records import Telemetry
 from telemetry_sim.scenarios import Scenario, list_scenarios, scenario
 
 _SUMMARIES = list_scenarios()
