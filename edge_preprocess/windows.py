@@ -26,6 +26,7 @@ DelayCounts = Float64[NDArray[np.float64], "groups bins"]
 
 # The truncated Shannon bound of 3GPP TR 36.942, A.2, with the ceiling of 256QAM (TS 38.214, table 5.2.2.1-3).
 _SHANNON_SHARE = 0.6
+_MOST_COUNTED = 1e15
 _MAX_BITS_PER_HZ = 7.4063
 
 
@@ -177,7 +178,8 @@ def last_over_time(values: Float64[NDArray[np.float64], "frames n"]) -> Float64[
 
 
 def _believable(values: Float64[NDArray[np.float64], "frames n"]) -> Float64[NDArray[np.float64], "frames n"]:
-    return np.where(np.isfinite(values) & (values >= 0), values, np.nan)
+    # NaN compares false; no counter of one period reaches the ceiling.
+    return np.where((values >= 0) & (values <= _MOST_COUNTED), values, np.nan)
 
 
 def _totals(group: PerRowIndex, values: PerRow, num_groups: int) -> PerGroup:
