@@ -14,7 +14,7 @@ from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
 from agent.pretraining.examples import random_digest, random_terms
 from agent.prompting import parse_answer, write_prompt
-from agent.utility import expected_load, radio_ratio, slice_worth
+from agent.utility import demand_factors, expected_load, in_time_fraction, lend_idle, slice_worth
 from edge_preprocess.digest import EdgeDigest
 
 _BATCH = 16
@@ -53,11 +53,13 @@ def score_static(model: PolicyModel, num_instances: int, *, seed: int) -> Static
 
 
 def radio_worth(plan: CellPlan, digest: EdgeDigest, terms: GoalTerms) -> float:
-    """Static worth of a plan's PRB shares, at most 1."""
+    """Worth of a plan's PRB shares as the optimiser reckons it: idle guarantees lent, five demands; at most 1."""
+    load = expected_load(digest, terms)
     shares = np.array([float(part.min_pct) for part in plan.slices])
+    service = load.packets_per_s_full * lend_idle(shares, load.load_pct) / 100.0
     none = np.zeros(len(shares))
-    ratio = radio_ratio(expected_load(digest, terms), shares)
-    return float(slice_worth(ratio, none, none, terms).sum() / terms.weight.sum())
+    ratio = in_time_fraction(load.packets_per_s * demand_factors(load.spread), service, load.budget_s)
+    return float(slice_worth(ratio, none, none, terms).sum(axis=-1).mean() / terms.weight.sum())
 
 
 def _compare(cases: Sequence[tuple[EdgeDigest, GoalTerms]], plans: Sequence[CellPlan]) -> StaticScore:
