@@ -16,13 +16,12 @@ from safetensors.torch import load_file, save_file
 from agent.errors import AgentInputInvalid
 from agent.pretraining.examples import random_example
 from agent.pretraining.new_model import new_model
-from agent.pretraining.training import Progress, TrainingPlan, encode_examples, share_labels, train
+from agent.pretraining.training import Progress, ShareLabels, TrainingPlan, encode_examples, share_labels, train
 from tests.agent_stage import TINY, small_tokenizer
 
 PLAN = TrainingPlan(
     num_steps=8, batch_size=4, learning_rate=3e-3, warmup_steps=2, seed=3, checkpoint_every=4, number_spread=1.5
 )
-LABELS = share_labels(small_tokenizer(), PLAN.number_spread)
 
 
 class Interrupted(Exception):
@@ -33,6 +32,11 @@ class Interrupted(Exception):
 def rows() -> tuple[tuple[tuple[int, ...], int], ...]:
     rng = np.random.default_rng(1)
     return encode_examples([random_example(rng) for _ in range(24)], small_tokenizer())
+
+
+@cache
+def labels() -> ShareLabels:
+    return share_labels(small_tokenizer(), PLAN.number_spread)
 
 
 def fresh_model() -> Any:
@@ -47,7 +51,7 @@ def trained(folder: Path, plan: TrainingPlan = PLAN, *, stop_at: int | None = No
             raise Interrupted
 
     model = fresh_model()
-    return model, train(model, rows(), plan, labels=LABELS, folder=folder, on_step=on_step)
+    return model, train(model, rows(), plan, labels=labels(), folder=folder, on_step=on_step)
 
 
 def assert_same_weights(first: Any, second: Any) -> None:
@@ -81,7 +85,7 @@ def test_a_finished_run_taken_up_again_does_nothing_and_still_knows_its_loss(tmp
     whole, loss = trained(tmp_path)
     steps: list[Progress] = []
     again = fresh_model()
-    told = train(again, rows(), PLAN, labels=LABELS, folder=tmp_path, on_step=steps.append)
+    told = train(again, rows(), PLAN, labels=labels(), folder=tmp_path, on_step=steps.append)
 
     assert steps == []
     assert told == loss
@@ -111,7 +115,7 @@ def test_the_loss_falls(tmp_path: Path) -> None:
         fresh_model(),
         rows(),
         plan,
-        labels=LABELS,
+        labels=labels(),
         folder=tmp_path,
         on_step=lambda progress: losses.append(progress.loss),
     )
@@ -137,7 +141,7 @@ def test_fewer_rows_than_a_batch_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_share_next_to_the_right_one_counts_as_nearly_right() -> None:
-    weight_NN = LABELS.weight_NN.numpy()
+    weight_NN = labels().weight_NN.numpy()
 
     assert weight_NN.shape == (101, 101)
     assert weight_NN.sum(axis=1) == pytest.approx(np.ones(101), abs=1e-5)
