@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Corpora and checkpoints; run again with the same folder to resume.",
 )
+@click.option(
+    "--task",
+    type=click.Choice(("policy", "operator")),
+    default="policy",
+    show_default=True,
+    help="The policy model, or the one that reads the operator's language in the chat.",
+)
 @click.option("--quick", is_flag=True, help="Minutes instead of hours, to a lower figure.")
-@click.option("--steps", default=None, type=click.IntRange(10, 10_000_000), help="Steps of the synthetic stage.")
+@click.option("--steps", default=None, type=click.IntRange(10, 10_000_000), help="Steps of the first stage.")
 @click.option("--seed", default=5, show_default=True, type=click.IntRange(0), help="Of corpora, weights and batches.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
@@ -32,6 +39,7 @@ def pretrain(
     *,
     out: Path,
     work: Path,
+    task: str,
     quick: bool,
     steps: int | None,
     seed: int,
@@ -40,10 +48,14 @@ def pretrain(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Pretrain the embedded policy model: corpora, tokenizer, training, evaluation.
+    """Pretrain an embedded model: corpora, tokenizer, training, evaluation.
 
-    The stages read digests of random cells first, then digests of simulated sites; the optimiser writes the answers.
+    The policy model reads digests of random cells first, then digests of simulated sites; the optimiser writes the
+    answers. The operator's model reads phrasings and writes tool calls; its checkpoints lie in --out/.work.
     """
+    if task == "operator":
+        _train_operator(out, seed, 300 if quick else steps or 2400, dry_run=dry_run, as_json=as_json)
+        return
     from agent.output_folder import claim_folder
     from agent.weight_building import full_schedule, quick_schedule
 
@@ -61,6 +73,26 @@ def pretrain(
     else:
         score = record["static"]
         click.echo(f"weights in {out}: {score['ratio_mean']:.4f} of the optimum on {score['num_instances']} instances")
+
+
+def _train_operator(out: Path, seed: int, num_steps: int, *, dry_run: bool, as_json: bool) -> None:
+    if dry_run:
+        text = {"task": "operator", "steps": num_steps, "seed": seed}
+        click.echo(json.dumps(text) if as_json else f"operator     {num_steps:>6} steps of 64 phrasings")
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from agent.output_folder import claim_folder
+    from agent.pretraining.operator_language.recipe import train_operator_model
+
+    claim_folder("--out", out)
+    with Progress(console=Console(stderr=True)) as bars:
+        bar = bars.add_task("operator", total=num_steps)
+        loss = train_operator_model(
+            out, seed=seed, num_steps=num_steps, on_step=lambda progress: bars.update(bar, completed=progress.step)
+        )
+    click.echo(json.dumps({"out": str(out), "loss": loss}) if as_json else f"weights in {out}, last loss {loss}")
 
 
 def _print_plan(schedule: PretrainingSchedule, *, as_json: bool) -> None:
