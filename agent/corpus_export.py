@@ -9,6 +9,7 @@ import numpy as np
 
 from agent.bootstrap import build_loop, build_network
 from agent.cell_plan import CellPlan
+from agent.errors import AgentInputInvalid
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
@@ -18,6 +19,14 @@ from edge_preprocess.digest import EdgeDigest
 
 FIRST_TRAINING_SEED = 100_000
 """Seeds from here on are for training; `run` and `bench` stay below."""
+
+
+def refuse_training_seeds(last_seed: int) -> None:
+    """Raise AgentInputInvalid where a comparison would reach into the seeds that models are trained on."""
+    if last_seed >= FIRST_TRAINING_SEED:
+        raise AgentInputInvalid(
+            f"seed {last_seed} is kept for training; the seeds of a comparison lie below {FIRST_TRAINING_SEED}"
+        )
 
 
 def scenario_examples(

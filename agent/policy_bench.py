@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agent.bootstrap import load_model_or_absent
 from agent.comparison import EpisodeSettings, run_episode
+from agent.corpus_export import refuse_training_seeds
 from agent.planner import GatedModelPlanner, Planner, RawModelPlanner, baseline_planners
 from telemetry_sim.scenarios import list_scenarios, scenario
 
@@ -33,11 +34,15 @@ class BenchPlan:
 
     @classmethod
     def make(cls, *, num_episodes: int, num_intervals: int, scenarios: tuple[str, ...], first_seed: int) -> Self:
-        """Episodes dealt over the scenarios in turn; raises ScenarioInvalid for an unknown name."""
+        """Episodes dealt over the scenarios in turn; raises ScenarioInvalid for an unknown name.
+
+        Raises AgentInputInvalid where the seeds would reach those of training.
+        """
         names = scenarios or tuple(summary.name for summary in list_scenarios())
         for name in names:
             scenario(name)
         cases = tuple((names[i % len(names)], first_seed + i // len(names)) for i in range(num_episodes))
+        refuse_training_seeds(cases[-1][1])
         return cls(cases=cases, num_intervals=num_intervals)
 
     @property
@@ -80,7 +85,11 @@ class _EpisodeStore:
         self._path = path
         self._found: dict[str, dict[str, Any]] = {}
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            # A run killed while it wrote leaves half a line; that episode is run again.
+            whole, newline, half = path.read_text(encoding="utf-8").rpartition("\n")
+            if half:
+                path.write_text(whole + newline, encoding="utf-8")
+            for line in whole.splitlines():
                 row = json.loads(line)
                 self._found[row["key"]] = row
 

@@ -58,6 +58,7 @@ def run(
     """
     from agent.comparison import EpisodeSettings
     from agent.comparison_run import run_comparison
+    from agent.corpus_export import refuse_training_seeds
     from agent.live_view import LiveView
     from agent.report.document import comparison_document, timings_document
 
@@ -69,6 +70,7 @@ def run(
         goals=_read_goal(goal_file, scenario_name),
     )
     settings.check()
+    refuse_training_seeds(seed + num_seeds - 1)
     planners, warnings = _planners(model, adapter, device, only)
     for warning in warnings:
         click.secho(

@@ -1,0 +1,101 @@
+"""`edgewright pretrain`, `corpus` and `bench policies` as an operator types them, at their smallest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from click.testing import CliRunner, Result
+
+from agent.commands.bench import bench
+from agent.commands.corpus import corpus
+from agent.commands.pretrain import pretrain
+from agent.pretraining.corpus import read_examples
+from agent.prompting import Prompt, parse_answer
+
+
+def typed(command: click.Command, *arguments: str) -> Result:
+    result = CliRunner().invoke(command, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def document(command: click.Command, *arguments: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(typed(command, *arguments, "--json").stdout)
+    return read
+
+
+def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path: Path) -> None:
+    folders = ("--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"))
+    plan = document(pretrain, *folders, "--dry-run", "--seed", "9", "--steps", "700")
+
+    assert plan["seed"] == 9
+    assert [stage["stage"] for stage in plan["stages"]] == ["synthetic", "sites"]
+    assert plan["stages"][0]["steps"] == 700
+    assert all(stage["expected_cpu_minutes"] > 0 and stage["examples"] > 0 for stage in plan["stages"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quick_dry_run_promises_less_than_a_full_one(tmp_path: Path) -> None:
+    folders = ("--out", str(tmp_path / "out"), "--dry-run")
+    full, quick = document(pretrain, *folders), document(pretrain, *folders, "--quick")
+
+    for long, short in zip(full["stages"], quick["stages"], strict=True):
+        assert short["steps"] < long["steps"]
+        assert short["expected_cpu_minutes"] < long["expected_cpu_minutes"]
+    shown = typed(pretrain, *folders, "--quick").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["synthetic", "sites"]
+
+
+def test_a_corpus_per_site_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    sites = ("--scenario", "smart-home", "--scenario", "ehealth", "--devices", "12")
+    few = ("--runs", "2", "--intervals", "2", "--variants", "2")
+    told = document(corpus, *sites, *few, "--out", str(tmp_path / "first"))
+    document(corpus, *sites, *few, "--out", str(tmp_path / "second"))
+
+    assert told["folder"] == str(tmp_path / "first")
+    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == ["ehealth.jsonl", "smart-home.jsonl"]
+    for site, count in told["rows"].items():
+        path = tmp_path / "first" / f"{site}.jsonl"
+        rows = read_examples(path)
+        assert len(rows) == count > 0
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+        for row in rows:
+            num_slices = len(row.prompt.splitlines()) - 2
+            assert parse_answer(row.completion, Prompt(cell=1, text="", num_slices=num_slices)).is_within_budget
+
+
+def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> None:
+    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home")
+    where = ("--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
+    first = document(bench, *tiny, *where)
+    (store,) = (tmp_path / "work").iterdir()
+    lines = store.read_text().splitlines()
+
+    assert first["num_episodes"] == 2
+    assert first["warnings"]
+    assert len(lines) == 2 * len(first["planners"]) == 20
+    assert first["planners"]["optimiser"]["difference_to_optimiser"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert first["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
+    assert first["planners"]["llm_gated"]["valid_pct"] == 0.0
+    for row in first["planners"].values():
+        assert row["utility"]["low"] <= row["utility"]["mean"] <= row["utility"]["high"]
+
+    assert document(bench, *tiny, *where) == first
+    assert store.read_text().splitlines() == lines
+
+    # Killed while it wrote the eighteenth episode.
+    store.write_text("\n".join([*lines[:17], lines[17][:40]]))
+    again = document(bench, *tiny, *where)
+    resumed = store.read_text().splitlines()
+    assert resumed[:17] == lines[:17]
+    assert [without_times(line) for line in resumed] == [without_times(line) for line in lines]
+    for name, row in again["planners"].items():
+        assert row["utility"] == first["planners"][name]["utility"]
+    assert "optimiser" in typed(bench, *tiny, *where).stdout
+
+
+def without_times(line: str) -> dict[str, Any]:
+    return {key: value for key, value in json.loads(line).items() if key != "decision_p95_ms"}
