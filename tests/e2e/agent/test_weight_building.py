@@ -1,0 +1,49 @@
+"""`edgewright pretrain` from end to end at its smallest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from agent.bootstrap import load_model
+from agent.pretraining.corpus import read_examples
+from agent.weight_building import PretrainingSchedule, StageBudget, build_weights
+from tests.agent_stage import TINY, random_prompts
+
+
+def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) -> None:
+    schedule = PretrainingSchedule(
+        seed=3,
+        size=TINY,
+        stages=(
+            StageBudget(name="synthetic", num_examples=30, num_steps=2, learning_rate=1e-3, is_simulated=False),
+            StageBudget(name="sites", num_examples=24, num_steps=1, learning_rate=1e-3, is_simulated=True),
+        ),
+        num_evaluated=12,
+    )
+    seen: list[tuple[str, int, int]] = []
+
+    def on_step(stage: str, done: int, total: int, loss: float) -> None:
+        assert loss > 0
+        seen.append((stage, done, total))
+
+    out, work = tmp_path / "out", tmp_path / "work"
+    record = build_weights(schedule, out=out, work=work, device="cpu", on_step=on_step)
+
+    assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("sites", 1, 1)]
+    assert len(read_examples(work / "synthetic-30.jsonl")) == 30
+    assert len(read_examples(work / "sites-24.jsonl")) == 24
+    assert record["static"]["num_instances"] == 12
+    assert 0.0 < record["static"]["ratio_mean"] <= 1.0
+    written = json.loads((out / "training.json").read_text())
+    assert written["stages"] == record["stages"]
+    assert written["seed"] == 3
+    (answer,) = load_model(str(out)).answer(random_prompts([1]))
+    assert answer.text.startswith('{"1":')
+
+    seen.clear()
+    weights = (out / "model.safetensors").read_bytes()
+    again = build_weights(schedule, out=out, work=work, device="cpu", on_step=on_step)
+    assert seen == []
+    assert (again["stages"], again["static"]) == (record["stages"], record["static"])
+    assert (out / "model.safetensors").read_bytes() == weights
