@@ -97,6 +97,12 @@ def load_model(model: str | None = None, *, adapter: Path | None = None, device:
         if adapter is not None:
             raise AgentInputInvalid(f"adapter {str(adapter)!r}: an endpoint's weights can't be adapted from here")
         return EndpointModel(url=model, settings=read_endpoint_settings(os.environ))
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise AgentInputInvalid(
+            f"adapter {str(adapter)!r}: no adapter_config.json there; expected a PEFT adapter folder"
+        )
+    if model is not None and os.sep in model and not Path(model).is_dir():
+        raise ModelUnavailable(f"model {model!r}: no such folder")
     import torch
 
     from agent.models.local import load_local_model

@@ -91,7 +91,7 @@ def parse_policy(document: bytes | str, topology: Topology) -> SchedulingPolicy:
     try:
         policy = SchedulingPolicy.model_validate_json(document)
     except ValidationError as error:
-        raise PolicyInvalid(_describe(error)) from error
+        raise PolicyInvalid(describe_faults(error)) from error
     check_against(policy, topology)
     return policy
 
@@ -125,9 +125,10 @@ def _refuse_overcommitment(actions: tuple[ControlAction, ...]) -> None:
             raise ValueError(f"actions: {field} must sum to at most 100 per cell, got {dict(list(over.items())[:5])}")
 
 
-def _describe(error: ValidationError) -> str:
+def describe_faults(error: ValidationError) -> str:
+    """The first three faults of a document: where, what, and the value."""
     parts = []
     for fault in error.errors(include_url=False, include_context=False)[:3]:
-        where = ".".join(map(str, fault["loc"])) or "policy"
+        where = ".".join(map(str, fault["loc"])) or "document"
         parts.append(f"{where}: {fault['msg']}, got {str(fault['input'])[:120]!r}")
     return "; ".join(parts)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 _MODES = ("suggest-only", "supervised", "autonomous")
 
 
@@ -24,7 +26,7 @@ _MODES = ("suggest-only", "supervised", "autonomous")
 @click.option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     default=10.0,
     show_default=True,
     help="Decision interval in seconds of network time.",
@@ -32,7 +34,7 @@ _MODES = ("suggest-only", "supervised", "autonomous")
 @click.option(
     "--pace",
     "pace_s",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     help="Seconds of wall-clock time for an interval; the interval's own length by default.",
 )
 @click.option("--mode", type=click.Choice(_MODES), help="Until an operator sets another; autonomous for a simulation.")

@@ -8,12 +8,14 @@ import json
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 
 @click.command(name="edge-node")
 @click.option("--broker", default="127.0.0.1:1883", show_default=True, metavar="HOST:PORT")
 @click.option("--scenario", "scenario_name", default="smart-city", show_default=True, help="Gives the topology.")
 @click.option("--cells", required=True, metavar="ID,ID", help="The cells that this process stands beside.")
-@click.option("--interval", "interval_s", type=click.FloatRange(min=1.0), default=10.0, show_default=True)
+@click.option("--interval", "interval_s", type=FiniteRange(min=1.0), default=10.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
 def edge_node(broker: str, scenario_name: str, cells: str, interval_s: float, as_json: bool) -> None:
     """Digest the telemetry of some cells and obey their desired state, over MQTT, until interrupted."""

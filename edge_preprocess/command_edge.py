@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Digests, a JSON line each."
 )
 @click.option("--topology", "topology_file", type=click.Path(path_type=Path, dir_okay=False), help="Topology as JSON.")
-@click.option(
-    "--interval", "interval_s", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds."
-)
+@click.option("--interval", "interval_s", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
 @click.option("--keep-open", is_flag=True, help="At the source's end, keep the open interval for the next start.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
 def edge(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TextIO
@@ -19,9 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--interval", "interval_s", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds."
-)
+@click.option("--interval", "interval_s", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
 @click.option("--rows", type=click.Path(path_type=Path, dir_okay=False), help="Write one JSON line per digest here.")
 @click.option("--limit", type=click.IntRange(min=0), default=12, show_default=True, help="Digests to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the table.")

@@ -31,6 +31,7 @@ def packaged_minilm() -> Path | None:
 
 def load_classifier(folder: str | Path, *, num_labels: int, seed: int) -> tuple[PreTrainedModel, Any]:
     """An encoder with a fresh head for `num_labels` classes, and its tokenizer."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.utils import logging
 
@@ -43,7 +44,7 @@ def load_classifier(folder: str | Path, *, num_labels: int, seed: int) -> tuple[
             torch.manual_seed(seed)
             model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=num_labels, dtype="float32")
             return model, AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelUnsupported(
             f"{str(folder)!r} can't be loaded as an encoder: {str(error).splitlines()[0]}; "
             "give a folder with config.json, safetensors weights and a tokenizer"

@@ -100,11 +100,14 @@ def site_clock(
 
 def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     """The model in fp32, from a local folder or a name that is already in the local cache."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelUnsupported(
             f"{str(folder)!r} can't be loaded as a causal language model: {str(error).splitlines()[0]}; "
             "give a folder with config.json and safetensors weights"

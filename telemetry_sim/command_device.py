@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from telemetry_sim.mqtt_target import BrokerAddress
     from telemetry_sim.network import Network
@@ -22,8 +24,8 @@ LOG = logging.getLogger("edgewright.device")
 @click.option("--scenario", "scenario_name", default="smart-city", show_default=True)
 @click.option("--devices", type=click.IntRange(min=1), help="Number of devices; the scenario's own by default.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--interval", "interval_s", type=click.FloatRange(min=1.0), default=10.0, show_default=True)
-@click.option("--pace", "pace_s", type=click.FloatRange(min=0.0), help="Seconds of wall-clock time for an interval.")
+@click.option("--interval", "interval_s", type=FiniteRange(min=1.0), default=10.0, show_default=True)
+@click.option("--pace", "pace_s", type=FiniteRange(min=0.0), help="Seconds of wall-clock time for an interval.")
 @click.option("--intervals", type=click.IntRange(min=1), help="Stop after so many; for ever by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
 def device(

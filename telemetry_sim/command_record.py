@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,15 +19,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--scenario", "name", default="smart-city", show_default=True, help="Which scenario to run.")
-@click.option("--devices", type=click.IntRange(min=1), help="Number of devices; the scenario's own by default.")
-@click.option(
-    "--duration", "duration_s", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds."
-)
+@click.option("--devices", type=click.IntRange(1, 10_000_000), help="Number of devices; the scenario's own by default.")
+@click.option("--duration", "duration_s", type=FiniteRange(min=1), default=60.0, show_default=True, help="Seconds.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .parquet file.")
 @click.option("--exact", "is_exact", is_flag=True, help="Keep every bit; the default rounds to the declared precision.")
 @click.option("--resume", is_flag=True, help="Go on after the last frame of a broken or shorter recording.")
-@click.option("--pace", type=click.FloatRange(min=0), default=0.0, help="Times real time; 0 is as fast as possible.")
+@click.option("--pace", type=FiniteRange(min=0), default=0.0, help="Times real time; 0 is as fast as possible.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def record(
     name: str,

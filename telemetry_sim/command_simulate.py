@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from telemetry_sim.network import Network
     from telemetry_sim.records import Telemetry
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--list", "is_list", is_flag=True, help="Show the scenarios and end.")
 @click.option("--scenario", "name", default="smart-city", show_default=True, help="Which scenario to run.")
-@click.option("--devices", type=click.IntRange(min=1), help="Number of devices; the scenario's own by default.")
-@click.option(
-    "--duration", "duration_s", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds."
-)
+@click.option("--devices", type=click.IntRange(1, 10_000_000), help="Number of devices; the scenario's own by default.")
+@click.option("--duration", "duration_s", type=FiniteRange(min=1), default=60.0, show_default=True, help="Seconds.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads; the machine's processors by default.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Record to this .parquet file.")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from telemetry_sim.finite_range import FiniteRange
+
 if TYPE_CHECKING:
     from agent.goal import Goal
     from agent.planner import Planner
@@ -37,16 +39,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--interval",
     "interval_s",
     default=None,
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     help="Seconds. Default: each state where the trace holds a peer's decisions, otherwise 10.",
 )
 @click.option("--record", default=None, type=_FILE, help="Write the decisions to this file.")
 @click.option("--expect", default=None, type=_FILE, help="Exit with 1 where a decision differs from this file.")
 @click.option("--tolerance", multiple=True, metavar="FIELD=VALUE", help="For --expect; VALUE is a number or `any`.")
 @click.option("--limit", default=None, type=click.IntRange(min=1), help="Intervals at most.")
-@click.option(
-    "--speed", default=0.0, show_default=True, type=click.FloatRange(min=0), help="1 is real time, 0 at once."
-)
+@click.option("--speed", default=0.0, show_default=True, type=FiniteRange(min=0), help="1 is real time, 0 at once.")
 @click.option("--seed", default=20_241, show_default=True, type=click.IntRange(0), help="Of the twin's futures.")
 @click.option("--device", default="auto", show_default=True, help="Where the model runs: auto, cpu or cuda.")
 @click.option("--out", default=None, type=click.Path(path_type=Path), help="Write a report with plots to this folder.")

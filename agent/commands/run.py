@@ -28,7 +28,9 @@ _HELD_OUT = "Seeds below 100000 are never used in training."
 @click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
 @click.option("--model", default=None, help="Model folder, hub name or endpoint URL. Default: the embedded model.")
 @click.option("--adapter", default=None, type=click.Path(path_type=Path), help="PEFT adapter, compared with its base.")
-@click.option("--goal", "goal_file", default=None, type=click.Path(path_type=Path), help="Goal as a JSON file.")
+@click.option(
+    "--goal", "goal_file", default=None, type=click.Path(path_type=Path), help="Goal as a JSON file: id, expectations."
+)
 @click.option("--planner", "only", multiple=True, help="Only these planners (repeatable).")
 @click.option("--device", default="auto", show_default=True, help="Where the model runs: auto, cpu or cuda.")
 @click.option("--out", "out", default=None, type=click.Path(path_type=Path), help="Report folder. Default: reports/…")
@@ -97,12 +99,15 @@ def _read_goal(path: Path | None, scenario_name: str) -> tuple[Goal, ...]:
 
     from agent.errors import GoalInvalid
     from agent.goal import Goal, check_goal
+    from agent.policy import describe_faults
     from telemetry_sim.scenarios import scenario
 
     try:
         goal = Goal.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise GoalInvalid(f"goal file {str(path)!r}: {error}") from error
+    except ValidationError as error:
+        raise GoalInvalid(f"goal file {str(path)!r}: {describe_faults(error)}") from error
     check_goal(goal, scenario(scenario_name).topology)
     return (goal,)
 

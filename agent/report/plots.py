@@ -52,14 +52,16 @@ def plot_sla(document: dict[str, Any], path: Path) -> None:
 def plot_over_time(episodes: Sequence[Episode], path: Path) -> None:
     """Utility per interval of the first seed."""
     first = min(episode.seed for episode in episodes)
+    shown = {episode.planner for episode in episodes} & set(_SHOWN_OVER_TIME)
     figure, axes = plt.subplots(figsize=(9, 3.5))
     for episode in episodes:
-        if episode.seed == first and episode.planner in _SHOWN_OVER_TIME:
+        if episode.seed == first and (episode.planner in shown or not shown):
             axes.plot(episode.score.utility_per_interval, label=episode.planner, linewidth=1.5)
     axes.set_xlabel(f"decision interval (seed {first})")
     axes.set_ylabel("utility")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize=8, ncols=3)
+    if axes.lines:
+        axes.legend(loc="lower left", fontsize=8, ncols=3)
     _save(figure, path)
 
 
