@@ -5,6 +5,7 @@ Shapes: B prompts, L tokens, V vocabulary.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,4 +140,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 
     if not (adapter / "adapter_config.json").is_file():
         raise ModelUnavailable(f"adapter {str(adapter)!r}: no adapter_config.json; expected a PEFT adapter folder")
-    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    with warnings.catch_warnings():
+        # peft calls names that transformers is renaming; nothing an operator can act on.
+        warnings.simplefilter("ignore", FutureWarning)
+        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
