@@ -301,7 +301,7 @@ def _slice_line(row: dict[str, object], where: str = "") -> str:
     sign = "meets" if row["is_met"] else "misses"
     return (
         f"- {row['slice']}{where} {sign} its target: {row['in_time_pct']:g} % in time (target "
-        f"{row['in_time_target_pct']:g} %), p95 of what arrived {row['delay_p95_ms']:g} of {row['delay_budget_ms']:g} ms, "
+        f"{row['in_time_target_pct']:g} %), delivered p95 {row['delay_p95_ms']:g} of {row['delay_budget_ms']:g} ms, "
         f"{row['demand_mbps']:g} Mb/s from {row['num_devices']} devices"
     )
 
