@@ -125,10 +125,10 @@ def _refuse_overcommitment(actions: tuple[ControlAction, ...]) -> None:
             raise ValueError(f"actions: {field} must sum to at most 100 per cell, got {dict(list(over.items())[:5])}")
 
 
-def describe_faults(error: ValidationError) -> str:
+def describe_faults(error: ValidationError, *, whole: str = "policy") -> str:
     """The first three faults of a document: where, what, and the value."""
     parts = []
     for fault in error.errors(include_url=False, include_context=False)[:3]:
-        where = ".".join(map(str, fault["loc"])) or "document"
+        where = ".".join(map(str, fault["loc"])) or whole
         parts.append(f"{where}: {fault['msg']}, got {str(fault['input'])[:120]!r}")
     return "; ".join(parts)

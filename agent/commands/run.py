@@ -107,7 +107,7 @@ def _read_goal(path: Path | None, scenario_name: str) -> tuple[Goal, ...]:
     except OSError as error:
         raise GoalInvalid(f"goal file {str(path)!r}: {error}") from error
     except ValidationError as error:
-        raise GoalInvalid(f"goal file {str(path)!r}: {describe_faults(error)}") from error
+        raise GoalInvalid(f"goal file {str(path)!r}: {describe_faults(error, whole='goal')}") from error
     check_goal(goal, scenario(scenario_name).topology)
     return (goal,)
 
