@@ -11,7 +11,7 @@ from typing import Protocol
 from agent.cell_plan import CellPlan, SlicePlan, largest_remainder, to_actions
 from agent.dispatch.port import Dispatcher, DispatchOutcome
 from agent.goal import Goal, GoalTerms, resolve_goals
-from agent.planner import CellDecision, Decision, Planner, Source
+from agent.planner import CellDecision, Decision, Planner
 from agent.policy import ExpectedKpi, SchedulingPolicy
 from edge_preprocess.digest import EdgeDigest
 from edge_preprocess.pipeline import EdgePipeline
@@ -175,15 +175,6 @@ def plan_document(plan: CellPlan) -> dict[str, object]:
         "tx_power_step_db": plan.tx_power_step_db,
         "reasons": [reason.value for reason in plan.reasons],
     }
-
-
-def count_sources(turns: Sequence[Turn]) -> dict[Source, int]:
-    """How many cell decisions came from whom."""
-    counts = dict.fromkeys(Source, 0)
-    for turn in turns:
-        for decided in turn.decision.cells:
-            counts[decided.source] += 1
-    return counts
 
 
 def _expectations(decided: CellDecision, topology: Topology) -> tuple[ExpectedKpi, ...]:

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
-from agent.pretraining.corpus import random_examples, read_examples, write_examples
+from agent.pretraining.corpus import read_examples
 from agent.pretraining.examples import Example
 from agent.pretraining.new_model import ModelSize, new_model
 from agent.pretraining.tokenizer import save_tokenizer, train_tokenizer
@@ -38,13 +38,6 @@ class StageResult:
     num_steps: int
     loss: float | None
     """Mean of the last 100 steps; None where the stage was done already and its checkpoint kept none."""
-
-
-def write_synthetic_corpus(path: Path, num_examples: int, *, seed: int) -> Path:
-    """The synthetic corpus at `path`, written unless it is there already."""
-    if not path.exists():
-        write_examples(random_examples(num_examples, seed=seed), path)
-    return path
 
 
 def train_stages(

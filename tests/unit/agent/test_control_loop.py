@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent.cell_plan import CellPlan, SlicePlan, to_actions
-from agent.control_loop import ControlLoop, Turn, count_sources, digest_hash, initial_plan, plan_document
+from agent.control_loop import ControlLoop, Turn, digest_hash, initial_plan, plan_document
 from agent.dispatch.in_process import InProcessDispatcher
 from agent.goal import GoalTerms
 from agent.planner import CellDecision, Decision, FormulaPlanner, KeepPlanner, Planner, Source
@@ -215,13 +215,6 @@ def test_a_log_row_names_who_decided_what_about_which_digest() -> None:
     assert [row["digest_sha256"] for row in rows] == [digest_hash(digest) for digest in turn.digests]
     assert len({row["digest_sha256"] for row in rows}) == len(rows)
     assert [row["plan"] for row in rows] == [plan_document(plan_of(cell, 1)) for cell in CELLS]
-
-
-def test_sources_are_counted_over_all_turns() -> None:
-    loop = loop_with(ListeningPlanner())
-    counts = count_sources([decide(loop), decide(loop, 1)])
-
-    assert counts == {**dict.fromkeys(Source, 0), Source.FORMULA: 4}
 
 
 @pytest.mark.parametrize("num_slices", range(1, 9))

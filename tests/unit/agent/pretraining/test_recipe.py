@@ -10,8 +10,8 @@ import pytest
 
 from agent.errors import AgentInputInvalid
 from agent.models.local import load_local_model
-from agent.pretraining.corpus import read_examples
-from agent.pretraining.recipe import Stage, export, train_stages, write_synthetic_corpus
+from agent.pretraining.corpus import random_examples, read_examples, write_examples
+from agent.pretraining.recipe import Stage, export, train_stages
 from agent.pretraining.training import Progress, TrainingPlan
 from tests.agent_stage import TINY, random_prompts
 
@@ -20,6 +20,12 @@ PLAN = TrainingPlan(num_steps=4, batch_size=4, warmup_steps=1, seed=2, number_sp
 
 def refuse_nan(word: str) -> None:
     raise AssertionError(f"{word} is no JSON")
+
+
+def write_synthetic_corpus(path: Path, num_examples: int, *, seed: int) -> Path:
+    if not path.exists():
+        write_examples(random_examples(num_examples, seed=seed), path)
+    return path
 
 
 def stages(work: Path) -> tuple[Stage, ...]:
