@@ -20,10 +20,12 @@ from agent.utility import (
     CellLoad,
     cloud_ratio,
     compute_ratio,
+    contract_weight,
     demand_factors,
     expected_load,
     in_time_fraction,
-    satisfaction,
+    service_worth,
+    sla_credit,
 )
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
@@ -70,15 +72,16 @@ def plan_cell(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
 
 def _best_shares(load: CellLoad, terms: GoalTerms) -> tuple[int, ...]:
     """PRB shares: the exact hard split, refined for idle guarantees being lent; what nobody needs goes by need."""
-    weight = terms.weight * np.where(load.tasks_per_s > 0, 0.5, 1.0)
+    part = np.where(load.tasks_per_s > 0, 0.5, 1.0)
     worth = np.mean([_hard_worth(load, factor, terms) for factor in demand_factors(load.spread)], axis=0)
-    hard = best_split(weight[:, None] * worth, spare_by=load.load_pct * terms.weight)
+    hard = best_split(part[:, None] * worth, spare_by=load.load_pct * terms.weight)
     return refine_lent(
         hard,
         arrival_per_s=load.packets_per_s,
         service_per_s=load.packets_per_s_full,
         budget_s=load.budget_s,
-        weight=weight,
+        weight=part * terms.weight,
+        contract_weight=part * contract_weight(terms.weight),
         floor=terms.floor,
         target=terms.target,
         spread=load.spread,
@@ -91,7 +94,13 @@ def _hard_worth(load: CellLoad, factor: PerSlice, terms: GoalTerms) -> WorthTabl
     ratio = in_time_fraction(load.packets_per_s * factor, service, load.budget_s).T
     floor = terms.floor[:, None]
     penalty = FLOOR_PENALTY * np.maximum(floor - ratio, 0.0) / np.maximum(floor, 1e-9) * (floor > 0)
-    worth: WorthTable = satisfaction(ratio, terms.target[:, None]) - penalty
+    worth: WorthTable = _met_worth(ratio, terms) - terms.weight[:, None] * penalty
+    return worth
+
+
+def _met_worth(ratio: WorthTable, terms: GoalTerms) -> WorthTable:
+    credit = contract_weight(terms.weight)[:, None] * sla_credit(ratio, terms.target[:, None])
+    worth: WorthTable = 0.5 * (terms.weight[:, None] * service_worth(ratio) + credit)
     return worth
 
 
@@ -117,7 +126,7 @@ def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> _Comp
 def _compute_worth(edge_fraction: float, load: CellLoad, terms: GoalTerms, at_cloud: PerSlice) -> WorthTable:
     at_edge = compute_ratio(load, _SHARES[:, None], np.array(edge_fraction)).T
     ratio = edge_fraction * at_edge + (1.0 - edge_fraction) * at_cloud[:, None]
-    return 0.5 * terms.weight[:, None] * satisfaction(ratio, terms.target[:, None]) * (load.tasks_per_s > 0)[:, None]
+    return 0.5 * _met_worth(ratio, terms) * (load.tasks_per_s > 0)[:, None]
 
 
 def _compute_for(tiers: tuple[Tier, ...], worth: WorthTable, load: CellLoad) -> _ComputeSplit:

@@ -26,8 +26,8 @@ from agent.utility import (
 from telemetry_sim.compiled import njit
 
 WorthTable = Float64[NDArray[np.float64], "slices shares"]
-CellTable = Float64[NDArray[np.float64], "7 slices"]
-"""Rows: arrivals and full service per second, budget in seconds, weight, floor, target, spread."""
+CellTable = Float64[NDArray[np.float64], "8 slices"]
+"""Rows: arrivals and full service per second, budget in seconds, weight, contract weight, floor, target, spread."""
 Shares = Int64[NDArray[np.int64], " slices"]
 
 _WORTH_STEP = 1e-5
@@ -52,6 +52,7 @@ def refine_lent(
     service_per_s: PerSlice,
     budget_s: PerSlice,
     weight: PerSlice,
+    contract_weight: PerSlice,
     floor: PerSlice,
     target: PerSlice,
     spread: PerSlice,
@@ -63,7 +64,7 @@ def refine_lent(
     """
     refined = _climb(
         np.array(shares, dtype=np.int64),
-        np.stack((arrival_per_s, service_per_s, budget_s, weight, floor, target, spread)),
+        np.stack((arrival_per_s, service_per_s, budget_s, weight, contract_weight, floor, target, spread)),
         np.array(_MOVES),
     )
     return tuple(int(share) for share in refined)
@@ -137,8 +138,8 @@ def _best_transfer(shares: Shares, cell: CellTable, least: int, most: int, best:
 
 @njit
 def _lent_worth(shares: Shares, cell: CellTable) -> float:
-    """Compiled twin of `utility.lend_idle`, `in_time_fraction` and `satisfaction` together; a test compares them."""
-    arrival, service, budget_s, weight, floor, target, spread = cell
+    """Compiled twin of `utility.lend_idle`, `in_time_fraction` and `slice_worth` together; a test compares them."""
+    arrival, service, budget_s, weight, contract, floor, target, spread = cell
     idle, claims = 100.0, 0.0
     for s in range(len(shares)):
         load = 100.0 * arrival[s] / max(service[s], 1e-9)
@@ -155,16 +156,17 @@ def _lent_worth(shares: Shares, cell: CellTable) -> float:
             usable += min(lent, load - usable)
         for decile in DECILES:
             ratio = _in_time(arrival[s] * math.exp(decile * spread[s]), service[s] * usable / 100.0, budget_s[s])
-            total += weight[s] * _worth(ratio, target[s], floor[s]) / len(DECILES)
+            total += _worth(ratio, weight[s], contract[s], target[s], floor[s]) / len(DECILES)
     return total
 
 
 @njit
-def _worth(ratio: float, target: float, floor: float) -> float:
+def _worth(ratio: float, weight: float, contract_weight: float, target: float, floor: float) -> float:
     credit = 1.0 - (target - ratio) / (SLA_SLOPE * max(1.0 - target, 1e-3))
-    worth = 0.5 * math.log1p(CURVATURE * ratio) / math.log1p(CURVATURE) + 0.5 * min(max(credit, 0.0), 1.0)
+    served = math.log1p(CURVATURE * ratio) / math.log1p(CURVATURE)
+    worth = 0.5 * (weight * served + contract_weight * min(max(credit, 0.0), 1.0))
     if floor > 0.0:
-        worth -= FLOOR_PENALTY * max(floor - ratio, 0.0) / floor
+        worth -= FLOOR_PENALTY * weight * max(floor - ratio, 0.0) / floor
     return worth
 
 

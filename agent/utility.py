@@ -18,6 +18,8 @@ FLOOR_PENALTY = 4.0
 """Utility lost per unit of weight when a floor is missed entirely; larger than any gain, so floors come first."""
 SLA_SLOPE = 4.0
 """Allowed losses beyond the target's own over which the SLA's credit fades out."""
+CONTRACT_PART = 0.75
+"""Part of the SLAs' worth that every slice shares alike; chosen on training seeds (adr/0004)."""
 MODEL_SPREAD = 0.2
 """Relative error of the queue model itself; chosen on training seeds (docs/LOG.md)."""
 DECILES = np.array([-1.2816, -0.5244, 0.0, 0.5244, 1.2816])
@@ -36,16 +38,24 @@ _CLOUD_HZ = 50e9
 Ratios = Float64[NDArray[np.float64], "..."]
 
 
-def satisfaction(in_time_ratio: Ratios, target: Ratios) -> Ratios:
-    """Worth of an in-time ratio, 0-1: half for service, half for the SLA.
+def service_worth(in_time_ratio: Ratios) -> Ratios:
+    """Worth of being served, 0-1, with diminishing returns: log(1 + 9 r) / log(10).
 
-    Service has diminishing returns, log(1 + 9 r) / log(10), which makes starving one slice for another expensive
-    (proportional fairness, Kelly 1997). The SLA's half is whole at `target` and gone at five times its allowed loss.
+    They make starving one slice for another expensive (proportional fairness, Kelly 1997).
     """
-    served = np.clip(in_time_ratio, 0.0, 1.0)
-    credit = 1.0 - (target - served) / (SLA_SLOPE * np.maximum(1.0 - target, 1e-3))
-    worth: Ratios = 0.5 * np.log1p(CURVATURE * served) / np.log1p(CURVATURE) + 0.5 * np.clip(credit, 0.0, 1.0)
+    worth: Ratios = np.log1p(CURVATURE * np.clip(in_time_ratio, 0.0, 1.0)) / np.log1p(CURVATURE)
     return worth
+
+
+def sla_credit(in_time_ratio: Ratios, target: Ratios) -> Ratios:
+    """Worth of an SLA, 0-1: whole at `target`, gone at five times its allowed loss."""
+    credit: Ratios = 1.0 - (target - np.clip(in_time_ratio, 0.0, 1.0)) / (SLA_SLOPE * np.maximum(1.0 - target, 1e-3))
+    return np.clip(credit, 0.0, 1.0)
+
+
+def contract_weight(weight: PerSlice) -> PerSlice:
+    """What each slice's SLA weighs ([S], the same sum as `weight`): priority does not void a small slice's contract."""
+    return (1.0 - CONTRACT_PART) * weight + CONTRACT_PART * weight.mean()
 
 
 def in_time_fraction(arrival_per_s: Ratios, service_per_s: Ratios, budget_s: Ratios) -> Ratios:
@@ -158,15 +168,17 @@ def cloud_ratio(digest: EdgeDigest, load: CellLoad) -> PerSlice:
 def slice_worth(in_time: Ratios, tasks_in_time: Ratios, has_tasks: Ratios, terms: GoalTerms) -> Ratios:
     """Weighted worth of each slice ([..., S]): radio and, where it computes, tasks count half each.
 
-    A missed floor costs FLOOR_PENALTY times its relative shortfall.
+    Being served counts one half, by priority, and the SLA the other, by `contract_weight`. A missed floor costs
+    FLOOR_PENALTY times its relative shortfall.
     """
-    worth = np.where(
-        has_tasks > 0,
-        0.5 * (satisfaction(in_time, terms.target) + satisfaction(tasks_in_time, terms.target)),
-        satisfaction(in_time, terms.target),
-    )
+
+    def worth(ratio: Ratios) -> Ratios:
+        credit = contract_weight(terms.weight) * sla_credit(ratio, terms.target)
+        return 0.5 * (terms.weight * service_worth(ratio) + credit)
+
+    both = np.where(has_tasks > 0, 0.5 * (worth(in_time) + worth(tasks_in_time)), worth(in_time))
     shortfall = np.maximum(terms.floor - in_time, 0.0) / np.maximum(terms.floor, 1e-9)
-    return terms.weight * (worth - FLOOR_PENALTY * shortfall * (terms.floor > 0))
+    return both - FLOOR_PENALTY * terms.weight * shortfall * (terms.floor > 0)
 
 
 def measured_utility(digest: EdgeDigest, terms: GoalTerms) -> float:

@@ -72,7 +72,7 @@ def random_terms(rng: np.random.Generator, digest: EdgeDigest) -> GoalTerms:
     return GoalTerms(
         weight=weight,
         floor=floor,
-        target=rng.choice((0.9, 0.95, 0.97, 0.99, 0.999), num_slices),
+        target=rng.choice((0.85, 0.9, 0.95, 0.97, 0.99, 0.999), num_slices),
         delay_budget_ms=np.array([row.delay_budget_ms for row in digest.slices]),
         ue_rate_cap_mbps=np.full(num_slices, np.inf),
         energy_weight=float(rng.choice([0.0, rng.uniform(0.1, 1.0)], p=[0.85, 0.15])),

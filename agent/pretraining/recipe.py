@@ -25,8 +25,11 @@ class Stage:
     """One stretch of training on one corpus."""
 
     name: str
-    corpora: tuple[Path, ...]
+    corpus: Path
     plan: TrainingPlan
+    rehearsed: Path | None = None
+    """Corpus whose first `num_rehearsed` rows are mixed in."""
+    num_rehearsed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +56,7 @@ def train_stages(
     model = new_model(tokenizer, size, seed=seed)
     results = []
     for stage in stages:
-        examples: list[Example] = []
-        for corpus in stage.corpora:
-            examples.extend(read_examples(corpus))
+        examples = _examples(stage)
         rows = encode_examples(examples, tokenizer)
 
         def report(progress: Progress, name: str = stage.name) -> None:
@@ -84,11 +85,17 @@ def export(
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
+def _examples(stage: Stage) -> tuple[Example, ...]:
+    if stage.rehearsed is None:
+        return read_examples(stage.corpus)
+    return read_examples(stage.corpus) + read_examples(stage.rehearsed)[: stage.num_rehearsed]
+
+
 def _tokenizer(stages: Sequence[Stage], work: Path) -> Tokenizer:
     saved = work / "tokenizer.json"
     if saved.exists():
         return Tokenizer.from_file(str(saved))
-    sample = read_examples(stages[0].corpora[0])[:_TOKENIZER_SAMPLE]
+    sample = read_examples(stages[0].corpus)[:_TOKENIZER_SAMPLE]
     tokenizer = train_tokenizer(example.prompt + example.completion for example in sample)
     save_tokenizer(tokenizer, work)
     return tokenizer

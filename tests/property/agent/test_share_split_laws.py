@@ -38,7 +38,7 @@ def cell_table(seed: int, num_slices: int) -> CellTable:
 
 def composed_worth(shares: np.ndarray, cell: CellTable) -> float:
     """What `agent.utility` makes of lent shares under five demands."""
-    arrival, service, budget_s, weight, floor, target, spread = cell
+    arrival, service, budget_s, weight, contract, floor, target, spread = cell
     terms = GoalTerms(
         weight=weight,
         floor=floor,
