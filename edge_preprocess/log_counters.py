@@ -9,7 +9,7 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
-from edge_preprocess.log_severity import own_words
+from edge_preprocess.log_quotations import own_words
 
 
 class LogCounter(StrEnum):
@@ -142,7 +142,7 @@ _END_LENGTH = 400
 
 def counters_of(text: str) -> tuple[LogCounter, ...]:
     """The counters that one line of this template adds one to, in the list's order."""
-    plain = _plain(own_words(_ends_of(text)))
+    plain = _plain(_ends_of(own_words(text)))
     if not _ANY.search(plain):
         return ()
     found = {name for name, pattern in (*_COMPILED_PHRASES, *_COMPILED_PAIRS) if pattern.search(plain)}

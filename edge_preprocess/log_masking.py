@@ -153,7 +153,8 @@ def mask(text: str) -> Masked:
         starts.append(start)
         ends.append(end)
     if end < len(text):
-        masked.add(WILDCARD, VariableKind.REST, end, len(text))
+        # A quotation that ends in the tail must not look as if it had ended before.
+        masked.add(WILDCARD + "".join(sorted(set(_QUOTES.findall(text, end)))), VariableKind.REST, end, len(text))
     if _NEIGHBOURS in "".join(words):
         _join_lists(masked, text)
     return masked
@@ -227,6 +228,7 @@ _MANY = 8
 _LONGEST_WORD = 128
 _LISTED = frozenset({VariableKind.IDENTIFIER, VariableKind.HOST, VariableKind.ADDRESS})
 _DIGIT = re.compile(r"\d")
+_QUOTES = re.compile(r"[\"'`]")
 _NOT_LETTERS = re.compile(r"[^A-Za-z]+")
 _RENDERED = {"ctime": "<*>:<*>:<*>"}
 _KINDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from edge_preprocess.log_quotations import own_words
 from telemetry_sim.records import Severity
 
 _BY_LEVEL = {
@@ -20,15 +21,6 @@ _BY_DIGIT = (Severity.CRITICAL,) * 3 + (Severity.MAJOR, Severity.WARNING, None, 
 _LEADING_LEVEL = re.compile(
     r"\[?(?P<level>EMERG|PANIC|FATAL|CRIT|CRITICAL|ALERT|ERROR|ERR|WARN|WARNING|NOTICE|INFO|DEBUG)\b"
 )
-_QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`")
-_SPOKEN = re.compile(r"\"?\b(?:msg|message|event|error|err|alarm|reason|cause)\"?\s*[=:]\s*\"([^\"]*)\"", re.IGNORECASE)
-"""What the equipment itself says in JSON and in key=value lines."""
-_NAMED = re.compile(
-    r"(?:\b(?:user ?name|user|login|name|ssid|label|title|topic|unit|tag|comment|description|note)"
-    r"(?:=|\s=\s|:\s?)|(?<=for |.of |.by )(?:invalid )?(?:user|login|account) |(?<=invalid )user )\S*",
-    re.IGNORECASE,
-)
-"""A key or a word that announces a name, and the name: whoever chose it may have chosen a word of alarm."""
 _CRITICAL_WORDS = re.compile(
     r"\b(?:panic|fatal|out of memory|oom[- ]?kill\w*|kernel bug|segfault|cell outage|out of service|emergency)\b",
     re.IGNORECASE,
@@ -46,12 +38,6 @@ _WARNING_WORDS = re.compile(
 _NEGATED = re.compile(
     r"\b(?:no|zero|without|0) (?:error|errors|failure|failures|fault|faults)\b|\berrors?=0\b", re.IGNORECASE
 )
-
-
-def own_words(text: str) -> str:
-    """The text without what others may have put into it: quotations, and the values of names."""
-    text = _SPOKEN.sub(r" \1 ", text)
-    return _NAMED.sub(" ", _QUOTED.sub(" ", text))
 
 
 def severity_of_level(level: str) -> Severity | None:

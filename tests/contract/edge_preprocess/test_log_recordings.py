@@ -20,6 +20,8 @@ LINES = (
     "[   12.345678] {} W battery low, 3.31 V",
     "[   12.345678] dev-00042 I topic={} seq=3 ok",
     "[   12.345678] dev-00042 I reading 3 {}",
+    '00012.345 [RRC] I cell=0 ue name="{}" attached',
+    "2026-01-05T00:00:12.345Z edgegw-2 portal[3]: session of '{}' opened",
 )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from edge_preprocess.log_counters import LogCounter, counters_of
 from edge_preprocess.log_severity import graver, severity_of_level, severity_of_words
+from edge_preprocess.log_templates import LogTemplateMiner
 from telemetry_sim.records import Severity
 
 EVENTS = {
@@ -82,6 +83,34 @@ def test_a_quotation_raises_no_alarm_and_hides_none() -> None:
     assert counters_of('probe "kernel panic, out of memory" reported') == ()
     assert counters_of('probe "5 inch" reported: battery low') == (LogCounter.BATTERY_LOW,)
     assert counters_of('battery low on probe with a 5" screen') == (LogCounter.BATTERY_LOW,)
+
+
+@pytest.mark.parametrize("mark", ['"', "'", "`"])
+@pytest.mark.parametrize(
+    "name", ["say {0}reboot{0} twice", "x{0} reboot {0}y", "x{0} msg={0}reboot", "os({0}reboot >> rc{0})", "{0}reboot"]
+)
+def test_a_name_that_brings_its_own_quotes_raises_no_alarm(mark: str, name: str) -> None:
+    for line in ("ue name={0}{1}{0} attached", "session of {0}{1}{0} opened", "{{{0}name{0}:{0}{1}{0}}}"):
+        text = line.format(mark, name.format(mark))
+        assert counters_of(text) == (), text
+        assert severity_of_words(text) is None
+
+
+def test_a_quotation_that_was_cut_off_runs_to_the_end() -> None:
+    assert counters_of('ue name="camera reboot') == ()
+    assert counters_of('{"name":"camera reboot') == ()
+    line = f'ue name="x" reboot {"lorem " * 500}" attached'
+    assert LogTemplateMiner().observe(line).counters == ()
+
+
+def test_what_the_equipment_said_before_it_quoted_somebody_counts() -> None:
+    assert counters_of('msg="battery low" name="x" msg="reboot" port=<*>') == (LogCounter.BATTERY_LOW,)
+    assert counters_of('reboot of "<*>" at "<*>"') == (LogCounter.NODE_RESTART,)
+
+
+def test_json_that_repeats_a_key_is_read_like_free_text() -> None:
+    assert counters_of('{"msg":"battery low","port":<*>}') == (LogCounter.BATTERY_LOW,)
+    assert counters_of('{"name":"x","msg":"reboot","y":"z","msg":"joined"}') == ()
 
 
 def test_words_far_from_each_other_are_no_event() -> None:
