@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import json
 import sys
 import time
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fault_detection import score_faults
-from nab_scoring import benchmark_score, load_profiles, load_series
+from nab_scoring import Profile, Series, benchmark_score, load_profiles, load_series
+from peers import add_peer_option, ask_peer
 
 from edge_preprocess.change_points import ChangePointDetector
 from edge_preprocess.detectors import ALARM, Detector, scores_in_order
@@ -35,11 +35,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="fewer simulated faults and a shorter quiet run")
+    add_peer_option(parser)
     options = parser.parse_args()
     figures: list[Figure] = []
     parts = [throughput, lambda: faults(quick=options.quick)]
     if options.data.is_dir():
-        parts = [lambda: nab(options.data / "nab"), lambda: sensors(options.data / "wsn_suthaharan"), *parts]
+        parts = [
+            lambda: nab(options.data / "nab", options.peer_python),
+            lambda: sensors(options.data / "wsn_suthaharan"),
+            *parts,
+        ]
     else:
         print(f"no recorded data at {options.data}: NAB and the sensors are left out", file=sys.stderr)
     for part in parts:
@@ -63,7 +68,7 @@ def _figure(name: str, measured: float, target: float | None = None, *, at_most:
     }
 
 
-def nab(folder: Path) -> list[Figure]:
+def nab(folder: Path, python: Path | None) -> list[Figure]:
     """Scores of every detector with its frozen threshold; the full one has targets."""
     series, profiles = load_series(folder), load_profiles(folder)
     longest = max(len(one.value) for one in series)
@@ -79,7 +84,7 @@ def nab(folder: Path) -> list[Figure]:
             target = targets.get(profile_name) if name == "novelty" else None
             measured = benchmark_score(series, kept, ALARM, profile)
             figures.append(_figure(f"NAB {profile_name}, {name}, {len(series)} series", measured, target))
-    return figures + _river_on_nab(series, profiles)
+    return figures + _river_on_nab(series, profiles, python)
 
 
 def _detectors(num_streams: int) -> list[tuple[str, Detector]]:
@@ -90,26 +95,17 @@ def _detectors(num_streams: int) -> list[tuple[str, Detector]]:
     ]
 
 
-def _river_on_nab(series: list, profiles: dict) -> list[Figure]:
-    """Half-space trees of river on the same rows, at the best threshold in hindsight; nothing where it is missing."""
-    if importlib.util.find_spec("river") is None:
-        print("river is not installed (extra: bench): its figures are left out", file=sys.stderr)
-        return []
-    from river import anomaly, compose, preprocessing
-
-    kept, began = [], time.process_time()
-    for one in series:
-        model = compose.Pipeline(preprocessing.MinMaxScaler(), anomaly.HalfSpaceTrees(seed=1))
-        scores = np.empty(len(one.value))
-        for place, value in enumerate(one.value.tolist()):
-            scores[place] = model.score_one({"x": value})
-            model.learn_one({"x": value})
-        kept.append(scores)
-    rate = sum(len(one.value) for one in series) / (time.process_time() - began)
-    figures = [_figure("river HalfSpaceTrees, points per CPU-second", rate)]
-    for name, profile in profiles.items():
-        best = max(benchmark_score(series, kept, t, profile) for t in np.quantile(np.concatenate(kept), _QUANTILES))
-        figures.append(_figure(f"NAB {name}, river HalfSpaceTrees, best threshold in hindsight", best))
+def _river_on_nab(series: list[Series], profiles: dict[str, Profile], python: Path | None) -> list[Figure]:
+    """River's detectors on the same rows, each at its best threshold in hindsight; nothing where river is missing."""
+    answer = ask_peer("peer_river.py", {"series": [one.value.tolist() for one in series]}, python)
+    figures, num_rows = [], sum(len(one.value) for one in series)
+    for model, found in ({} if answer is None else answer).items():
+        kept = [np.array(scores) for scores in found["scores"]]
+        figures.append(_figure(f"river {model}, points per CPU-second", num_rows / found["seconds"]))
+        thresholds = np.unique(np.quantile(np.concatenate(kept), _QUANTILES))
+        for name, profile in profiles.items():
+            best = max(benchmark_score(series, kept, threshold, profile) for threshold in thresholds)
+            figures.append(_figure(f"NAB {name}, river {model}, best threshold in hindsight", best))
     return figures
 
 
