@@ -49,13 +49,15 @@ def service_worth(in_time_ratio: Ratios) -> Ratios:
 
 def sla_credit(in_time_ratio: Ratios, target: Ratios) -> Ratios:
     """Worth of an SLA, 0-1: whole at `target`, gone at five times its allowed loss."""
-    credit: Ratios = 1.0 - (target - np.clip(in_time_ratio, 0.0, 1.0)) / (SLA_SLOPE * np.maximum(1.0 - target, 1e-3))
-    return np.clip(credit, 0.0, 1.0)
+    lost = (target - np.clip(in_time_ratio, 0.0, 1.0)) / (SLA_SLOPE * np.maximum(1.0 - target, 1e-3))
+    credit: Ratios = np.clip(1.0 - lost, 0.0, 1.0)
+    return credit
 
 
 def contract_weight(weight: PerSlice) -> PerSlice:
     """What each slice's SLA weighs ([S], the same sum as `weight`): priority does not void a small slice's contract."""
-    return (1.0 - CONTRACT_PART) * weight + CONTRACT_PART * weight.mean()
+    contract: PerSlice = (1.0 - CONTRACT_PART) * weight + CONTRACT_PART * weight.mean()
+    return contract
 
 
 def in_time_fraction(arrival_per_s: Ratios, service_per_s: Ratios, budget_s: Ratios) -> Ratios:

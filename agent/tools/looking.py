@@ -260,7 +260,8 @@ def _losses(digest: EdgeDigest, terms: GoalTerms) -> list[float]:
     tasks = np.array([row.tasks_in_time_ratio for row in digest.slices])
     has_tasks = np.array([float(row.tasks_per_s > 0) for row in digest.slices])
     worth = slice_worth(in_time, tasks, has_tasks, terms)
-    return [float(x) for x in (terms.weight - worth) / terms.weight.sum()]
+    best = slice_worth(np.ones_like(in_time), np.ones_like(tasks), has_tasks, terms)
+    return [float(x) for x in (best - worth) / terms.weight.sum()]
 
 
 def _promise(profile: SliceProfile) -> dict[str, object]:

@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from agent.utility import (
     BURSTINESS,
+    CONTRACT_PART,
     DECILES,
     LENDING_YIELD,
     TIGHT_BURSTINESS,
     TIGHT_S,
+    contract_weight,
     in_time_fraction,
     lend_idle,
-    satisfaction,
+    service_worth,
+    sla_credit,
 )
 
 rates = st.floats(0.01, 1e4)
@@ -30,6 +33,10 @@ def served(arrival: float, service: float, budget_s: float) -> float:
 
 def places(service: float, budget_s: float) -> float:
     return service * budget_s / (TIGHT_BURSTINESS if budget_s < TIGHT_S else BURSTINESS)
+
+
+def worth(in_time: np.ndarray, target: float) -> np.ndarray:
+    return 0.5 * (service_worth(in_time) + sla_credit(in_time, np.array(target)))
 
 
 @given(load=st.floats(0.05, 4.0), num_places=st.integers(1, 60), budget_s=budgets_s)
@@ -72,19 +79,29 @@ def test_no_demand_is_in_time_and_no_service_is_late() -> None:
 
 @given(ratio=st.floats(0.0, 1.0), more=st.floats(0.0, 1.0), target=targets)
 def test_satisfaction_grows_with_the_ratio(ratio: float, more: float, target: float) -> None:
-    low, high = satisfaction(np.array([ratio, min(ratio + more, 1.0)]), np.array(target))
+    low, high = worth(np.array([ratio, min(ratio + more, 1.0)]), target)
 
     assert high >= low - 1e-12
 
 
 @given(target=targets)
 def test_satisfaction_runs_from_nothing_to_one(target: float) -> None:
-    none, met, whole = satisfaction(np.array([0.0, target, 1.0]), np.array(target))
+    none, met, whole = worth(np.array([0.0, target, 1.0]), target)
 
     # Where the target is so lax that its fading zone reaches zero service, some credit is left.
     assert none == pytest.approx(0.5 * max(0.0, 1.0 - target / (4.0 * (1.0 - target))), abs=1e-3) or none < 0.5
     assert whole == pytest.approx(1.0)
     assert met >= 0.5
+
+
+@given(weights=st.lists(st.floats(0.1, 100.0), min_size=1, max_size=8))
+def test_contracts_keep_the_weights_sum_and_order_and_no_slice_is_voiceless(weights: list[float]) -> None:
+    weight = np.array(weights)
+    contracts = contract_weight(weight)
+
+    assert contracts.sum() == pytest.approx(weight.sum())
+    assert (np.diff(contracts[np.argsort(weight, kind="stable")]) >= -1e-9).all()
+    assert (contracts >= CONTRACT_PART * weight.mean() - 1e-9).all()
 
 
 @given(shares=percents, loads=percents)

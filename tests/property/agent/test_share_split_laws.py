@@ -13,14 +13,14 @@ from agent.cell_plan import largest_remainder
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.share_split import CellTable, _lent_worth, best_split, refine_lent
-from agent.utility import demand_factors, expected_load, in_time_fraction, lend_idle, slice_worth
+from agent.utility import contract_weight, demand_factors, expected_load, in_time_fraction, lend_idle, slice_worth
 from tests.agent_stage import random_case
 
 seeds = st.integers(0, 2**32 - 1)
 
 
 def cell_table(seed: int, num_slices: int) -> CellTable:
-    """Arrivals, full service, budget, weight, floor, target and spread of a random cell."""
+    """Arrivals, full service, budget, weight, contract weight, floor, target and spread of a random cell."""
     digest, terms = random_case(seed, num_slices=num_slices)
     load = expected_load(digest, terms)
     return np.stack(
@@ -29,6 +29,7 @@ def cell_table(seed: int, num_slices: int) -> CellTable:
             load.packets_per_s_full,
             load.budget_s,
             terms.weight,
+            contract_weight(terms.weight),
             terms.floor,
             terms.target,
             load.spread,
@@ -36,9 +37,9 @@ def cell_table(seed: int, num_slices: int) -> CellTable:
     )
 
 
-def composed_worth(shares: np.ndarray, cell: CellTable) -> float:
-    """What `agent.utility` makes of lent shares under five demands."""
-    arrival, service, budget_s, weight, contract, floor, target, spread = cell
+def composed_worth(shares: np.ndarray, cell: CellTable, part: np.ndarray | float = 1.0) -> float:
+    """What `agent.utility` makes of lent shares under five demands, each slice counting by its part."""
+    arrival, service, budget_s, weight, _, floor, target, spread = cell
     terms = GoalTerms(
         weight=weight,
         floor=floor,
@@ -50,11 +51,11 @@ def composed_worth(shares: np.ndarray, cell: CellTable) -> float:
     usable = lend_idle(shares.astype(float), 100.0 * arrival / np.maximum(service, 1e-9))
     ratio = in_time_fraction(arrival * demand_factors(spread), service * usable / 100.0, budget_s)
     none = np.zeros(len(weight))
-    return float(slice_worth(ratio, none, none, terms).sum(axis=-1).mean())
+    return float((part * slice_worth(ratio, none, none, terms)).sum(axis=-1).mean())
 
 
 def refined(shares: tuple[int, ...], cell: CellTable) -> tuple[int, ...]:
-    names = ("arrival_per_s", "service_per_s", "budget_s", "weight", "floor", "target", "spread")
+    names = ("arrival_per_s", "service_per_s", "budget_s", "weight", "contract_weight", "floor", "target", "spread")
     return refine_lent(shares, **dict(zip(names, cell, strict=True)))
 
 
@@ -89,11 +90,11 @@ def test_a_cell_of_two_slices_is_split_as_well_as_by_trying_every_split(seed: in
     digest, terms = random_case(seed, num_slices=2)
     cell = cell_table(seed, 2)
     # The optimiser leaves half of a computing slice's weight to its tasks.
-    cell[3] *= np.where(expected_load(digest, terms).tasks_per_s > 0, 0.5, 1.0)
-    best = max(composed_worth(np.array([share, 100 - share]), cell) for share in range(101))
+    part = np.where(expected_load(digest, terms).tasks_per_s > 0, 0.5, 1.0)
+    best = max(composed_worth(np.array([share, 100 - share]), cell, part) for share in range(101))
     chosen = np.array([part.min_pct for part in plan_cell(digest, terms).slices])
 
-    assert composed_worth(chosen, cell) >= best - 1e-4
+    assert composed_worth(chosen, cell, part) >= best - 1e-4
 
 
 @settings(max_examples=30, deadline=None)

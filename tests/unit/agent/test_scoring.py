@@ -11,6 +11,7 @@ import pytest
 from agent.errors import AgentInputInvalid
 from agent.goal import GoalTerms
 from agent.scoring import IntervalScore, delay_quantile_ms, score_interval, summarise
+from agent.utility import CONTRACT_PART
 from telemetry_sim.records import DELAY_BIN_EDGES_MS, CellColumns, DeviceColumns, SliceColumns, TelemetryFrame
 from tests.agent_stage import TOPOLOGY
 
@@ -97,8 +98,9 @@ def test_bits_left_over_from_before_do_not_lift_a_ratio_above_one() -> None:
 def test_utility_weighs_slices_by_the_goal_and_cells_alike() -> None:
     starved_control = score(frame(in_time=((100.0, 0.0, 100.0), (100.0,) * 3, (100.0,) * 3)))
 
-    # One of three cells loses the slice that holds 3 of 5 parts of the weight.
-    assert starved_control.utility == pytest.approx((2.0 / 5.0 + 1.0 + 1.0) / 3.0)
+    # One of three cells loses the slice that holds 3 of 5 parts of the weight; its contract is nearer to one of three.
+    lost = 0.5 * 3.0 / 5.0 + 0.5 * ((1.0 - CONTRACT_PART) * 3.0 / 5.0 + CONTRACT_PART / 3.0)
+    assert starved_control.utility == pytest.approx((1.0 - lost + 1.0 + 1.0) / 3.0)
 
 
 def test_tasks_count_as_much_as_bits_where_a_slice_computes() -> None:

@@ -29,7 +29,12 @@ def test_other_steps_change_the_first_stage_only(schedule: PretrainingSchedule) 
 def test_expected_time_grows_with_examples_and_steps_alike() -> None:
     def minutes(num_examples: int, num_steps: int) -> float:
         stage = StageBudget(
-            name="s", num_examples=num_examples, num_steps=num_steps, learning_rate=1e-3, is_simulated=False
+            name="s",
+            num_examples=num_examples,
+            num_steps=num_steps,
+            learning_rate=1e-3,
+            number_spread=1.0,
+            is_simulated=False,
         )
         return stage.cpu_minutes
 

@@ -31,8 +31,14 @@ def write_synthetic_corpus(path: Path, num_examples: int, *, seed: int) -> Path:
 def stages(work: Path) -> tuple[Stage, ...]:
     corpus = write_synthetic_corpus(work / "synthetic.jsonl", 40, seed=1)
     return (
-        Stage(name="first", corpora=(corpus,), plan=PLAN),
-        Stage(name="second", corpora=(corpus, corpus), plan=replace(PLAN, learning_rate=1e-3)),
+        Stage(name="first", corpus=corpus, plan=PLAN),
+        Stage(
+            name="second",
+            corpus=corpus,
+            plan=replace(PLAN, learning_rate=1e-3),
+            rehearsed=corpus,
+            num_rehearsed=30,
+        ),
     )
 
 
@@ -44,7 +50,7 @@ def test_stages_run_in_order_and_are_not_run_again(tmp_path: Path) -> None:
 
     _, _, results = train_stages(stages(tmp_path), size=TINY, seed=4, work=tmp_path, on_step=on_step)
     assert seen == [(name, step) for name in ("first", "second") for step in (1, 2, 3, 4)]
-    assert [(r.name, r.num_examples, r.num_steps) for r in results] == [("first", 40, 4), ("second", 80, 4)]
+    assert [(r.name, r.num_examples, r.num_steps) for r in results] == [("first", 40, 4), ("second", 70, 4)]
 
     seen.clear()
     model, tokenizer, again = train_stages(stages(tmp_path), size=TINY, seed=4, work=tmp_path, on_step=on_step)
