@@ -17,10 +17,11 @@ _GOOD, _FAIR = 0.95, 0.8
 
 
 class LiveView:
-    """A rich display on stderr; quiet where nobody looks."""
+    """A rich display on stderr; a line per episode where no terminal is, quiet where nobody looks."""
 
     def __init__(self, *, is_quiet: bool = False) -> None:
         console = Console(stderr=True, quiet=is_quiet)
+        self._plain = None if console.is_terminal else console
         self._progress = Progress(
             TextColumn("{task.description:28}"),
             BarColumn(),
@@ -49,6 +50,9 @@ class LiveView:
         """Name the episode that begins."""
         self._history.clear()
         self._progress.update(self._task, description=f"{planner} · seed {seed}")
+        if self._plain is not None:
+            done = self._progress.tasks[self._task].percentage
+            self._plain.print(f"{done:3.0f} %  {planner} · seed {seed}", highlight=False)
 
     def show(self, turn: Turn) -> None:
         """Show one turn."""

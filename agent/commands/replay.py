@@ -78,6 +78,10 @@ def replay(
     from agent.replay.document import replay_document, timings_document
 
     expectation = _expectation(record, expect, tolerance)
+    if out is not None:
+        from agent.output_folder import claim_folder
+
+        claim_folder("--out", out)
     session = _open_session(trace, goal_file, interval_s)
     chosen = _choose(planner, model, adapter, device, seed)
     for warning in chosen.warnings:

@@ -265,3 +265,13 @@ def test_a_recorded_controller_stands_beside_us(replay: Replay, recorded_data: P
     document = document_of(replay(trace, "--planner", "optimiser", "--json", "--limit", "150"))
     assert document["summary"]["peer_decisions_beside_ours"] == 150
     assert document["summary"]["agreement"]["within_one_pct"] > 90
+
+
+def test_a_report_folder_that_can_not_be_written_is_refused_before_the_replay(replay: Replay, tmp_path: Path) -> None:
+    taken = tmp_path / "report"
+    taken.write_text("a file, no folder")
+    ended = replay(EXPLORA, "--planner", "optimiser", "--out", taken)
+
+    assert (ended.status, ended.out) == (2, "")
+    assert f"--out {str(taken)!r}" in ended.err
+    assert "Replaying" not in ended.err

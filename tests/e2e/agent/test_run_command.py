@@ -78,3 +78,14 @@ def test_a_goal_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
 def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ScenarioInvalid, match="scenarios are smart-city"):
         typed("--scenario", "atlantis", "--planner", "uniform", "--no-report")
+
+
+def test_progress_without_a_terminal_is_a_line_for_each_episode() -> None:
+    result = typed(
+        *("--scenario", "smart-city", "--devices", "40", "--intervals", "2", "--seeds", "2", "--no-report"),
+        *("--planner", "uniform", "--planner", "optimiser"),
+    )
+
+    assert result.exit_code == 0
+    shown = [line.split("%", 1)[1].strip() for line in result.stderr.splitlines() if "· seed" in line]
+    assert shown == [f"{planner} · seed {seed}" for planner in ("uniform", "optimiser") for seed in (7, 8)]
