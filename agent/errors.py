@@ -8,6 +8,7 @@ AgentError
 │   └── ApprovalNeeded  a person must approve it first
 ├── ModelUnavailable    the model is missing, damaged or away; the optimiser takes over
 ├── DispatchTimeout     may be retried
+│   └── BrokerLost      the connection to the broker ended or could not be made
 ├── DecisionDrift       a replay no longer decides as recorded
 ├── StoreUnusable       the store can't be opened, or its audit chain is broken
 │   └── StoreFull       the disk is full; what was asked is not written
@@ -59,6 +60,10 @@ class DispatchTimeout(AgentError):
     """A target that did not acknowledge in time."""
 
     exit_status: ClassVar[int] = 1
+
+
+class BrokerLost(DispatchTimeout):
+    """A broker that went away, keeps silent or lets nobody in."""
 
 
 class DecisionDrift(AgentError):

@@ -98,16 +98,23 @@ class MqttTarget:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_time())
-            group.create_task(self._stay_connected())
+        tasks = {asyncio.create_task(self._keep_time()), asyncio.create_task(self._stay_connected())}
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            # A cancellation that comes together with an acknowledgement may be swallowed below (Python 3.11).
+            while tasks:
+                for task in tasks:
+                    task.cancel()
+                _, tasks = await asyncio.wait(tasks, timeout=1.0)
 
     async def _keep_time(self) -> None:
         """End trials on time, whatever the connection does."""
         while True:
             self._trial_changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._trial_changed.wait(), self._seconds_left())
+                async with asyncio.timeout(self._seconds_left()):
+                    await self._trial_changed.wait()
             report = self.keeper.tick(now_s=self._monotonic())
             if report is not None:
                 LOG.info("cell %d went back to version %d", self.cell, report.version)

@@ -69,15 +69,16 @@ def postgres_url(postgres_server: str, request: pytest.FixtureRequest) -> Iterat
 class Broker:
     """A mosquitto of our own that can be stopped and started again on the same port."""
 
-    def __init__(self, binary: str, folder: Path) -> None:
+    def __init__(self, binary: str, folder: Path, *, saves_every_change: bool = True) -> None:
         self.port = free_port()
         self._binary = binary
         self._config = folder / "mosquitto.conf"
         user = f"user {pwd.getpwuid(os.geteuid()).pw_name}\n"
         self._config.write_text(
             f"{user}listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
-            "max_queued_messages 10000\nset_tcp_nodelay true\n"
+            f"persistence_location {folder}/\n"
+            + ("autosave_interval 1\nautosave_on_changes true\n" if saves_every_change else "")
+            + "max_queued_messages 10000\nset_tcp_nodelay true\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -301,7 +301,7 @@ def test_a_refusing_canary_keeps_the_policy_from_the_others(mqtt_stage):
 @pytest.mark.broker
 def test_targets_revert_by_themselves_when_nobody_confirms(mqtt_stage):
     mqtt_stage.dispatcher.dispatch(full(1, 60))
-    document = mqtt_stage.dispatcher._documents[10].model_copy(
+    document = mqtt_stage.dispatcher._ledger.documents[10].model_copy(
         update={
             "version": 9,
             "revision": 18,
