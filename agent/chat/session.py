@@ -228,8 +228,10 @@ class ChatSession:
         self._save()
 
     def _standing(self) -> str:
-        """Fixed words of ours that hold numbers: examples in questions."""
-        return " 2 10 20 "
+        """Numbers that need no tool: examples in our questions, and the names of what there is."""
+        topology = self.room.topology
+        known = [*(str(site.id) for site in topology.cells[:100]), *(profile.name for profile in topology.slices)]
+        return f" 2 10 20 {' '.join(known)} "
 
     def _restore(self, messages: list[BaseMessage]) -> None:
         """Back to the conversation before a request that failed, on a fresh thread."""

@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
-from agent.models.operator_language import Call
+from agent.models.operator_language import ARGUMENTS, Call
 from agent.models.operator_model import OperatorModel, Reading, load_operator_model
 
 EMBEDDED_OPERATOR = Path(__file__).parent.parent / "weights" / "operator"
@@ -30,6 +30,7 @@ _QUESTIONS = {
     "cell": "Which cell do you mean? Name its number, for instance: how is cell 2 doing?",
     "slice": "Which slice do you mean? {slices}.",
     "value": "Which value do you mean? Say it with its unit, for instance 10 ms or 20 Mb/s.",
+    "number": "I can't place {number} in that. Cells are {cells}; slices are {slices}.",
     "request": "I'm not sure what you want. Ask for a status, a plan, an explanation or a what-if; `help` lists more.",
 }
 _DECLINED = (
@@ -41,7 +42,7 @@ _HELP = (
     "prefer a slice, save energy. Then ask for a plan, look at its diff, approve and apply it, or roll back.\nNothing "
     "changes without your yes. Slash commands: /help."
 )
-_NOT_HERE = "That isn't possible in this session."
+_NOT_HERE = "That isn't possible here: the session is read-only."
 
 
 class EmbeddedChatModel(BaseChatModel):
@@ -137,6 +138,9 @@ class EmbeddedChatModel(BaseChatModel):
         if asked < 0:
             return self._answer(_QUESTIONS["request"], None)
         reading = self._read(messages[: asked + 1])
+        unplaced = self._unplaced(reading, str(messages[asked].text))
+        if unplaced:
+            return self._answer(self._question("number", number=unplaced), reading)
         made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
         steps = [self._step(call, str(messages[asked].text), messages[:asked], tools) for call in reading.calls]
         pending = [step for step in steps if not isinstance(step, str)]
@@ -177,7 +181,8 @@ class EmbeddedChatModel(BaseChatModel):
             return self._question(str(given["about"]))
         if call.tool not in tools:
             return _NOT_HERE
-        missing = _unfounded(call.tool, given, text, _focus(before)) or self._unnamed(call.tool, given, text)
+        focus = _focus(before)
+        missing = _unfounded(call.tool, given, text, focus) or self._unnamed(call.tool, given, text, focus)
         if missing:
             return self._question(missing)
         for name in ("slice", "yields"):
@@ -185,17 +190,31 @@ class EmbeddedChatModel(BaseChatModel):
                 given[name] = self.slices[int(given[name]) - 1]
         return call.tool, given
 
-    def _unnamed(self, tool: str, given: dict[str, Any], text: str) -> str:
-        """A goal must be about slices whose name the operator wrote, at least its beginning; else ask back."""
-        if tool != "set_goal" or given["metric"] == "energy":
+    def _unnamed(self, tool: str, given: dict[str, Any], text: str, focus: dict[str, Any]) -> str:
+        """A slice must be one whose name the operator wrote, at least its beginning, or the one just spoken of."""
+        if tool == "set_goal" and given["metric"] == "energy":
             return ""
         numbers = [int(given[name]) for name in ("slice", "yields") if name in given]
         said = text.lower()
-        named = [any(w[:4] in said for w in self.slices[n - 1].lower().split("-")) for n in numbers]
+        named = [
+            any(word[:4] in said for word in self.slices[number - 1].lower().split("-"))
+            or (tool != "set_goal" and self.slices[number - 1] == focus.get("slice"))
+            for number in numbers
+        ]
         return "" if all(named) and len(set(numbers)) == len(numbers) else "slice"
 
-    def _question(self, about: str) -> str:
-        return _QUESTIONS[about].format(slices=", ".join(self.slices))
+    def _unplaced(self, reading: Reading, text: str) -> str:
+        """A number in the request that no call took up, where a number could belong."""
+        used = {float(value) for call in reading.calls for _, value in call.arguments if isinstance(value, int | float)}
+        takes = any(set(ARGUMENTS[call.tool]) & {"cell", "version", "value"} for call in reading.calls)
+        names = " ".join(self.slices)
+        said = [number for number in _NUMBER.findall(text) if number not in names]
+        left = [number for number in said if float(number) not in used]
+        return left[0] if takes and left else ""
+
+    def _question(self, about: str, *, number: str = "") -> str:
+        cells = ", ".join(map(str, self.cells[:20]))
+        return _QUESTIONS[about].format(slices=", ".join(self.slices), cells=cells, number=number)
 
     @staticmethod
     def _answer(text: str, reading: Reading | None) -> AIMessage:

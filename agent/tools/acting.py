@@ -119,7 +119,8 @@ def clear_goals(room: ControlRoom) -> Finding:
     """Remove all goals that operators set."""
     room.require_confirmed("clear_goals", {})
     count = room.clear_goals()
-    return Finding(text=f"{count} goals removed; the slices' own promises count.", data={"num_removed": count})
+    removed = f"{count} goal{'' if count == 1 else 's'} removed" if count else "There were no goals to remove"
+    return Finding(text=f"{removed}; the slices' own promises count.", data={"num_removed": count})
 
 
 def resolve_goal(
