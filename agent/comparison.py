@@ -64,8 +64,9 @@ class PlannerRow:
     utility_to_optimiser: float | None
     sla: dict[str, float]
     sla_mean: float
+    """Each slice counted alike."""
+    sla_by_priority: float
     """Weighted by the slices' priority."""
-    sla_plain: float
     jain: float
     delay_p95_ms: dict[str, float]
     delay_p99_ms: dict[str, float]
@@ -157,7 +158,7 @@ def _row(name: str, group: Sequence[Episode], slice_names: Sequence[str], optimi
         utility_to_optimiser=None if optimiser is None else round(utility / optimiser, 6),
         sla=per_slice("sla"),
         sla_mean=round(float(np.mean([e.score.sla_mean for e in group])), 6),
-        sla_plain=round(float(np.mean([e.score.sla_plain for e in group])), 6),
+        sla_by_priority=round(float(np.mean([e.score.sla_by_priority for e in group])), 6),
         jain=round(float(np.mean([e.score.jain for e in group])), 6),
         delay_p95_ms=per_slice("delay_p95_ms"),
         delay_p99_ms=per_slice("delay_p99_ms"),

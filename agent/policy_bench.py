@@ -101,6 +101,7 @@ class _EpisodeStore:
                 "key": key,
                 "utility": episode.score.utility,
                 "sla": episode.score.sla_mean,
+                "sla_by_priority": episode.score.sla_by_priority,
                 "energy_j": episode.score.energy_j,
                 "jain": episode.score.jain,
                 "num_valid": episode.num_valid,
@@ -129,6 +130,7 @@ def _summary(found: list[dict[str, Any]], rows: dict[str, list[dict[str, Any]]])
         "difference_to_optimiser": _interval(utility - optimiser),
         "not_below_best_trivial_pct": round(100.0 * float(np.mean(utility >= pools - 1e-9)), 2),
         "sla": _interval(np.array([row["sla"] for row in found])),
+        "sla_by_priority": _interval(np.array([row["sla_by_priority"] for row in found])),
         "energy_kj": _interval(np.array([row["energy_j"] for row in found]) / 1000.0),
         "jain": _interval(np.array([row["jain"] for row in found])),
         "valid_pct": round(

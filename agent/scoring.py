@@ -45,9 +45,9 @@ class RunScore:
     sla: tuple[float, ...]
     """Per slice: share of cell-intervals with demand in which the SLA held."""
     sla_mean: float
-    """Over slices, weighted by their priority."""
-    sla_plain: float
     """Over slices, each counted alike."""
+    sla_by_priority: float
+    """Over slices, weighted by their priority."""
     jain: float
     delay_p95_ms: tuple[float, ...]
     delay_p99_ms: tuple[float, ...]
@@ -95,8 +95,8 @@ def summarise(scores: Sequence[IntervalScore], topology: Topology) -> RunScore:
     return RunScore(
         utility=float(np.mean([s.utility for s in counted])),
         sla=tuple(float(x) for x in sla),
-        sla_mean=float(np.average(sla, weights=[profile.weight for profile in topology.slices])),
-        sla_plain=float(sla.mean()),
+        sla_mean=float(sla.mean()),
+        sla_by_priority=float(np.average(sla, weights=[profile.weight for profile in topology.slices])),
         jain=float(np.mean([s.jain for s in counted])),
         delay_p95_ms=tuple(delay_quantile_ms(row, 0.95) for row in counts),
         delay_p99_ms=tuple(delay_quantile_ms(row, 0.99) for row in counts),

@@ -19,6 +19,8 @@ from edge_preprocess.digest import EdgeDigest
 
 _BATCH = 16
 
+Case = tuple[EdgeDigest, GoalTerms]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticScore:
@@ -39,30 +41,44 @@ class StaticScore:
 
 def score_static(model: PolicyModel, num_instances: int, *, seed: int) -> StaticScore:
     """Ask the model about `num_instances` random digests of a seed apart from training."""
+    cases = static_cases(num_instances, seed=seed)
+    return compare_plans(cases, raw_plans(model, cases))
+
+
+def static_cases(num_instances: int, *, seed: int) -> tuple[Case, ...]:
+    """Random digests with random goals; the same seed gives the same cases."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    cases = []
-    for _ in range(num_instances):
-        digest = random_digest(rng)
-        cases.append((digest, random_terms(rng, digest)))
+    digests = (random_digest(rng) for _ in range(num_instances))
+    return tuple((digest, random_terms(rng, digest)) for digest in digests)
+
+
+def raw_plans(model: PolicyModel, cases: Sequence[Case]) -> tuple[CellPlan, ...]:
+    """The model's own plans, unrepaired."""
     plans: list[CellPlan] = []
-    for start in range(0, num_instances, _BATCH):
+    for start in range(0, len(cases), _BATCH):
         prompts = tuple(write_prompt(d, t) for d, t in cases[start : start + _BATCH])
         answers = model.answer(prompts)
         plans += [parse_answer(a.text, p) for a, p in zip(answers, prompts, strict=True)]
-    return _compare(cases, plans)
+    return tuple(plans)
 
 
 def radio_worth(plan: CellPlan, digest: EdgeDigest, terms: GoalTerms) -> float:
-    """Worth of a plan's PRB shares as the optimiser reckons it: idle guarantees lent, five demands; at most 1."""
+    """Worth of a plan's PRB shares as the optimiser reckons it: idle guarantees lent, five demands; at most 1.
+
+    A computing slice counts by half, since its tasks hold the other half.
+    """
     load = expected_load(digest, terms)
     shares = np.array([float(part.min_pct) for part in plan.slices])
     service = load.packets_per_s_full * lend_idle(shares, load.load_pct) / 100.0
     none = np.zeros(len(shares))
     ratio = in_time_fraction(load.packets_per_s * demand_factors(load.spread), service, load.budget_s)
-    return float(slice_worth(ratio, none, none, terms).sum(axis=-1).mean() / terms.weight.sum())
+    part = np.where(load.tasks_per_s > 0, 0.5, 1.0)
+    most = part * slice_worth(np.ones_like(none), none, none, terms)
+    return float((part * slice_worth(ratio, none, none, terms)).sum(axis=-1).mean() / most.sum())
 
 
-def _compare(cases: Sequence[tuple[EdgeDigest, GoalTerms]], plans: Sequence[CellPlan]) -> StaticScore:
+def compare_plans(cases: Sequence[Case], plans: Sequence[CellPlan]) -> StaticScore:
+    """Plans against the exact optimum of each case, with simple planners beside them."""
     best = [plan_cell(d, t) for d, t in cases]
     worth = {
         "model": np.array([radio_worth(p, d, t) for p, (d, t) in zip(plans, cases, strict=True)]),

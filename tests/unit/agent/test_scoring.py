@@ -161,9 +161,9 @@ def test_the_sla_is_a_share_of_cell_intervals_at_their_target() -> None:
     summary = summarise(scores, TOPOLOGY)
 
     assert summary.sla == pytest.approx((2 / 3, 1 / 3, 1.0))
-    assert summary.sla_plain == pytest.approx((2 / 3 + 1 / 3 + 1.0) / 3)
+    assert summary.sla_mean == pytest.approx((2 / 3 + 1 / 3 + 1.0) / 3)
     # Weights of the slices are 1, 3 and 1.
-    assert summary.sla_mean == pytest.approx((2 / 3 + 3 * 1 / 3 + 1.0) / 5)
+    assert summary.sla_by_priority == pytest.approx((2 / 3 + 3 * 1 / 3 + 1.0) / 5)
 
 
 def test_late_tasks_break_the_sla_of_bits_in_time() -> None:

@@ -1,0 +1,177 @@
+"""The embedded policy model measured alone: near the optimum, always valid, quick, and reading what it is given.
+
+.venv/bin/python benchmarks/policy_model.py --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from agent.bootstrap import EMBEDDED_WEIGHTS
+from agent.errors import AgentError
+from agent.goal import GoalTerms
+from agent.guardrails import GuardRails, project
+from agent.models.local import LocalModel, load_local_model
+from agent.models.port import PolicyModel
+from agent.pretraining.evaluation import Case, compare_plans, raw_plans, score_static, static_cases
+from agent.pretraining.new_model import ModelSize, new_model
+from agent.pretraining.tokenizer import save_tokenizer
+from agent.prompting import parse_answer, write_prompt
+from edge_preprocess.digest import EdgeDigest
+
+Figure = dict[str, object]
+_SEED = 987_654
+"""Apart from every training seed."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--model", type=Path, default=EMBEDDED_WEIGHTS)
+    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--instances", type=int, default=500, help="Static cases.")
+    parser.add_argument("--policies", type=int, default=10_000, help="Answers checked for validity, of each model.")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load_local_model(str(options.model), adapter=options.adapter)
+    figures = [*static(model, options.instances), *latency(model), *ablations(model, options.instances)]
+    with tempfile.TemporaryDirectory() as folder:
+        figures += validity("embedded", model, options.policies)
+        figures += validity("random weights", random_model(options.model, Path(folder)), options.policies)
+    if options.json:
+        print(json.dumps({"model": str(options.model), "figures": figures}, indent=2))
+        return
+    for one in figures:
+        print(f"{one['figure']:<64} {one['measured']!s:>10}  target {one['target']!s:<8} holds {one['holds']}")
+
+
+def static(model: PolicyModel, num_instances: int) -> list[Figure]:
+    """Raw plans against the exact integer optimum."""
+    score = asdict(score_static(model, num_instances, seed=_SEED))
+    return [
+        _figure("static: gap to the optimum closed, mean", score["gap_closed_mean"], 0.90),
+        _figure("static: gap to the optimum closed, 5th percentile", score["gap_closed_p5"], 0.75),
+        _figure("static: ratio to the optimum, mean", score["ratio_mean"], 0.98),
+        _figure("static: ratio to the optimum, 1st percentile", score["ratio_p1"], 0.90),
+        *(
+            _figure(f"static: {name}", score[name])
+            for name in ("share_error_pct", "uniform_ratio", "proportional_ratio", "heuristic_ratio")
+        ),
+    ]
+
+
+def latency(model: PolicyModel) -> list[Figure]:
+    """One cell alone, then many in one batch; the prompt's length does not depend on the number of devices."""
+    cases = [case for case in static_cases(400, seed=_SEED + 1) if len(case[0].slices) == 4][:96]
+    prompts = [write_prompt(*case) for case in cases]
+    alone_s = [_elapsed_s(lambda p=prompt: model.answer((p,))) for prompt in prompts[:60]]
+    batch_s = _elapsed_s(lambda: model.answer(tuple(prompts)))
+    texts = [
+        len(write_prompt(_with_devices(case[0], count), case[1]).text) for case in cases[:1] for count in (10, 10_000)
+    ]
+    return [
+        _figure("latency: one cell alone, p95 ms", 1000 * float(np.percentile(alone_s, 95)), 300, at_most=True),
+        _figure("latency: cells a second in a batch, one thread", len(prompts) / batch_s, 50),
+        _figure("prompt: characters more at 10,000 devices than at 10", abs(texts[1] - texts[0]), 0, at_most=True),
+    ]
+
+
+def ablations(model: PolicyModel, num_instances: int) -> list[Figure]:
+    """Ratio to the optimum lost when something is kept from the model; the plans are judged on the true case."""
+    cases = static_cases(num_instances, seed=_SEED + 2)
+    whole = compare_plans(cases, raw_plans(model, cases)).ratio_mean
+    hidden: dict[str, Callable[[Sequence[Case]], Sequence[Case]]] = {
+        "another cell's digest": _shuffled,
+        "forecasts hidden": lambda given: [(_without_forecast(d), t) for d, t in given],
+        "neighbours hidden": lambda given: [(d.model_copy(update={"neighbours": ()}), t) for d, t in given],
+        "goal hidden": lambda given: [(d, _without_goal(t)) for d, t in given],
+    }
+    costs = {
+        name: whole - compare_plans(cases, raw_plans(model, hide(cases))).ratio_mean for name, hide in hidden.items()
+    }
+    return [_figure(f"ablation: ratio lost, {name}", cost) for name, cost in costs.items()]
+
+
+def validity(name: str, model: PolicyModel, num_policies: int) -> list[Figure]:
+    """Answers outside the schema, and plans still infeasible after projection."""
+    invalid = infeasible = 0
+    for start in range(0, num_policies, 32):
+        cases = static_cases(min(32, num_policies - start), seed=_SEED + 10 + start)
+        prompts = tuple(write_prompt(*case) for case in cases)
+        for prompt, answer in zip(prompts, model.answer(prompts), strict=True):
+            try:
+                plan = project(parse_answer(answer.text, prompt), None, GuardRails()).plan
+            except AgentError:
+                invalid += 1
+                continue
+            infeasible += not plan.is_within_budget
+    return [
+        _figure(f"validity: {name}, answers asked", num_policies, num_policies),
+        _figure(f"validity: {name}, schema-invalid answers", invalid, 0, at_most=True),
+        _figure(f"validity: {name}, infeasible after projection", infeasible, 0, at_most=True),
+    ]
+
+
+def random_model(like: Path, folder: Path) -> LocalModel:
+    """A model that never learned anything, with the embedded one's tokenizer."""
+    tokenizer = Tokenizer.from_file(str(like / "tokenizer.json"))
+    new_model(tokenizer, ModelSize(), seed=_SEED).save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    return load_local_model(str(folder))
+
+
+def _shuffled(cases: Sequence[Case]) -> list[Case]:
+    """Each case with the digest of the next one that has as many slices; goals stay."""
+    by_size: dict[int, list[int]] = {}
+    for index, (digest, _) in enumerate(cases):
+        by_size.setdefault(len(digest.slices), []).append(index)
+    given = list(cases)
+    for indices in by_size.values():
+        for index, other in zip(indices, [*indices[1:], indices[0]], strict=True):
+            given[index] = (cases[other][0], cases[index][1])
+    return given
+
+
+def _without_forecast(digest: EdgeDigest) -> EdgeDigest:
+    rows = tuple(
+        row.model_copy(update={"forecast_demand_kbps": row.demand_kbps, "forecast_deviation_kbps": 0.0})
+        for row in digest.slices
+    )
+    return digest.model_copy(update={"slices": rows})
+
+
+def _without_goal(terms: GoalTerms) -> GoalTerms:
+    return replace(terms, weight=np.ones_like(terms.weight), floor=np.zeros_like(terms.floor))
+
+
+def _with_devices(digest: EdgeDigest, num_devices: int) -> EdgeDigest:
+    rows = tuple(row.model_copy(update={"num_devices": num_devices}) for row in digest.slices)
+    return digest.model_copy(update={"slices": rows})
+
+
+def _elapsed_s(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _figure(name: str, measured: float, target: float | None = None, *, at_most: bool = False) -> Figure:
+    holds = None if target is None else bool(measured <= target if at_most else measured >= target)
+    sign = "<=" if at_most else ">="
+    shown = None if target is None else f"{sign} {target}"
+    return {"figure": name, "measured": round(float(measured), 4), "target": shown, "holds": holds}
+
+
+if __name__ == "__main__":
+    main()
