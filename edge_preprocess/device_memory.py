@@ -43,9 +43,7 @@ class DeviceMemory:
 
     def remember(self, rows: Rows, now_s: float) -> None:
         """Store every device's last row; call it once per interval, after the reads."""
-        last = np.full(rows.num_devices, -1, dtype=np.int64)
-        last[rows.device] = np.arange(len(rows))
-        last = last[last >= 0]
+        last = rows.last_of_devices()
         fresh = np.isin(self._ids, rows.device_id[last], invert=True) & (self._time_s > now_s - _FORGET_AFTER_S)
         ids = np.concatenate((self._ids[fresh], rows.device_id[last]))
         order = np.argsort(ids)

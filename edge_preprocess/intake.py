@@ -66,6 +66,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.device_id)
 
+    def last_of_devices(self) -> PerRowIndex:
+        """Each heard device's last row, in row order."""
+        last = np.full(self.num_devices, -1, dtype=np.int64)
+        # Rows are in time order and the last write wins.
+        last[self.device] = np.arange(len(self))
+        is_last = np.zeros(len(self), dtype=bool)
+        is_last[last[last >= 0]] = True
+        return np.flatnonzero(is_last)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
@@ -91,16 +100,17 @@ def take_in(frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: fl
     usable: list[TelemetryFrame] = []
     latest_s = after_s
     for frame in frames:
-        counts = _rows_per_cell(frame.devices.cell, num_cells)
-        received += counts
         reason = _frame_fault(frame, latest_s, num_cells, num_slices)
         if reason:
+            counts = _rows_per_cell(frame.devices.cell, num_cells)
+            received += counts
             quarantined += counts
             reasons[reason] += int(counts.sum())
             continue
         latest_s = frame.time_s
         usable.append(frame)
     cell, rows = _concatenate(usable, num_slices)
+    received += _rows_per_cell(cell, num_cells)
     fault = _row_faults(rows, cell, usable, num_cells, num_slices)
     if fault.any():
         codes, numbers = np.unique(fault[fault > 0], return_counts=True)
@@ -133,25 +143,47 @@ def _frame_fault(frame: TelemetryFrame, latest_s: float, num_cells: int, num_sli
 
 
 def _concatenate(frames: Sequence[TelemetryFrame], num_slices: int) -> tuple[PerRowIndex, Rows]:
-    def column(name: str, dtype: type[np.generic]) -> NDArray[np.generic]:
-        parts = [np.asarray(getattr(frame.devices, name), dtype=dtype) for frame in frames]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
-
     counts = [len(frame.devices.device_id) for frame in frames]
-    device_id = column("device_id", np.int64).astype(np.int64, copy=False)
-    cell = column("cell", np.int64).astype(np.int64, copy=False)
-    distinct, device = np.unique(device_id, return_inverse=True)
+
+    def fill(name: str, column: NDArray[np.generic]) -> None:
+        if frames:
+            np.concatenate([getattr(frame.devices, name) for frame in frames], out=column, casting="unsafe")
+
+    # One block instead of many columns: its release keeps the allocator from giving the heap back in every interval.
+    places = np.empty((3, sum(counts)), dtype=np.int64)
+    values = np.empty((len(_FLOAT_COLUMNS), sum(counts)))
+    for name, place in zip(("device_id", "cell", "slice"), places, strict=True):
+        fill(name, place)
+    for name, column in zip(_FLOAT_COLUMNS, values, strict=True):
+        fill(name, column)
+    device_id, cell, slice_index = places
+    num_devices, device = _numbered(device_id)
     return cell, Rows(
         device_id=device_id,
-        device=device.astype(np.int64, copy=False),
-        num_devices=len(distinct),
-        group=cell * num_slices + column("slice", np.int64).astype(np.int64, copy=False),
+        device=device,
+        num_devices=num_devices,
+        group=cell * num_slices + slice_index,
         time_s=np.repeat(np.array([frame.time_s for frame in frames], dtype=np.float64), counts),
         period_s=np.repeat(np.array([frame.period_s for frame in frames], dtype=np.float64), counts),
-        columns={name: column(name, np.float64).astype(np.float64, copy=False) for name in _FLOAT_COLUMNS},
+        columns=dict(zip(_FLOAT_COLUMNS, values, strict=True)),
     )
 
 
+def _numbered(device_id: PerRowIndex) -> tuple[int, PerRowIndex]:
+    """How many distinct ids there are, and each row's place among them in rising order."""
+    highest = int(device_id.max(initial=-1))
+    if device_id.min(initial=0) < 0 or highest > _DENSE * (len(device_id) + 1):
+        distinct, device = np.unique(device_id, return_inverse=True)
+        return len(distinct), device.astype(np.int64, copy=False)
+    # Most networks number their devices from 0 or nearly so: a table is quicker than a sort.
+    is_present = np.zeros(highest + 1, dtype=bool)
+    is_present[device_id] = True
+    place = np.cumsum(is_present) - 1
+    return int(is_present.sum()), place[device_id]
+
+
+_DENSE = 8
+"""Ids per row up to which a table of all ids pays."""
 _REASONS = {
     1: "unknown_cell",
     2: "unknown_slice",
@@ -171,7 +203,7 @@ def _row_faults(
     fault = np.zeros(len(rows), dtype=np.int8)
     if not len(rows):
         return fault
-    slice_index = np.concatenate([np.asarray(frame.devices.slice, dtype=np.int64) for frame in frames])
+    slice_index = rows.group - cell * num_slices
 
     def mark(code: int, bad: PerRowFlag) -> None:
         if bad.any():

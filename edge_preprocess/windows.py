@@ -72,10 +72,7 @@ def row_statistics(
     in_time = rows.columns["in_time_bits"]
     if np.isnan(in_time).any():
         in_time = np.where(np.isnan(in_time), _in_time_guess(served, delay, budgets_ms[rows.group]), in_time)
-    last = np.zeros(rows.num_devices, dtype=np.int64)
-    # Rows are in time order and the last write wins.
-    last[rows.device] = np.arange(len(rows))
-    last = np.unique(last) if len(rows) else last[:0]
+    last = rows.last_of_devices()
     at_end = rows.group[last]
     backlog = _known(rows.columns["backlog_bits"][last], 0.0)
     return RowStatistics(

@@ -77,3 +77,21 @@ def test_rows_older_than_the_interval_are_marked_stale(topology, make_frame):
     frames = [make_frame(t, (1,), (0,), (0,), **_GOOD) for t in range(1, 16)]
     (first, _) = EdgePipeline(topology, interval_s=10.0).digest(frames, ())
     assert first.quality.rows_stale == 5
+
+
+@pytest.mark.parametrize("ids", [(3, 1, 2, 1), (-5, 10**15, 7, 10**15), (0, 0, 0, 0), ()])
+def test_devices_are_numbered_in_the_order_of_their_ids(topology, make_frame, ids):
+    frames = [make_frame(t, (device,), (0,), (0,), **_GOOD) for t, device in enumerate(ids, start=1)]
+    rows = take_in(frames, topology, after_s=0).rows
+    distinct = sorted(set(ids))
+    assert rows.num_devices == len(distinct)
+    assert [distinct[place] for place in rows.device] == list(ids)
+
+
+def test_a_device_whose_last_rows_were_refused_ends_with_the_last_good_one(topology, make_frame):
+    served = ((1.0, 1.0, -1.0), (1.0, -1.0, -1.0))
+    frames = [make_frame(t, (5, 6, 7), (0, 0, 0), (0, 0, 0), served_bits=bits) for t, bits in enumerate(served, start=1)]
+    rows = take_in(frames, topology, after_s=0).rows
+    last = rows.last_of_devices()
+    assert rows.device_id[last].tolist() == [6, 5]
+    assert rows.time_s[last].tolist() == [1.0, 2.0]
