@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,14 +15,17 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from agent.bootstrap import load_model_or_absent
+from agent.bootstrap import EMBEDDED_WEIGHTS, load_model_or_absent
 from agent.comparison import EpisodeSettings, run_episode
 from agent.corpus_export import refuse_training_seeds
+from agent.models.port import PolicyModel
 from agent.planner import GatedModelPlanner, Planner, RawModelPlanner, baseline_planners
 from telemetry_sim.scenarios import list_scenarios, scenario
 
 _NUM_RESAMPLES = 2000
 _BOOTSTRAP_SEED = 11
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,24 +56,45 @@ class BenchPlan:
         return len(self.cases) * self.num_planners
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One planner on one episode."""
+
+    planner: str
+    scenario: str
+    seed: int
+    num_intervals: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.planner}/{self.scenario}/{self.seed}"
+
+
 def run_bench(
-    plan: BenchPlan, *, model: str | None, adapter: Path | None, work: Path, on_episode: Callable[[], None]
+    plan: BenchPlan,
+    *,
+    model: str | None,
+    adapter: Path | None,
+    work: Path,
+    num_workers: int,
+    on_episode: Callable[[], None],
 ) -> dict[str, Any]:
-    """Run what is missing and summarise everything."""
+    """Run what is missing, in `num_workers` processes, and summarise everything; the order of work changes nothing."""
     loaded, warning = load_model_or_absent(model, adapter=adapter)
-    planners: tuple[Planner, ...] = (
-        GatedModelPlanner(model=loaded),
-        RawModelPlanner(model=loaded),
-        *baseline_planners(),
-    )
-    key = hashlib.sha256(f"{model}|{adapter}|{loaded.name}|{plan.num_intervals}".encode()).hexdigest()[:12]
-    store = _EpisodeStore(work / f"episodes-{key}.jsonl")
-    rows: dict[str, list[dict[str, Any]]] = {planner.name: [] for planner in planners}
-    for name, seed in plan.cases:
-        settings = EpisodeSettings(scenario=name, num_intervals=plan.num_intervals)
-        for planner in planners:
-            rows[planner.name].append(store.get_or_run(settings, planner, seed))
-            on_episode()
+    names = tuple(_planners(loaded))
+    tasks = [
+        _Task(planner=planner, scenario=scenario_name, seed=seed, num_intervals=plan.num_intervals)
+        for scenario_name, seed in plan.cases
+        for planner in names
+    ]
+    store = _EpisodeStore(work / f"episodes-{_mark(model, adapter, plan)}.jsonl")
+    missing = [task for task in tasks if task.key not in store.found]
+    for _ in range(len(tasks) - len(missing)):
+        on_episode()
+    for row in _run(missing, model, adapter, num_workers):
+        store.keep(row)
+        on_episode()
+    rows = {name: [store.found[task.key] for task in tasks if task.planner == name] for name in names}
     return {
         "num_episodes": len(plan.cases),
         "num_intervals": plan.num_intervals,
@@ -78,12 +104,72 @@ def run_bench(
     }
 
 
+def _run(tasks: Sequence[_Task], model: str | None, adapter: Path | None, num_workers: int) -> Iterator[Row]:
+    if num_workers == 1 or len(tasks) < num_workers:
+        planners = _planners(load_model_or_absent(model, adapter=adapter)[0])
+        yield from (_episode_row(task, planners[task.planner]) for task in tasks)
+        return
+    # Spawned, not forked: torch's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_prepare, initargs=(model, adapter)) as pool:
+        try:
+            for done in as_completed([pool.submit(_run_task, task) for task in tasks]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_WORKER_PLANNERS: dict[str, Planner] = {}
+"""Filled once in each worker process: a model is loaded once, not once an episode."""
+
+
+def _prepare(model: str | None, adapter: Path | None) -> None:
+    _WORKER_PLANNERS.update(_planners(load_model_or_absent(model, adapter=adapter)[0]))
+
+
+def _run_task(task: _Task) -> Row:
+    return _episode_row(task, _WORKER_PLANNERS[task.planner])
+
+
+def _planners(model: PolicyModel) -> dict[str, Planner]:
+    planners: tuple[Planner, ...] = (GatedModelPlanner(model=model), RawModelPlanner(model=model), *baseline_planners())
+    return {planner.name: planner for planner in planners}
+
+
+def _episode_row(task: _Task, planner: Planner) -> Row:
+    settings = EpisodeSettings(scenario=task.scenario, num_intervals=task.num_intervals)
+    episode = run_episode(settings, planner, task.seed)
+    return {
+        "key": task.key,
+        "utility": episode.score.utility,
+        "sla": episode.score.sla_mean,
+        "sla_by_priority": episode.score.sla_by_priority,
+        "energy_j": episode.score.energy_j,
+        "jain": episode.score.jain,
+        "num_valid": episode.num_valid,
+        "num_decisions": episode.num_decisions,
+        "num_dispatched": episode.num_dispatched,
+        "sources": {source.value: count for source, count in episode.sources.items()},
+        "decision_p95_ms": 1000.0 * float(np.percentile(episode.decision_s, 95)),
+    }
+
+
+def _mark(model: str | None, adapter: Path | None, plan: BenchPlan) -> str:
+    """What finished episodes depend on: the weights themselves, not only their folder's name."""
+    mark = hashlib.sha256(f"{model}|{plan.num_intervals}".encode())
+    for folder in (EMBEDDED_WEIGHTS if model is None else Path(model), adapter):
+        for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+            mark.update(path.read_bytes())
+    return mark.hexdigest()[:12]
+
+
 class _EpisodeStore:
     """Finished episodes as JSON lines, keyed by planner, scenario and seed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: dict[str, dict[str, Any]] = {}
+        self.found: dict[str, Row] = {}
         if path.exists():
             # A run killed while it wrote leaves half a line; that episode is run again.
             whole, newline, half = path.read_text(encoding="utf-8").rpartition("\n")
@@ -91,32 +177,17 @@ class _EpisodeStore:
                 path.write_text(whole + newline, encoding="utf-8")
             for line in whole.splitlines():
                 row = json.loads(line)
-                self._found[row["key"]] = row
+                self.found[row["key"]] = row
 
-    def get_or_run(self, settings: EpisodeSettings, planner: Planner, seed: int) -> dict[str, Any]:
-        key = f"{planner.name}/{settings.scenario}/{seed}"
-        if key not in self._found:
-            episode = run_episode(settings, planner, seed)
-            self._found[key] = {
-                "key": key,
-                "utility": episode.score.utility,
-                "sla": episode.score.sla_mean,
-                "sla_by_priority": episode.score.sla_by_priority,
-                "energy_j": episode.score.energy_j,
-                "jain": episode.score.jain,
-                "num_valid": episode.num_valid,
-                "num_decisions": episode.num_decisions,
-                "num_dispatched": episode.num_dispatched,
-                "sources": {source.value: count for source, count in episode.sources.items()},
-                "decision_p95_ms": 1000.0 * float(np.percentile(episode.decision_s, 95)),
-            }
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self._found[key]) + "\n")
-        return self._found[key]
+    def keep(self, row: Row) -> None:
+        """Remember a finished episode, on disk first."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.found[row["key"]] = row
 
 
-def _summary(found: list[dict[str, Any]], rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
     utility = np.array([row["utility"] for row in found])
     pools = np.max([[row["utility"] for row in rows[name]] for name in _TRIVIAL], axis=0)
     optimiser = np.array([row["utility"] for row in rows["optimiser"]])

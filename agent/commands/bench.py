@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -31,6 +32,9 @@ def bench() -> None:
     type=click.Path(path_type=Path),
     help="Finished episodes; run again to resume.",
 )
+@click.option(
+    "--workers", "num_workers", default=None, type=click.IntRange(1, 256), help="Processes. Default: one a CPU."
+)
 @click.option("--quick", is_flag=True, help="12 episodes of 10 intervals.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def policies(
@@ -42,6 +46,7 @@ def policies(
     model: str | None,
     adapter: Path | None,
     work: Path,
+    num_workers: int | None,
     quick: bool,
     as_json: bool,
 ) -> None:
@@ -61,7 +66,14 @@ def policies(
     claim_folder("--work", work)
     with Progress(console=Console(stderr=True)) as bars:
         task = bars.add_task("episodes", total=plan.num_runs)
-        document = run_bench(plan, model=model, adapter=adapter, work=work, on_episode=lambda: bars.advance(task))
+        document = run_bench(
+            plan,
+            model=model,
+            adapter=adapter,
+            work=work,
+            num_workers=num_workers or os.cpu_count() or 1,
+            on_episode=lambda: bars.advance(task),
+        )
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True))
         return

@@ -68,7 +68,7 @@ def test_a_corpus_per_site_is_the_same_for_the_same_seed(tmp_path: Path) -> None
 
 
 def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> None:
-    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home")
+    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home", "--workers", "1")
     where = ("--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
     first = document(bench, *tiny, *where)
     (store,) = (tmp_path / "work").iterdir()
@@ -95,6 +95,18 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
     for name, row in again["planners"].items():
         assert row["utility"] == first["planners"][name]["utility"]
     assert "optimiser" in typed(bench, *tiny, *where).stdout
+
+
+def test_a_bench_in_two_processes_tells_the_same(tmp_path: Path) -> None:
+    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home")
+    model = ("--model", str(tmp_path / "absent"))
+    alone, shared = (
+        document(bench, *tiny, *model, "--work", str(tmp_path / count), "--workers", count) for count in ("1", "2")
+    )
+
+    for row in (*alone["planners"].values(), *shared["planners"].values()):
+        del row["decision_p95_ms"]
+    assert shared == alone
 
 
 def without_times(line: str) -> dict[str, Any]:
