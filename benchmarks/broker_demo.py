@@ -1,12 +1,13 @@
-"""The whole system as separate processes: broker, server, physics and three edge nodes.
+"""The whole system as separate processes: broker, server, physics, three edge nodes, three processes of devices.
 
-Puts a slice SLA policy over A1-P, shows its status go to ENFORCED, kills one edge node (NOT_ENFORCED), starts it again
-(ENFORCED). Prints one JSON document with what was seen and when.
+Every device is an MQTT session of its own. Puts a slice SLA policy over A1-P, shows its status go to ENFORCED, kills
+one edge node (NOT_ENFORCED), starts it again (ENFORCED). Prints one JSON document with what was seen and when.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import signal
@@ -16,14 +17,50 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from telemetry_sim.mqtt_protocol import DEVICE_PRESENCE_FILTER, OBEYED_FILTER, ONLINE
+
+NUM_DEVICE_PROCESSES = 3
 EDGES = ("0", "1", "2,3")
 POLICY = "/A1-P/v2/policytypes/ORAN_SliceSLATarget_1.0.0/policies/demo"
 BODY = {
     "scope": {"sliceId": {"sst": 2, "sd": "000001", "plmnId": {"mcc": "001", "mnc": "01"}}},
     "sliceSlaObjectives": {"guaDlThptPerSlice": 5000},
 }
+
+
+class DeviceWatch:
+    """Hears which devices are online, and which version each has put into force."""
+
+    def __init__(self, port: int) -> None:
+        self.online: set[str] = set()
+        self.obeyed: dict[str, int] = {}
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client.on_message = self._take
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe([(DEVICE_PRESENCE_FILTER, 1), (OBEYED_FILTER, 1)])
+        self._client.loop_start()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _take(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+        del client, userdata
+        device = message.topic.split("/")[3]
+        if message.topic.endswith("/obeyed"):
+            self.obeyed[device] = int(json.loads(message.payload)["version"])
+        elif message.payload == ONLINE:
+            self.online.add(device)
+        else:
+            self.online.discard(device)
 
 
 class Demo:
@@ -33,6 +70,7 @@ class Demo:
         self._folder = folder
         self._devices = devices
         self._pace_s = pace_s
+        self._watch: DeviceWatch | None = None
         self._processes: list[subprocess.Popen[str]] = []
         self.port = _free_port()
         self.events: list[dict[str, object]] = []
@@ -40,12 +78,16 @@ class Demo:
 
     def run(self) -> None:
         self._start_broker()
+        self._watch = watch = DeviceWatch(self.port)
         edges = [self._start_edge(cells) for cells in EDGES]
+        self._start_devices()
+        self._wait_for(lambda: len(watch.online) == self._devices, f"{self._devices} devices online")
         self._start_physics()
         url = self._start_server()
         _request("PUT", url + POLICY, BODY)
         self._note("policy put")
         self._wait_for_status(url, "ENFORCED")
+        self._wait_for(lambda: len(watch.obeyed) >= 0.9 * self._devices, "nine devices in ten obey a policy")
         edges[1].send_signal(signal.SIGKILL)
         edges[1].wait()
         self._note("edge of cell 1 killed")
@@ -55,6 +97,8 @@ class Demo:
         self._wait_for_status(url, "ENFORCED")
 
     def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
         for process in reversed(self._processes):
             if process.poll() is None:
                 process.terminate()
@@ -88,9 +132,14 @@ class Demo:
 
     def _start_physics(self) -> None:
         code = "from telemetry_sim.command_device import device; device()"
-        self._start_python(
-            code, "--broker", f"127.0.0.1:{self.port}", "--devices", str(self._devices), "--pace", str(self._pace_s)
-        )
+        options = ["--devices", str(self._devices), "--pace", str(self._pace_s), "--apart"]
+        self._start_python(code, "--broker", f"127.0.0.1:{self.port}", *options)
+
+    def _start_devices(self) -> None:
+        code = "from telemetry_sim.command_device import device; device()"
+        edges = [round(part * self._devices / NUM_DEVICE_PROCESSES) for part in range(NUM_DEVICE_PROCESSES + 1)]
+        for first, end in itertools.pairwise(edges):
+            self._start_python(code, "--broker", f"127.0.0.1:{self.port}", "--ids", f"{first}-{end - 1}")
 
     def _start_server(self) -> str:
         options = ["--broker", f"127.0.0.1:{self.port}", "--port", "0", "--json", "--mode", "autonomous"]
@@ -110,15 +159,18 @@ class Demo:
         self._processes.append(process)
         return process
 
-    def _wait_for_status(self, url: str, wanted: str, timeout_s: float = 120.0) -> None:
+    def _wait_for_status(self, url: str, wanted: str) -> None:
+        status_url = f"{url}{POLICY}/status"
+        self._wait_for(lambda: _request("GET", status_url).get("enforceStatus") == wanted, f"status {wanted}")
+
+    def _wait_for(self, is_true: Callable[[], bool], what: str, timeout_s: float = 180.0) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            status = _request("GET", f"{url}{POLICY}/status")
-            if status.get("enforceStatus") == wanted:
-                self._note(f"status {wanted}")
+            if is_true():
+                self._note(what)
                 return
             time.sleep(0.2)
-        sys.exit(f"the status did not become {wanted} within {timeout_s:g} s")
+        sys.exit(f"within {timeout_s:g} s it did not come about: {what}")
 
     def _note(self, what: str) -> None:
         event = {"at_s": round(time.monotonic() - self._began_s, 1), "what": what}
@@ -142,7 +194,8 @@ def _free_port() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=300)
-    parser.add_argument("--pace", type=float, default=2.0, help="seconds of wall-clock time for an interval")
+    parser.add_argument("--pace", type=float, default=3.0, help="seconds of wall-clock time for an interval")
+    parser.add_argument("--json", action="store_true", help="as it is anyway; asked of every benchmark")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         demo = Demo(Path(folder), devices=arguments.devices, pace_s=arguments.pace)

@@ -7,17 +7,28 @@ import logging
 from dataclasses import dataclass, field
 
 import aiomqtt
+from pydantic import ValidationError
 
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.actions import ControlAction, SliceAction
 from telemetry_sim.errors import TraceUnreadable
-from telemetry_sim.mqtt_protocol import OrderDocument, digest_topic, orders_topic, telemetry_topic
+from telemetry_sim.mqtt_protocol import (
+    OrderDocument,
+    ReadingsDocument,
+    digest_topic,
+    orders_topic,
+    readings_topic,
+    telemetry_topic,
+)
+from telemetry_sim.mqtt_readings import with_readings
 from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
 from telemetry_sim.mqtt_telemetry import decode_telemetry
 from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.edge")
 _LONGEST_WAIT_S = 5.0
+_MAX_READINGS = 20_000
+"""Kept for one interval; a flood is counted and dropped."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,8 +41,12 @@ class BrokerEdge:
     interval_s: float = 10.0
     num_digests: int = 0
     num_quarantined: int = 0
-    """Telemetry messages that could not be read."""
+    """Telemetry messages that could not be read, and readings of devices that were for another cell."""
+    num_late: int = 0
+    """Rows of devices that came after their interval was digested."""
     _orders: asyncio.Queue[OrderDocument] = field(default_factory=asyncio.Queue)
+    _readings: list[ReadingsDocument] = field(default_factory=list)
+    """Of devices with sessions of their own, since the last digest."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -57,7 +72,7 @@ class BrokerEdge:
             try:
                 async with self.broker.client(f"edgewright-edge-{self.cell}") as client:
                     wait_s = 0.1
-                    await client.subscribe(telemetry_topic(self.cell), qos=1)
+                    await client.subscribe([(telemetry_topic(self.cell), 1), (readings_topic(self.cell), 1)])
                     async with asyncio.TaskGroup() as group:
                         group.create_task(self._pass_orders(client))
                         group.create_task(self._digest(client, pipeline))
@@ -80,13 +95,33 @@ class BrokerEdge:
     async def _digest(self, client: aiomqtt.Client, pipeline: EdgePipeline) -> None:
         async for message in client.messages:
             payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
+            if str(message.topic) == readings_topic(self.cell):
+                self._take_readings(bytes(payload))
+                continue
             try:
                 telemetry = decode_telemetry(bytes(payload))
             except TraceUnreadable as error:
                 self.num_quarantined += 1
                 LOG.warning("cell %d: %s", self.cell, error)
                 continue
+            if self._readings:
+                readings, self._readings = self._readings, []
+                telemetry, num_late = with_readings(telemetry, readings, self.topology.cell_index(self.cell))
+                self.num_late += num_late
             digests = await asyncio.to_thread(pipeline.digest, telemetry.frames, telemetry.logs)
             own = next(digest for digest in digests if digest.cell == self.cell)
             await client.publish(digest_topic(self.cell), own.model_dump_json(), qos=1, retain=True)
             self.num_digests += 1
+
+    def _take_readings(self, payload: bytes) -> None:
+        """Keep a device's rows for the digest; what can't be read, belongs elsewhere or floods is counted."""
+        try:
+            readings = ReadingsDocument.model_validate_json(payload)
+        except ValidationError:
+            self.num_quarantined += 1
+            return
+        is_ours = readings.cell == self.cell and readings.slice < len(self.topology.slices)
+        if not is_ours or len(self._readings) >= _MAX_READINGS:
+            self.num_quarantined += 1
+            return
+        self._readings.append(readings)

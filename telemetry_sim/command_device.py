@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -14,9 +13,6 @@ from telemetry_sim.finite_range import FiniteRange
 
 if TYPE_CHECKING:
     from telemetry_sim.mqtt_target import BrokerAddress
-    from telemetry_sim.network import Network
-
-LOG = logging.getLogger("edgewright.device")
 
 
 @click.command()
@@ -27,6 +23,8 @@ LOG = logging.getLogger("edgewright.device")
 @click.option("--interval", "interval_s", type=FiniteRange(min=1.0), default=10.0, show_default=True)
 @click.option("--pace", "pace_s", type=FiniteRange(min=0.0), help="Seconds of wall-clock time for an interval.")
 @click.option("--intervals", type=click.IntRange(min=1), help="Stop after so many; for ever by default.")
+@click.option("--apart", is_flag=True, help="Leave the devices' reports to sessions of their own (--ids).")
+@click.option("--ids", metavar="FIRST-LAST", help="Be these devices, a session each; another process owns the physics.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
 def device(
     broker: str,
@@ -36,16 +34,24 @@ def device(
     interval_s: float,
     pace_s: float | None,
     intervals: int | None,
+    apart: bool,
+    ids: str | None,
     as_json: bool,
 ) -> None:
     """Run the network's physics, report over MQTT and obey what the edge nodes order."""
     from telemetry_sim.mqtt_target import parse_broker
+
+    address = parse_broker(broker)
+    if ids is not None:
+        _be_devices(_parse_ids(ids), scenario_name, address, as_json)
+        return
+    from telemetry_sim.mqtt_physics import Physics
     from telemetry_sim.network import Network
     from telemetry_sim.scenarios import scenario
 
-    address = parse_broker(broker)
     network = Network(scenario(scenario_name, devices), seed=seed)
-    physics = Physics(network, address, interval_s=interval_s, pace_s=interval_s if pace_s is None else pace_s)
+    pace_s = interval_s if pace_s is None else pace_s
+    physics = Physics(network, address, interval_s=interval_s, pace_s=pace_s, are_devices_apart=apart)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(physics.run(intervals))
     document = {
@@ -57,89 +63,33 @@ def device(
     click.echo(json.dumps(document) if as_json else f"Ran {network.time_s:g} s, obeyed {physics.num_obeyed} orders")
 
 
-class Physics:
-    """Steps the network in wall-clock time; orders that came in meanwhile take effect between intervals."""
+def _be_devices(numbers: range, scenario_name: str, address: BrokerAddress, as_json: bool) -> None:
+    from telemetry_sim.mqtt_device import DeviceSession
+    from telemetry_sim.scenarios import scenario
 
-    def __init__(self, network: Network, broker: BrokerAddress, *, interval_s: float, pace_s: float) -> None:
-        self.num_obeyed = 0
-        self.num_refused = 0
-        self.num_quarantined = 0
-        self._network = network
-        self._broker = broker
-        self._interval_s = interval_s
-        self._pace_s = pace_s
-        self._orders: dict[int, bytes] = {}
-        """The latest order of each cell that has not been obeyed yet."""
+    topology = scenario(scenario_name).topology
+    sessions = [DeviceSession(number, topology, address) for number in numbers]
 
-    async def run(self, num_intervals: int | None = None) -> None:
-        """Until cancelled, or for so many intervals; reconnects with back-off, and the physics wait meanwhile."""
-        import aiomqtt
+    async def run_all() -> None:
+        await asyncio.gather(*(session.run() for session in sessions))
 
-        left, wait_s = num_intervals, 0.1
-        while left is None or left > 0:
-            try:
-                async with self._broker.client("edgewright-physics") as client:
-                    wait_s = 0.1
-                    listening = asyncio.create_task(self._listen(client))
-                    try:
-                        while left is None or left > 0:
-                            await self._step(client)
-                            left = None if left is None else left - 1
-                    finally:
-                        listening.cancel()
-                        await asyncio.gather(listening, return_exceptions=True)
-            except aiomqtt.MqttError as error:
-                LOG.warning("the broker was lost: %s", error)
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, 5.0)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run_all())
+    document = {
+        "devices": len(sessions),
+        "rows_reported": sum(session.num_reported for session in sessions),
+        "quarantined": sum(session.num_quarantined for session in sessions),
+    }
+    click.echo(
+        json.dumps(document) if as_json else f"{len(sessions)} devices reported {document['rows_reported']} rows"
+    )
 
-    async def _listen(self, client: object) -> None:
-        import aiomqtt
 
-        from telemetry_sim.mqtt_protocol import ORDERS_FILTER, cell_of_topic
-
-        assert isinstance(client, aiomqtt.Client)  # noqa: S101 (the library is imported late)
-        await client.subscribe(ORDERS_FILTER, qos=1)
-        async for message in client.messages:
-            cell = cell_of_topic(str(message.topic))
-            if cell is None or not isinstance(message.payload, bytes | bytearray):
-                self.num_quarantined += 1
-                continue
-            self._orders[cell] = bytes(message.payload)
-
-    async def _step(self, client: object) -> None:
-        import aiomqtt
-
-        from telemetry_sim.mqtt_protocol import telemetry_topic
-        from telemetry_sim.mqtt_telemetry import encode_telemetry
-        from telemetry_sim.records import Telemetry
-
-        assert isinstance(client, aiomqtt.Client)  # noqa: S101 (the library is imported late)
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        self._obey()
-        ran = await asyncio.to_thread(self._network.run, self._interval_s)
-        telemetry = Telemetry(frames=ran.frames, logs=ran.logs, alarms=ran.alarms)
-        for index, cell in enumerate(self._network.topology.cells):
-            payload = await asyncio.to_thread(encode_telemetry, telemetry, index)
-            await client.publish(telemetry_topic(cell.id), payload, qos=1)
-        await asyncio.sleep(max(0.0, self._pace_s - (loop.time() - began_s)))
-
-    def _obey(self) -> None:
-        from pydantic import ValidationError
-
-        from telemetry_sim.errors import ActionInvalid
-        from telemetry_sim.mqtt_protocol import OrderDocument
-
-        orders, self._orders = self._orders, {}
-        for payload in orders.values():
-            try:
-                order = OrderDocument.model_validate_json(payload)
-                answers = self._network.apply(order.actions, policy_version=order.version)
-            except ValidationError:
-                self.num_quarantined += 1
-            except ActionInvalid as error:
-                self.num_refused += 1
-                LOG.warning("an order was refused: %s", error)
-            else:
-                self.num_obeyed += sum(answer.applied for answer in answers)
+def _parse_ids(text: str) -> range:
+    first, dash, last = text.partition("-")
+    if not (dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
+        raise click.BadParameter(f"{text!r}: expected FIRST-LAST such as 0-99", param_hint="--ids")
+    numbers = range(int(first[:10]), int(last[:10]) + 1)
+    if not 0 < len(numbers) <= 10_000:
+        raise click.BadParameter(f"{text!r}: 1 to 10000 devices are allowed, first before last", param_hint="--ids")
+    return numbers

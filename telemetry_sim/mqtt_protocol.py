@@ -22,6 +22,8 @@ PRESENCE_FILTER = f"{ROOT}/cells/+/presence"
 DIGESTS_FILTER = f"{ROOT}/cells/+/digest"
 TELEMETRY_FILTER = f"{ROOT}/cells/+/telemetry"
 ORDERS_FILTER = f"{ROOT}/cells/+/orders"
+DEVICE_PRESENCE_FILTER = f"{ROOT}/devices/+/presence"
+OBEYED_FILTER = f"{ROOT}/devices/+/obeyed"
 ONLINE, OFFLINE = b"online", b"offline"
 
 Version = Annotated[int, Ge(0)]
@@ -52,6 +54,25 @@ def telemetry_topic(cell: int) -> str:
 def orders_topic(cell: int) -> str:
     """From an edge node to its devices."""
     return f"{ROOT}/cells/{cell}/orders"
+
+
+def readings_topic(cell: int) -> str:
+    """From each device of a cell to the cell's edge node."""
+    return f"{ROOT}/cells/{cell}/readings"
+
+
+def sensed_topic(device: int) -> str:
+    """What the physics let a device measure."""
+    return f"{ROOT}/devices/{device}/sensed"
+
+
+def device_presence_topic(device: int) -> str:
+    return f"{ROOT}/devices/{device}/presence"
+
+
+def obeyed_topic(device: int) -> str:
+    """What a device says it has put into force."""
+    return f"{ROOT}/devices/{device}/obeyed"
 
 
 def cell_of_topic(topic: str) -> int | None:
@@ -117,3 +138,26 @@ class OrderDocument(_Document):
 
     version: Version
     actions: Annotated[tuple[ControlAction, ...], MaxLen(64)]
+
+
+class ReadingsDocument(_Document):
+    """What one device measured in an interval."""
+
+    device: Annotated[int, Ge(0), Le(2**31 - 1)]
+    cell: CellId
+    """Where it was at the end of the interval."""
+    slice: Annotated[int, Ge(0), Le(255)]
+    """Index into the topology's slices."""
+    rows: Annotated[tuple[Annotated[tuple[float | None, ...], MaxLen(32)], ...], MaxLen(1000)]
+    """Time in seconds, then READING_COLUMNS; null where the device does not know."""
+
+
+class ObeyedDocument(_Document):
+    """What one device has put into force."""
+
+    device: Annotated[int, Ge(0), Le(2**31 - 1)]
+    cell: CellId
+    version: Version
+    report_interval_s: Annotated[float, Ge(1), Le(60)]
+    offload_device_pct: Annotated[int, Ge(0), Le(100)]
+    ue_rate_cap_mbps: Annotated[float, Gt(0)] | None
