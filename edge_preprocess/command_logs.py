@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Go on with the templates saved here, and save them here afterwards.",
 )
+@click.option(
+    "--site-key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Make rows that may leave the site: names keyed with this file (made if missing) for texts, no templates.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Templates to list.")
-def logs(file: Path, rows: Path | None, *, as_json: bool, state: Path | None, top: int) -> None:
+def logs(file: Path, rows: Path | None, *, as_json: bool, state: Path | None, key_file: Path | None, top: int) -> None:
     """Show what an edge node makes of the log FILE (- reads the standard input as it comes).
 
     No format needs to be given. A file is read twice for --rows, so that its rows carry the templates as known at the
@@ -33,11 +39,15 @@ def logs(file: Path, rows: Path | None, *, as_json: bool, state: Path | None, to
     """
     from edge_preprocess.log_reader import digest_logs
     from edge_preprocess.log_report import render_json, render_tables
+    from edge_preprocess.site_key import SiteKey
 
     is_piped = rows is not None and str(rows) == "-"
     # New templates are shown as they come where somebody may be watching a stream.
     is_watched = str(file) == "-" and not as_json and not is_piped
-    report = digest_logs(file, rows=rows, state=state, announce=_announce if is_watched else None)
+    key = SiteKey.load(key_file) if key_file is not None else None
+    report = digest_logs(
+        file, rows=rows, state=state, announce=_announce if is_watched and key is None else None, site_key=key
+    )
     if as_json:
         click.echo(render_json(report), err=is_piped)
     else:

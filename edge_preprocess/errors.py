@@ -2,6 +2,7 @@
 
 EdgeError
 ├── DigestInvalid       a digest that breaks its contract
+├── SiteKeyUnusable     a site key that can't be read or is too short
 ├── SourceUnreadable    a log, signal or trace that can't be read at all
 └── StateUnreadable     saved edge state of another version, or damaged
 """
@@ -19,6 +20,10 @@ class EdgeError(Exception):
 
 class DigestInvalid(EdgeError):
     """A digest that breaks its contract."""
+
+
+class SiteKeyUnusable(EdgeError):
+    """A site key that can't be read, or of a length that is no key's."""
 
 
 class SourceUnreadable(EdgeError):

@@ -58,7 +58,18 @@ class Masked:
         self.starts.append(start)
         self.ends.append(end)
 
+    def stands_alone(self, index: int, text: str) -> bool:
+        """True for a token of `text` that blanks or plain punctuation set off, with no number as its neighbour."""
+        before, after = text[: self.starts[index]][-1:], text[self.ends[index] :][:1]
+        if (before and before not in _BEFORE) or (after and after not in _AFTER):
+            return False
+        beside = [
+            at for at in (index - 2, index + 2) if 0 <= at < len(self.words) and self.words[(at + index) // 2] == " "
+        ]
+        return not any(self.kinds[at] is VariableKind.NUMBER for at in beside)
 
+
+_BEFORE, _AFTER = frozenset(" \t=(["), frozenset(" \t,;)]%")
 _DELIMITERS = r"\s,!;:=|\"'\[\](){}.\-+@#$%&/"
 _CHUNK = rf"[^{_DELIMITERS}]+"
 _STARTS = rf"(?<![^{_DELIMITERS}])"

@@ -31,6 +31,8 @@ class LogParameter(NamedTuple):
 
     kind: VariableKind
     text: str
+    stands_alone: bool = False
+    """Neither glued to other characters nor beside another number, as the parts of addresses and call numbers are."""
 
     @property
     def number(self) -> float | None:

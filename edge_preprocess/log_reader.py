@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_preprocess.log_match import LogMatch
     from edge_preprocess.log_report import LogReport
+    from edge_preprocess.site_key import SiteKey
 
     class RowWriter(Protocol):
         """What csv.writer gives."""
@@ -37,30 +39,40 @@ _MAX_STATE_BYTES = 64 << 20
 
 
 def digest_logs(
-    file: Path, *, rows: Path | None, state: Path | None, announce: Callable[[LogMatch], None] | None = None
+    file: Path,
+    *,
+    rows: Path | None,
+    state: Path | None,
+    announce: Callable[[LogMatch], None] | None = None,
+    site_key: SiteKey | None = None,
 ) -> LogReport:
-    """The report of a file or of the standard input (-); `announce` hears of each new template as it comes."""
+    """The report of a file or of the standard input (-); `announce` hears of each new template as it comes.
+
+    With a site key, rows and report may leave the site: they hold no text of the log.
+    """
     digester = LogDigester(_load(state))
     is_stream = str(file) == "-" or (file.exists() and not file.is_file())
     with _opened(file) as source, _row_target(rows if is_stream else None, is_stream=True) as target:
         for number, observed in _observe_all(digester, source):
             if target is not None:
-                _write_row(target, number, observed)
+                _write_row(target, number, observed, site_key)
             if announce is not None and not isinstance(observed, QuarantineReason) and observed.is_new:
                 announce(observed)
     report = report_of(str(file), digester)
+    if site_key is not None:
+        report = replace(report, templates=tuple(replace(line, template="") for line in report.templates))
     _save(state, digester.miner)
     if not is_stream:
-        _write_rows_again(file, rows, digester)
+        _write_rows_again(file, rows, digester, site_key)
     return report
 
 
-def _write_rows_again(file: Path, rows: Path | None, digester: LogDigester) -> None:
+def _write_rows_again(file: Path, rows: Path | None, digester: LogDigester, site_key: SiteKey | None) -> None:
     """The rows of a file, in a second reading: templates have merged since their first lines were seen."""
     with _opened(file) as source, _row_target(rows, is_stream=False) as target:
         if target is not None:
             for number, observed in _observe_all(digester, source):
-                _write_row(target, number, observed)
+                _write_row(target, number, observed, site_key)
 
 
 def _observe_all(digester: LogDigester, source: BinaryIO) -> Iterator[tuple[int, Observed]]:
@@ -91,12 +103,14 @@ def _observe(digester: LogDigester, line: bytes | QuarantineReason) -> Observed:
     return digester.observe(line)
 
 
-def _write_row(target: RowWriter, number: int, observed: Observed) -> None:
+def _write_row(target: RowWriter, number: int, observed: Observed, site_key: SiteKey | None) -> None:
     if isinstance(observed, QuarantineReason):
         target.writerow((number, f"quarantined:{observed}", "", "[]"))
         return
-    parameters = json.dumps([[kind, text] for kind, text in observed.parameters], ensure_ascii=False)
-    target.writerow((number, observed.template_id, observed.template, parameters))
+    told = [(found.kind, site_key.exported(found) if site_key else found.text) for found in observed.parameters]
+    # Words of a template may still be somebody's name; its id tells whoever knows the template.
+    template = "" if site_key else observed.template
+    target.writerow((number, observed.template_id, template, json.dumps(told, ensure_ascii=False)))
 
 
 @contextmanager

@@ -80,9 +80,9 @@ class LogTemplateMiner:
         for index, (word, known, kind) in enumerate(zip(masked.words, pattern, masked.kinds, strict=True)):
             text = content[masked.starts[index] : masked.ends[index]]
             if known == "" and word != " ":
-                found[-1] = LogParameter(VariableKind.QUANTITY, f"{found[-1].text} {text}")
+                found[-1] = LogParameter(VariableKind.QUANTITY, f"{found[-1].text} {text}", found[-1].stands_alone)
             elif kind is not None or word != known != "":
-                found.append(LogParameter(kind or VariableKind.WORD, text))
+                found.append(LogParameter(kind or VariableKind.WORD, text, masked.stands_alone(index, content)))
         return tuple(found)
 
     def to_state(self) -> dict[str, Any]:

@@ -90,7 +90,9 @@ def test_devices_are_numbered_in_the_order_of_their_ids(topology, make_frame, id
 
 def test_a_device_whose_last_rows_were_refused_ends_with_the_last_good_one(topology, make_frame):
     served = ((1.0, 1.0, -1.0), (1.0, -1.0, -1.0))
-    frames = [make_frame(t, (5, 6, 7), (0, 0, 0), (0, 0, 0), served_bits=bits) for t, bits in enumerate(served, start=1)]
+    frames = [
+        make_frame(t, (5, 6, 7), (0, 0, 0), (0, 0, 0), served_bits=bits) for t, bits in enumerate(served, start=1)
+    ]
     rows = take_in(frames, topology, after_s=0).rows
     last = rows.last_of_devices()
     assert rows.device_id[last].tolist() == [6, 5]

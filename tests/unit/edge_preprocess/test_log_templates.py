@@ -122,7 +122,7 @@ def test_a_unit_stays_until_it_varies_and_then_belongs_to_its_number() -> None:
     assert first.template == "block kept in memory, size <*> KB, free"
     second = miner.observe("block kept in memory, size 93.0 MB, free")
     assert first.template == second.template == "block kept in memory, size <*>, free"
-    assert second.parameters == ((VariableKind.QUANTITY, "93.0 MB"),)
+    assert second.parameters == ((VariableKind.QUANTITY, "93.0 MB", True),)
 
 
 @pytest.mark.parametrize(
