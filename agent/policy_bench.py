@@ -19,7 +19,8 @@ from agent.bootstrap import EMBEDDED_WEIGHTS, load_model_or_absent
 from agent.comparison import EpisodeSettings, run_episode
 from agent.corpus_export import refuse_training_seeds
 from agent.models.port import PolicyModel
-from agent.planner import GatedModelPlanner, Planner, RawModelPlanner, baseline_planners
+from agent.mpc import TwinSearch
+from agent.planner import FormulaPlanner, GatedModelPlanner, Planner, RawModelPlanner, baseline_planners
 from telemetry_sim.scenarios import list_scenarios, scenario
 
 _NUM_RESAMPLES = 2000
@@ -35,7 +36,7 @@ class BenchPlan:
     cases: tuple[tuple[str, int], ...]
     """Scenario and seed of each episode."""
     num_intervals: int
-    num_planners: int = 10
+    num_planners: int = 11
 
     @classmethod
     def make(cls, *, num_episodes: int, num_intervals: int, scenarios: tuple[str, ...], first_seed: int) -> Self:
@@ -133,7 +134,12 @@ def _run_task(task: _Task) -> Row:
 
 
 def _planners(model: PolicyModel) -> dict[str, Planner]:
-    planners: tuple[Planner, ...] = (GatedModelPlanner(model=model), RawModelPlanner(model=model), *baseline_planners())
+    planners: tuple[Planner, ...] = (
+        GatedModelPlanner(model=model),
+        RawModelPlanner(model=model),
+        *baseline_planners(),
+        FormulaPlanner(name="mpc", formula=TwinSearch().plan),
+    )
     return {planner.name: planner for planner in planners}
 
 
@@ -191,6 +197,7 @@ def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
     utility = np.array([row["utility"] for row in found])
     pools = np.max([[row["utility"] for row in rows[name]] for name in _TRIVIAL], axis=0)
     optimiser = np.array([row["utility"] for row in rows["optimiser"]])
+    searched = np.array([row["utility"] for row in rows["mpc"]])
     dispatched = max(sum(row["num_dispatched"] for row in found), 1)
     sources: dict[str, int] = {}
     for row in found:
@@ -199,6 +206,7 @@ def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
     return {
         "utility": _interval(utility),
         "difference_to_optimiser": _interval(utility - optimiser),
+        "utility_to_mpc": _interval(utility / np.maximum(searched, 1e-9)),
         "not_below_best_trivial_pct": round(100.0 * float(np.mean(utility >= pools - 1e-9)), 2),
         "sla": _interval(np.array([row["sla"] for row in found])),
         "sla_by_priority": _interval(np.array([row["sla_by_priority"] for row in found])),

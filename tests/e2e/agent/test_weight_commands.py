@@ -76,7 +76,7 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
 
     assert first["num_episodes"] == 2
     assert first["warnings"]
-    assert len(lines) == 2 * len(first["planners"]) == 20
+    assert len(lines) == 2 * len(first["planners"]) == 22
     assert first["planners"]["optimiser"]["difference_to_optimiser"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert first["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
     assert first["planners"]["llm_gated"]["valid_pct"] == 0.0

@@ -84,4 +84,4 @@ def test_episodes_are_dealt_over_the_scenarios_in_turn() -> None:
         ("ehealth", 1001),
         ("smart-home", 1002),
     )
-    assert plan.num_runs == 50
+    assert plan.num_runs == 55

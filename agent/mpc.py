@@ -1,0 +1,81 @@
+"""Receding-horizon search in the twin: what a planner reaches that may try many plans against the forecast's futures.
+
+It sees what the model sees: digest, goal, forecast and the same twin. Its horizon is one interval, since the twin
+foresees one; its budget is counted in tried plans, so that equal seeds give equal plans on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from agent.baselines import uniform
+from agent.cell_plan import CellPlan, SlicePlan, Tier
+from agent.goal import GoalTerms
+from agent.optimiser import plan_cell
+from agent.twin import Twin
+from edge_preprocess.digest import EdgeDigest
+
+_STRIDES_PCT = (12, 4, 1)
+_GAIN = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinSearch:
+    """Steepest ascent in the twin from the optimiser's plan, or from the equal split where that is better."""
+
+    num_tries: int = 300
+    """Plans tried for each cell and interval."""
+    twin: Twin = field(default_factory=Twin)
+
+    def plan(self, digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
+        """The best plan found."""
+        starts = (plan_cell(digest, terms), uniform(digest, terms))
+        tries_left = self.num_tries - len(starts)
+        worth, best = max(((self.twin.utility(p, digest, terms), p) for p in starts), key=lambda pair: pair[0])
+        for stride in _STRIDES_PCT:
+            while tries_left > 0:
+                top_worth, top = worth + _GAIN, None
+                for candidate in _neighbours(best, stride):
+                    if tries_left == 0:
+                        break
+                    tries_left -= 1
+                    found = self.twin.utility(candidate, digest, terms)
+                    if found > top_worth:
+                        top_worth, top = found, candidate
+                if top is None:
+                    break
+                worth, best = top_worth, top
+        return best
+
+
+def _neighbours(plan: CellPlan, stride: int) -> Iterator[CellPlan]:
+    """Plans one step away: `stride` points of PRBs or of CPU moved between two slices, or one slice's tier changed."""
+    for giver, part in enumerate(plan.slices):
+        for taker, other in enumerate(plan.slices):
+            if giver == taker:
+                continue
+            if part.min_pct >= stride:
+                yield _with(
+                    plan,
+                    {
+                        giver: replace(part, min_pct=part.min_pct - stride),
+                        taker: replace(other, min_pct=other.min_pct + stride),
+                    },
+                )
+            if part.compute_pct >= stride:
+                yield _with(
+                    plan,
+                    {
+                        giver: replace(part, compute_pct=part.compute_pct - stride),
+                        taker: replace(other, compute_pct=other.compute_pct + stride),
+                    },
+                )
+    for row, part in enumerate(plan.slices):
+        for tier in (Tier.EDGE, Tier.SPLIT, Tier.CLOUD):
+            if tier is not part.tier:
+                yield _with(plan, {row: replace(part, tier=tier)})
+
+
+def _with(plan: CellPlan, changed: dict[int, SlicePlan]) -> CellPlan:
+    return replace(plan, slices=tuple(changed.get(row, part) for row, part in enumerate(plan.slices)))
