@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -66,8 +65,7 @@ class GoalBook:
         known = self._goals.get(wanted.key)
         if known is not None and _is_same(known, wanted):
             return known, False
-        future = self._store.submit(lambda transaction: put_goal(transaction, wanted, actor=actor))
-        kept, is_new = await asyncio.wrap_future(future)
+        kept, is_new = await self._store.write_async(lambda transaction: put_goal(transaction, wanted, actor=actor))
         with self._lock:
             current = self._goals.get(kept.key)
             if current is None or current.revision < kept.revision or current.created_us < kept.created_us:
@@ -75,8 +73,9 @@ class GoalBook:
         return kept, is_new
 
     async def delete(self, policy_type: str, goal_id: str, *, actor: str) -> bool:
-        future = self._store.submit(lambda transaction: delete_goal(transaction, policy_type, goal_id, actor=actor))
-        is_gone = await asyncio.wrap_future(future)
+        is_gone = await self._store.write_async(
+            lambda transaction: delete_goal(transaction, policy_type, goal_id, actor=actor)
+        )
         with self._lock:
             self._goals.pop((policy_type, goal_id), None)
             self._enforced_revision.pop((policy_type, goal_id), None)

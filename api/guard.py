@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -75,17 +75,9 @@ class Guard:
             self._num_running -= 1
             elapsed_s = time.perf_counter() - began_s
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.requests.labels(scope["method"], route, str(status)).observe(elapsed_s)
-            LOG.info(
-                "request",
-                extra={
-                    "correlation_id": correlation_id,
-                    "method": scope["method"],
-                    "route": route,
-                    "status": status,
-                    "elapsed_ms": round(1000 * elapsed_s, 2),
-                },
-            )
+            self._metrics.request_s(scope["method"], route, status).observe(elapsed_s)
+            if LOG.isEnabledFor(logging.INFO):
+                _log_request(correlation_id, scope["method"], route, status, elapsed_s)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem, owner = self._admit(scope)
@@ -125,6 +117,19 @@ class Guard:
         return problem
 
 
+def _log_request(correlation_id: str, method: str, route: str, status: int, elapsed_s: float) -> None:
+    LOG.info(
+        "request",
+        extra={
+            "correlation_id": correlation_id,
+            "method": method,
+            "route": route,
+            "status": status,
+            "elapsed_ms": round(1000 * elapsed_s, 2),
+        },
+    )
+
+
 async def answer_problem(problem: Problem, send: Send) -> None:
     headers = [(b"content-type", MEDIA_TYPE.encode())]
     if problem.status == 401:
@@ -146,7 +151,8 @@ def _header(scope: Scope, name: bytes) -> str:
 
 def _correlation_id(scope: Scope) -> str:
     given = _header(scope, b"x-correlation-id")
-    return given if _CORRELATION_ID.match(given) else secrets.token_hex(8)
+    # Not from the system: while another thread writes, each call out of the interpreter waits 5 ms to come back in.
+    return given if _CORRELATION_ID.match(given) else f"{random.getrandbits(64):016x}"
 
 
 async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 _LATENCY_BUCKETS_S = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})
+"""Callers may send any word as a method; they shall not make labels of them."""
+
 
 class Metrics:
     """One registry per application, so that several can live in one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._requests_of: dict[tuple[str, str, int], Histogram] = {}
         self.decision_s = Histogram(
             "edgewright_decision_seconds",
             "Time the planner took for all cells",
@@ -60,6 +64,14 @@ class Metrics:
         self.notifications = Counter(
             "edgewright_notifications_total", "Status notifications by result", ["result"], registry=self.registry
         )
+
+    def request_s(self, method: str, route: str, status: int) -> Histogram:
+        """Where requests of this kind are counted; looked up once, since finding it costs as much as counting."""
+        key = (method if method in _METHODS else "OTHER", route, status)
+        known = self._requests_of.get(key)
+        if known is None:
+            known = self._requests_of[key] = self.requests.labels(key[0], route, str(status))
+        return known
 
     def note_turn(self, turn: Turn, states: tuple[TargetState, ...]) -> None:
         planner = turn.decision.planner

@@ -49,6 +49,7 @@ class Network(Protocol):
 
 
 _GRACE_S = 3
+_SWITCH_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +146,8 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
         # Also heard before the server listens to signals itself, and once more after it has ended.
         server.should_exit = True
 
+    # Requests and the store's writer hand the interpreter to and fro; at the default of 5 ms each hand-over is a wait.
+    sys.setswitchinterval(_SWITCH_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
     operations.start(pace_s=options.pace_s)

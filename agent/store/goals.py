@@ -17,6 +17,7 @@ OPERATOR_TYPE = ""
 _IS_KEY = (GOALS.c.policy_type == bindparam("key_type")) & (GOALS.c.id == bindparam("key_id"))
 # Built once: a PUT is answered when it is durable, and building statements is most of what it costs.
 _FIND = select(GOALS).where(_IS_KEY)
+_FIND_REVISION = select(GOALS.c.revision, GOALS.c.created_us).where(_IS_KEY)
 _INSERT = insert(GOALS)
 _UPDATE = update(GOALS).where(_IS_KEY)
 _DELETE = delete(GOALS).where(_IS_KEY)
@@ -47,7 +48,7 @@ class StoredGoal:
 def put_goal(transaction: Transaction, wanted: StoredGoal, *, actor: str) -> tuple[StoredGoal, bool]:
     """Create or replace; returns what is kept and whether it is new."""
     now_us = transaction.now_us()
-    known = find_goal(transaction.connection, *wanted.key)
+    known = transaction.connection.execute(_FIND_REVISION, _key(*wanted.key)).one_or_none()
     if known is None:
         kept = replace(wanted, revision=1, created_us=now_us, updated_us=now_us)
         transaction.connection.execute(_INSERT, _row(kept))

@@ -52,6 +52,10 @@ class Store:
         """As `write`, without waiting."""
         return self._writer.submit(work)
 
+    async def write_async(self, work: Work[Result]) -> Result:
+        """As `write`, without holding up the event loop."""
+        return await self._writer.submit_from_loop(work)
+
     def close(self) -> None:
         self._writer.close()
         self._engine.dispose()

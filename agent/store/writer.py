@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -48,7 +50,7 @@ Work = Callable[[Transaction], Result]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     work: Work[Any]
-    future: Future[Any]
+    future: Future[Any] | asyncio.Future[Any]
 
 
 class GroupWriter:
@@ -67,6 +69,15 @@ class GroupWriter:
     def submit(self, work: Work[Result]) -> Future[Result]:
         """The result once it is durable; StoreUnusable where it could not be written."""
         future: Future[Result] = Future()
+        with self._lock:
+            if self._is_closed:
+                raise StoreUnusable("store: it is closed")
+            self._jobs.put(_Job(work=work, future=future))
+        return future
+
+    def submit_from_loop(self, work: Work[Result]) -> asyncio.Future[Result]:
+        """As `submit`, for the running event loop, which is woken once for all that a commit made durable."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._is_closed:
                 raise StoreUnusable("store: it is closed")
@@ -105,14 +116,13 @@ class GroupWriter:
             results = self._execute(batch)
         except Exception as error:  # noqa: BLE001 (whatever a piece of work raises belongs to its caller)
             if len(batch) == 1:
-                batch[0].future.set_exception(_translated(error))
+                _finish([(batch[0].future, None, _translated(error))])
                 return
             # One bad piece must not sink its neighbours.
             for job in batch:
                 self._commit([job])
             return
-        for job, result in zip(batch, results, strict=True):
-            job.future.set_result(result)
+        _finish([(job.future, result, None) for job, result in zip(batch, results, strict=True)])
 
     def _execute(self, batch: list[_Job]) -> list[Any]:
         with self._engine.begin() as connection:
@@ -120,6 +130,33 @@ class GroupWriter:
             results = [job.work(transaction) for job in batch]
             transaction.flush()
         return results
+
+
+_Outcome = tuple[Future[Any] | asyncio.Future[Any], Any, Exception | None]
+
+
+def _finish(outcomes: list[_Outcome]) -> None:
+    """Tell everyone who waits; each event loop is woken once, for every call out of the interpreter is a wait."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for outcome in outcomes:
+        future = outcome[0]
+        if isinstance(future, asyncio.Future):
+            by_loop.setdefault(future.get_loop(), []).append(outcome)
+        else:
+            _settle([outcome])
+    for loop, part in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, part)
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
 
 
 def _translated(error: Exception) -> Exception:

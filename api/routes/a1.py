@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from agent.store.goals import StoredGoal
 from api.bodies import JsonResponse, read_model
-from api.context import Context, InContext, Operator
+from api.context import Context, InContext, Operator, context_of, require_role
 from api.errors import refuse
 from api.goal_book import NOT_ENFORCED, OTHER_REASON
 from api.notifications import check_destination, status_document
@@ -33,9 +33,9 @@ _STATUS = {"application/json": {"schema": policy_type_document()["statusSchema"]
     "/policytypes/{policyTypeId}/policies/{policyId}",
     responses={200: {"description": "The policy as it was put", "content": _JSON_OBJECT}, **_COMMON},
 )
-async def read_policy(policyTypeId: TypeId, policyId: PolicyId, ctx: InContext) -> Response:
+async def read_policy(policyTypeId: TypeId, policyId: PolicyId, request: Request) -> Response:
     """The policy as it was put."""
-    return JsonResponse(_known(ctx, policyTypeId, policyId).document)
+    return JsonResponse(_known(context_of(request), policyTypeId, policyId).document)
 
 
 @router.get("/policytypes", responses=_COMMON)
@@ -84,11 +84,10 @@ async def put_policy(
     policyTypeId: TypeId,
     policyId: PolicyId,
     request: Request,
-    ctx: InContext,
-    caller: Operator,
     notification_destination: Destination = "",
 ) -> Response:
     """Create or update a policy; the same request again changes nothing."""
+    ctx, caller = context_of(request), require_role(request, "operator")
     _require_type(policyTypeId)
     target, document = await read_model(request, SliceSlaTarget)
     check_destination(notification_destination, ctx.settings)
@@ -129,9 +128,9 @@ async def delete_policy(policyTypeId: TypeId, policyId: PolicyId, ctx: InContext
     "/policytypes/{policyTypeId}/policies/{policyId}/status",
     responses={200: {"description": "Whether the policy is enforced", "content": _STATUS}, **_COMMON},
 )
-async def read_policy_status(policyTypeId: TypeId, policyId: PolicyId, ctx: InContext) -> Response:
+async def read_policy_status(policyTypeId: TypeId, policyId: PolicyId, request: Request) -> Response:
     """ENFORCED once all targets have applied a schedule that heeds the policy."""
-    stored = _known(ctx, policyTypeId, policyId)
+    stored = _known(context_of(request), policyTypeId, policyId)
     return JsonResponse(json.dumps(status_document(stored.status, stored.reason)))
 
 
