@@ -50,6 +50,10 @@ class CaseStudySettings:
     evaluate_every: int = 10
     seed: int = 0
 
+    def lora(self) -> LoraSettings:
+        """The adapter; the pooler is trained too, since a sentence encoder's was never used for classes."""
+        return LoraSettings(rank=self.rank, head="all")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trajectory:
@@ -74,10 +78,11 @@ def run_one(
     dealing: Dealing,
     folder: Path,
     *,
+    until_accuracy: float | None = None,
     on_round: Callable[[RoundReport], None],
     should_stop: Callable[[], bool],
 ) -> Trajectory:
-    """Train one scheme, from its last checkpoint where there is one."""
+    """Train one scheme, from its last checkpoint where there is one, to the last round or `until_accuracy`."""
     federation, validation = make_federation(splits, settings, scheme, dealing)
     result = train(
         federation,
@@ -85,6 +90,7 @@ def run_one(
             folder=folder,
             checkpoint_every=settings.evaluate_every,
             evaluate_every=settings.evaluate_every,
+            target_accuracy=until_accuracy,
             is_resumed=has_checkpoint(folder / "checkpoints"),
             fingerprint=json.dumps(asdict(settings)) + dealing,
         ),
@@ -92,7 +98,8 @@ def run_one(
         on_round=on_round,
         should_stop=should_stop,
     )
-    return trajectory(scheme, dealing, folder, is_complete=not result.was_interrupted, seconds=result.seconds)
+    is_complete = result.num_rounds == settings.num_rounds
+    return trajectory(scheme, dealing, folder, is_complete=is_complete, seconds=result.seconds)
 
 
 def make_federation(
@@ -110,7 +117,7 @@ def make_federation(
         if dealing == "iid"
         else deal_by_dirichlet(train_rows, NUM_SITES, rng, concentration=settings.concentration)
     )
-    lora = LoraSettings(rank=settings.rank).config("classification", model, anatomy(model))
+    lora = settings.lora().config("classification", model, anatomy(model))
     federation = Federation(
         model,
         lora,

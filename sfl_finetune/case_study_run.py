@@ -17,10 +17,8 @@ from sfl_finetune.case_study_report import Row, Stage, make_row, plot_all, table
 from sfl_finetune.devices import CLIENTS, SERVER, Channel, read_devices
 from sfl_finetune.devices import DEVICES as KNOWN
 from sfl_finetune.encoder import packaged_minilm, pretrain_encoder
-from sfl_finetune.errors import SettingInvalid
-from sfl_finetune.finetune_run import stop_on_sigint
+from sfl_finetune.interruption import INTERRUPTED
 from sfl_finetune.labelled_texts import LabelledSplits, read_labelled
-from sfl_finetune.lora import LoraSettings
 from sfl_finetune.memory import StepShape, measure_client, measure_server, measure_whole
 from sfl_finetune.schemes import scheme_named
 from sfl_finetune.workload import model_of, shape_only_model
@@ -31,16 +29,16 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig
 
+    from sfl_finetune.lora import LoraSettings
     from sfl_finetune.memory import SideMemory
     from sfl_finetune.round_report import RoundReport
 
-_INTERRUPTED = 130
 _SHARED = {"sfl": "memory_efficient"}
 """Schemes whose course is another's, bit for bit: trained once, timed and measured twice."""
 
 
-def run_casestudy(options: Mapping[str, Any]) -> None:
-    """Run the command with its parsed options."""
+def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
+    """Run the command with its parsed options, until `should_stop` is true after a round."""
     out: Path = options["out"]
     splits = read_labelled(options["data"])
     if options["quick"]:
@@ -50,7 +48,7 @@ def run_casestudy(options: Mapping[str, Any]) -> None:
     schemes: tuple[str, ...] = options["schemes"]
     trained = dict.fromkeys(_SHARED.get(scheme, scheme) for scheme in schemes)
     courses: dict[tuple[str, str], Trajectory] = {}
-    with stop_on_sigint() as should_stop, _bars() as add_bar:
+    with _bars() as add_bar:
         for dealing in dealings:
             for scheme in trained:
                 if should_stop():
@@ -58,9 +56,16 @@ def run_casestudy(options: Mapping[str, Any]) -> None:
                 on_round = add_bar(f"{scheme} ({dealing})", settings.num_rounds)
                 folder = out / "runs" / f"{dealing}-{scheme}"
                 courses[scheme, dealing] = run_one(
-                    splits, settings, scheme, dealing, folder, on_round=on_round, should_stop=should_stop
+                    splits,
+                    settings,
+                    scheme,
+                    dealing,
+                    folder,
+                    until_accuracy=options["target"] if options["until_target"] else None,
+                    on_round=on_round,
+                    should_stop=should_stop,
                 )
-        was_interrupted = should_stop()
+    was_interrupted = should_stop()
     report = _report(options, settings, splits, schemes, courses, out)
     if options["as_json"]:
         click.echo(json.dumps(report))
@@ -68,7 +73,7 @@ def run_casestudy(options: Mapping[str, Any]) -> None:
         click.echo((out / "report.md").read_text())
     if was_interrupted:
         click.echo("Interrupted; the same command goes on where it stopped", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> CaseStudySettings:
@@ -77,6 +82,7 @@ def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> 
         num_rounds=options["rounds"] or (16 if options["quick"] else 150),
         learning_rate=options["learning_rate"] or (5e-3 if options["quick"] else 1e-3),
         precision=options["precision"],
+        evaluate_every=options["evaluate_every"],
         seed=options["seed"],
     )
     if options["quick"]:
@@ -130,7 +136,7 @@ def _report(
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(settings.model, num_labels=len(splits.labels))
-    lora = LoraSettings(rank=settings.rank)
+    lora = settings.lora()
     stage = _stage(options, settings)
     rows: list[Row] = []
     shown: list[Trajectory] = []
@@ -181,8 +187,6 @@ def _measure(
 def _stage(options: Mapping[str, Any], settings: CaseStudySettings) -> Stage:
     known = read_devices(options["devices"]) if options["devices"] else KNOWN
     utilisation = options["utilisation"]
-    if not 0 < utilisation <= 1:
-        raise SettingInvalid(f"utilisation={utilisation} is out of range; allowed: above 0, up to 1")
     return Stage(
         clients=tuple(replace(known[name], utilisation=utilisation) for name in CLIENTS),
         cuts=settings.cut_layers,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import permutations
 from typing import TYPE_CHECKING, Literal
 
 from sfl_finetune.schedule import Job, best_order, fifo, longest_backward_first, schrage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sfl_finetune.devices import Channel, Device
     from sfl_finetune.schemes import Scheme
@@ -66,8 +66,8 @@ def step_timeline(
         served = shared_machine(up, {p.name: server.seconds(p.work.server_flop) for p in parties})
         started = up
     else:
-        started, served = _in_turn(parties, server, channel, up, order, is_pipelined=scheme.is_pipelined)
-    down = _transfer(served, {p.name: channel.downlink_seconds(p.work.downlink_bytes) for p in parties}, channel)
+        started, served = _in_turn(parties, server, channel, up, order, scheme)
+    down = _reply(served, parties, channel, is_prioritised=scheme.prioritises_replies)
     done = {p.name: down[p.name] + p.device.seconds(p.work.client_backward_flop) for p in parties}
     spans: list[Span] = []
     for p in parties:
@@ -119,15 +119,14 @@ def _in_turn(
     channel: Channel,
     arrived: Mapping[str, float],
     order: Order,
-    *,
-    is_pipelined: bool,
+    scheme: Scheme,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Start and end of each client's turn; unpipelined, the first turn waits for the last arrival."""
     barrier = max(arrived.values())
     jobs = [
         Job(
             name=p.name,
-            release=arrived[p.name] if is_pipelined else barrier,
+            release=arrived[p.name] if scheme.is_pipelined else barrier,
             work=server.seconds(p.work.server_flop),
             tail=channel.downlink_seconds(p.work.downlink_bytes) + p.device.seconds(p.work.client_backward_flop),
         )
@@ -135,7 +134,7 @@ def _in_turn(
     ]
     chosen = _ORDERS[order](jobs).order
     if order == "best" and channel.is_shared_cell:
-        chosen = _improve_in_shared_cell(chosen, parties, channel)
+        chosen = _improve_in_shared_cell(jobs, parties, channel, is_prioritised=scheme.prioritises_replies)
     return _turns(chosen)
 
 
@@ -149,26 +148,41 @@ def _turns(order: Sequence[Job]) -> tuple[dict[str, float], dict[str, float]]:
     return starts, ends
 
 
-def _improve_in_shared_cell(order: Sequence[Job], parties: Sequence[Party], channel: Channel) -> tuple[Job, ...]:
-    """Swap two turns as long as that ends the step earlier: where replies share a channel, tails are not constants."""
-    down = {p.name: channel.downlink_seconds(p.work.downlink_bytes) for p in parties}
+def _improve_in_shared_cell(
+    jobs: Sequence[Job], parties: Sequence[Party], channel: Channel, *, is_prioritised: bool
+) -> tuple[Job, ...]:
+    """From the best of the rules, swap or move turns as long as that ends the step earlier.
+
+    Where replies share a channel, tails are no constants, so the orders that are best with constant ones may not be.
+    """
     backward = {p.name: p.device.seconds(p.work.client_backward_flop) for p in parties}
 
     def finish(candidate: Sequence[Job]) -> float:
-        replied = shared_machine(_turns(candidate)[1], down)
+        replied = _reply(_turns(candidate)[1], parties, channel, is_prioritised=is_prioritised)
         return max(replied[name] + backward[name] for name in replied)
 
-    best, best_seconds = tuple(order), finish(order)
+    best = min((rule(jobs).order for rule in _ORDERS.values()), key=finish)
+    best_seconds = finish(best)
     is_improving = True
     while is_improving:
         is_improving = False
-        for first, second in combinations(range(len(best)), 2):
-            swapped = list(best)
-            swapped[first], swapped[second] = swapped[second], swapped[first]
-            seconds = finish(swapped)
+        for candidate in _neighbours(best):
+            seconds = finish(candidate)
             if seconds < best_seconds * (1 - 1e-9):
-                best, best_seconds, is_improving = tuple(swapped), seconds, True
+                best, best_seconds, is_improving = candidate, seconds, True
     return best
+
+
+def _neighbours(order: tuple[Job, ...]) -> Iterator[tuple[Job, ...]]:
+    """Every order with two turns exchanged, or one moved to another place."""
+    for first, second in permutations(range(len(order)), 2):
+        moved = list(order)
+        moved.insert(second, moved.pop(first))
+        yield tuple(moved)
+        if first < second:
+            swapped = list(order)
+            swapped[first], swapped[second] = swapped[second], swapped[first]
+            yield tuple(swapped)
 
 
 def _relay(parties: Sequence[Party], server: Device, channel: Channel) -> Timeline:
@@ -195,6 +209,42 @@ def _transfer(begin: Mapping[str, float], alone: Mapping[str, float], channel: C
     if channel.is_shared_cell:
         return shared_machine(begin, alone)
     return {name: begin[name] + alone[name] for name in begin}
+
+
+def _reply(
+    served: Mapping[str, float], parties: Sequence[Party], channel: Channel, *, is_prioritised: bool
+) -> dict[str, float]:
+    """When each client has its gradient."""
+    alone = {p.name: channel.downlink_seconds(p.work.downlink_bytes) for p in parties}
+    if channel.is_shared_cell and is_prioritised:
+        return urgent_first(served, alone, {p.name: p.device.seconds(p.work.client_backward_flop) for p in parties})
+    return _transfer(served, alone, channel)
+
+
+def urgent_first(begin: Mapping[str, float], alone: Mapping[str, float], tail: Mapping[str, float]) -> dict[str, float]:
+    """When each job ends on a machine that always serves the one with the longest tail of those that are there.
+
+    Source: Jackson 1955; a reply is sent in packets, so a more urgent one need not wait for its end.
+    """
+    left = dict(alone)
+    waiting = sorted(begin, key=lambda name: begin[name])
+    active: list[str] = []
+    ends: dict[str, float] = {}
+    now = 0.0
+    while waiting or active:
+        if not active:
+            now = max(now, begin[waiting[0]])
+        while waiting and begin[waiting[0]] <= now:
+            active.append(waiting.pop(0))
+        served = max(active, key=lambda name: tail[name])
+        until = now + left[served]
+        if waiting and begin[waiting[0]] < until:
+            left[served] -= begin[waiting[0]] - now
+            now = begin[waiting[0]]
+        else:
+            now = ends[served] = until
+            active.remove(served)
+    return ends
 
 
 def shared_machine(begin: Mapping[str, float], alone: Mapping[str, float]) -> dict[str, float]:

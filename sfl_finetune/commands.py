@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from sfl_finetune.finite_range import FiniteRange
+from sfl_finetune.interruption import stop_on_sigint
+
 _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 
 
@@ -14,15 +17,20 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--model", required=True, help="Folder (or cached name) of a Hugging Face causal language model.")
 @click.option("--corpus", required=True, type=click.Path(path_type=Path), help="Folder with a JSONL file per site.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Receives the PEFT adapter.")
+@click.option(
+    "--start-from",
+    type=click.Path(path_type=Path),
+    help="PEFT adapter of the same base to go on from; its rank and targets are kept.",
+)
 @click.option("--scheme", type=click.Choice(_SCHEMES), default="lean", show_default=True)
 @click.option("--rounds", default=50, show_default=True, type=click.IntRange(min=1))
 @click.option("--local-steps", default=4, show_default=True, type=click.IntRange(min=1), help="Steps a client a round.")
 @click.option("--cut-layer", default=1, show_default=True, type=int, help="Layers each client keeps.")
 @click.option("--rank", default=16, show_default=True, type=int, help="LoRA rank.")
-@click.option("--alpha", type=float, help="LoRA scale; twice the rank by default.")
-@click.option("--dropout", default=0.0, show_default=True, type=float, help="LoRA dropout.")
+@click.option("--alpha", type=FiniteRange(0, min_open=True), help="LoRA scale; twice the rank by default.")
+@click.option("--dropout", default=0.0, show_default=True, type=FiniteRange(0, 1, max_open=True), help="LoRA dropout.")
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
-@click.option("--learning-rate", default=2e-3, show_default=True, type=float)
+@click.option("--learning-rate", default=2e-3, show_default=True, type=FiniteRange(0, min_open=True))
 @click.option(
     "--max-tokens", type=click.IntRange(min=2), help="Longer rows are left out; the model's limit by default."
 )
@@ -32,14 +40,24 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--precision", type=click.Choice(("fp32", "bf16")), help="Number format of the frozen base.")
 @click.option("--aggregation", type=click.Choice(("fedavg", "freeze_a", "svd")), default="fedavg", show_default=True)
 @click.option("--u-shape", is_flag=True, help="Keep head and labels at the client.")
-@click.option("--validation-share", default=0.0, show_default=True, type=float, help="Share of texts held out.")
+@click.option(
+    "--validation-share",
+    default=0.0,
+    show_default=True,
+    type=FiniteRange(0, 1, max_open=True),
+    help="Share of texts held out.",
+)
 @click.option("--patience", type=click.IntRange(min=1), help="End after so many evaluations without improvement.")
 @click.option("--evaluate-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
 @click.option("--checkpoint-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
 @click.option("--fault", "faults", multiple=True, help="Drill: CLIENT:ROUND:absent|vanish|nan|shape|oversize[:STEP].")
-@click.option("--deadline", type=float, help="Seconds a round may take a site on the virtual clock; late ones sit out.")
+@click.option(
+    "--deadline",
+    type=FiniteRange(0, min_open=True),
+    help="Seconds a round may take a site on the virtual clock; late ones sit out.",
+)
 @click.option("--site-device", "site_devices", multiple=True, help="SITE=DEVICE, for the deadline's clock.")
-@click.option("--mbps", default=100.0, show_default=True, type=click.FloatRange(min=0.001), help="For the deadline.")
+@click.option("--mbps", default=100.0, show_default=True, type=FiniteRange(0.001), help="For the deadline.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events as well.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
@@ -51,9 +69,11 @@ def finetune(**options: Any) -> None:
     Each *.jsonl file of --corpus is a site; its rows are {"prompt": text, "completion": text}. --out ends as a PEFT
     adapter folder; metrics and checkpoints lie in its `run` folder. SIGINT ends the run after the current round.
     """
-    from sfl_finetune.finetune_run import run_finetune
+    # From here on an interruption ends in a document and a checkpoint, even while torch is still being imported.
+    with stop_on_sigint() as should_stop:
+        from sfl_finetune.finetune_run import run_finetune
 
-    run_finetune(options)
+        run_finetune(options, should_stop)
 
 
 @click.command()
@@ -66,12 +86,22 @@ def finetune(**options: Any) -> None:
     "--dealing", "dealings", multiple=True, type=click.Choice(("iid", "dirichlet")), help="How texts are dealt."
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="150 by default, 16 with --quick.")
-@click.option("--learning-rate", type=float, help="0.001 by default, 0.005 with --quick.")
+@click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="0.001 by default, 0.005 with --quick.")
 @click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", show_default=True)
-@click.option("--target", default=0.89, show_default=True, type=float, help="Accuracy whose time is reported.")
+@click.option(
+    "--target", default=0.89, show_default=True, type=FiniteRange(0, 1), help="Accuracy whose time is reported."
+)
+@click.option("--until-target", is_flag=True, help="End each run once it reaches --target.")
+@click.option("--evaluate-every", default=10, show_default=True, type=click.IntRange(min=1), help="In rounds.")
 @click.option("--devices", type=click.Path(path_type=Path), help="YAML list of devices that replace known ones.")
-@click.option("--utilisation", default=0.3, show_default=True, type=float, help="Share of peak rates, all devices.")
-@click.option("--mbps", default=100.0, show_default=True, type=click.FloatRange(min=0.001), help="Link rate each way.")
+@click.option(
+    "--utilisation",
+    default=0.3,
+    show_default=True,
+    type=FiniteRange(0, 1, min_open=True),
+    help="Share of peak rates, all devices.",
+)
+@click.option("--mbps", default=100.0, show_default=True, type=FiniteRange(0.001), help="Link rate each way.")
 @click.option("--shared-cell", is_flag=True, help="All clients divide one channel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
@@ -80,6 +110,8 @@ def casestudy(**options: Any) -> None:
 
     Interrupted, the same command goes on where it stopped.
     """
-    from sfl_finetune.case_study_run import run_casestudy
+    # From here on an interruption ends in a document and a checkpoint, even while torch is still being imported.
+    with stop_on_sigint() as should_stop:
+        from sfl_finetune.case_study_run import run_casestudy
 
-    run_casestudy(options)
+        run_casestudy(options, should_stop)

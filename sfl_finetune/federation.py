@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
+from sfl_finetune.adapter_folder import fill_adapter
 from sfl_finetune.aggregation import aggregate, fedavg
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.client import Client
@@ -49,19 +50,21 @@ class Federation:
         sites: Sequence[Site],
         settings: FederationSettings,
         *,
+        start: Mapping[str, torch.Tensor] | None = None,
         faults: Sequence[Fault] = (),
         serve_order: Callable[[Sequence[str]], Sequence[str]] | None = None,
         finish_seconds: Callable[[int, Sequence[str]], Mapping[str, float]] | None = None,
     ) -> None:
         """`model` is the plain base and belongs to the federation.
 
-        `serve_order` sorts the clients that wait; `finish_seconds` tells when each client of a round would finish.
+        `start` holds the weights of an adapter folder to go on from. `serve_order` sorts the clients that wait;
+        `finish_seconds` tells when each client of a round would finish.
         """
         self.settings = settings
         self.faults = tuple(faults)
         self._serve_order = serve_order
         self._finish_seconds = finish_seconds
-        self._prepare_model(model, adapter)
+        self._prepare_model(model, adapter, start)
         self.state: AdapterState = trainable_state(self.model)
         self.uplink, self.returns, self.downlink = (
             InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes) for _ in range(3)
@@ -75,11 +78,15 @@ class Federation:
                 self.model, sites, settings.task, settings.batch_size, settings.optimiser, settings.seed
             )
 
-    def _prepare_model(self, model: PreTrainedModel, adapter: PeftConfig) -> None:
+    def _prepare_model(
+        self, model: PreTrainedModel, adapter: PeftConfig, start: Mapping[str, torch.Tensor] | None
+    ) -> None:
         settings = self.settings
         if settings.scheme.precision == "bf16":
             model = model.to(torch.bfloat16)
         self.tuned = attach(model, adapter, seed=settings.seed)
+        if start is not None:
+            fill_adapter(self.tuned, start)
         self.model: PreTrainedModel = self.tuned.base_model.model.train()
         if settings.aggregation == "freeze_a":
             for name, weight in self.model.named_parameters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +46,8 @@ class FederationSettings:
         for name in ("local_steps", "num_rounds", "batch_size"):
             if getattr(self, name) < 1:
                 raise SettingInvalid(f"{name}={getattr(self, name)}; allowed: 1 and up")
+        if self.deadline_seconds is not None and not 0 < self.deadline_seconds < math.inf:
+            raise SettingInvalid(f"deadline_seconds={self.deadline_seconds} must be above 0 and finite")
         if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
             raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from contextlib import contextmanager
 from hashlib import sha256
@@ -13,9 +12,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sfl_finetune.adapter_folder import save_adapter
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.faults import parse_fault
 from sfl_finetune.federation_settings import FederationSettings
+from sfl_finetune.interruption import INTERRUPTED
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.optimisation import OptimiserSettings
 from sfl_finetune.recipes import Prepared, prepare_causal_lm, site_clock
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
 
     from sfl_finetune.round_report import RoundReport
 
-_INTERRUPTED = 130
-"""Exit status after SIGINT, by the shells' convention."""
-
 _CLOCK_TOKENS = 128
 """Length of the texts that the deadline's clock assumes where no limit is given."""
 
 
-def run_finetune(options: Mapping[str, Any]) -> None:
-    """Run the command with its parsed options."""
+def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
+    """Run the command with its parsed options, until `should_stop` is true after a round."""
     prepared = _prepare(options)
     out: Path = options["out"]
     run = RunSettings(
@@ -52,16 +50,16 @@ def run_finetune(options: Mapping[str, Any]) -> None:
         click.echo(f"Site {site} is refused: {reason}", err=True)
     if prepared.corpus.num_too_long:
         click.echo(f"{prepared.corpus.num_too_long} rows exceed the token limit and are left out", err=True)
-    with stop_on_sigint() as should_stop, _bar(prepared, run) as on_round:
+    with _bar(prepared, run) as on_round:
         result = train(
             prepared.federation, run, validation=prepared.validation, on_round=on_round, should_stop=should_stop
         )
     if not result.was_interrupted:
-        prepared.federation.tuned.save_pretrained(out)
+        save_adapter(prepared.federation.tuned, out, base=prepared.base)
     _report(prepared, result, options)
     if result.was_interrupted:
         click.echo(f"Interrupted after round {result.num_rounds}; run again with --resume to go on", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def _prepare(options: Mapping[str, Any]) -> Prepared:
@@ -87,6 +85,7 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
         max_tokens=options["max_tokens"],
         validation_share=options["validation_share"],
         device=options["device"],
+        start_from=options["start_from"],
         faults=[parse_fault(text) for text in options["faults"]],
         finish_seconds=_clock(options, settings, lora),
     )
@@ -122,23 +121,6 @@ def _corpus_digest(prepared: Prepared) -> str:
         for example in site.examples:
             digest.update(repr(example.token_ids).encode())
     return digest.hexdigest()
-
-
-@contextmanager
-def stop_on_sigint() -> Iterator[Callable[[], bool]]:
-    """A question that becomes true at the first SIGINT; the second one ends the process as usual."""
-    asked: list[int] = []
-
-    def remember(number: int, _: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, previous)
-        click.echo("Stopping after this round; press again to stop at once", err=True)
-
-    previous = signal.signal(signal.SIGINT, remember)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

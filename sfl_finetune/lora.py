@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class LoraSettings:
     dropout: float = 0.0
     targets: tuple[str, ...] | Literal["all", "default"] = "all"
     """Names of the linear modules; `all` is every one inside a layer, `default` is peft's choice for the family."""
+    head: Literal["classifier", "all"] = "classifier"
+    """What a classifier trains whole: its last linear module, or everything linear behind the layers (a pooler)."""
 
     def __post_init__(self) -> None:
         """Refuse what peft would refuse later and less clearly."""
@@ -43,6 +46,8 @@ class LoraSettings:
             raise SettingInvalid(f"rank={self.rank} is no rank; allowed: 1 and up")
         if not 0.0 <= self.dropout < 1.0:
             raise SettingInvalid(f"dropout={self.dropout} is out of range; allowed: 0 up to but not including 1")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise SettingInvalid(f"alpha={self.alpha} must be above 0 and finite")
 
     def config(self, task: Task, model: PreTrainedModel, parts: Anatomy) -> PeftConfig:
         """Configuration, in peft's own form, of this adapter for `model`."""
@@ -52,6 +57,9 @@ class LoraSettings:
         targets: str | list[str] | None = list(self.targets)
         if isinstance(self.targets, str):
             targets = linear_targets(model, parts) if self.targets == "all" else None
+        whole = None
+        if self.head == "all" and task == "classification":
+            whole = linear_parts(model, parts.back)
         return LoraConfig(
             r=self.rank,
             lora_alpha=2 * self.rank if self.alpha is None else self.alpha,
@@ -59,7 +67,17 @@ class LoraSettings:
             target_modules=targets,
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
             task_type=TaskType.CAUSAL_LM if task == "causal_lm" else TaskType.SEQ_CLS,
+            modules_to_save=whole,
         )
+
+
+def linear_parts(model: PreTrainedModel, paths: Iterable[str]) -> list[str]:
+    """Names of the parts among `paths` that have a linear module."""
+    return [
+        path.rpartition(".")[2]
+        for path in paths
+        if any(isinstance(module, nn.Linear) for module in model.get_submodule(path).modules())
+    ]
 
 
 def linear_targets(model: PreTrainedModel, parts: Anatomy) -> str | list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -30,8 +31,8 @@ class OptimiserSettings:
 
     def __post_init__(self) -> None:
         """Refuse rates that can't learn."""
-        if not self.learning_rate > 0:
-            raise SettingInvalid(f"learning_rate={self.learning_rate} must be above 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise SettingInvalid(f"learning_rate={self.learning_rate} must be above 0 and finite")
         if not 0.0 <= self.warmup_share < 1.0:
             raise SettingInvalid(
                 f"warmup_share={self.warmup_share} is out of range; allowed: 0 up to but not including 1"

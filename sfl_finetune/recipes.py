@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sfl_finetune.adapter_folder import base_digest, read_adapter
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.corpus import Corpus, Example, Site, read_corpus
 from sfl_finetune.errors import ModelUnsupported, SettingInvalid
@@ -32,6 +33,8 @@ class Prepared:
     federation: Federation
     corpus: Corpus
     validation: tuple[Example, ...]
+    base: str
+    """Digest of the plain base, to be kept beside the adapter."""
 
 
 def prepare_causal_lm(
@@ -43,10 +46,14 @@ def prepare_causal_lm(
     max_tokens: int | None = None,
     validation_share: float = 0.0,
     device: str = "auto",
+    start_from: Path | None = None,
     faults: Sequence[Fault] = (),
     finish_seconds: Callable[[int, Sequence[str]], Mapping[str, float]] | None = None,
 ) -> Prepared:
-    """Fine-tuning of any causal LM on prompt-completion sites; `validation_share` of each site's texts is held out."""
+    """Fine-tuning of any causal LM on prompt-completion sites; `validation_share` of each site's texts is held out.
+
+    `start_from` is an adapter folder to go on from; its configuration then takes the place of `lora`.
+    """
     if not 0.0 <= validation_share < 1.0:
         raise SettingInvalid(
             f"validation_share={validation_share} is out of range; allowed: 0 up to but not including 1"
@@ -57,11 +64,18 @@ def prepare_causal_lm(
     corpus = read_corpus(corpus_folder, tokenizer, max_tokens=min(max_tokens or _DEFAULT_MAX_TOKENS, limit))
     _check_vocabulary(corpus, model)
     sites, validation = _hold_out(corpus.sites, validation_share)
-    model = model.to(pick_device(device))
-    adapter = lora.config("causal_lm", model, anatomy(model))
+    base = base_digest(model)
+    weights = None
+    if start_from is None:
+        adapter = lora.config("causal_lm", model, anatomy(model))
+    else:
+        adapter, weights = read_adapter(start_from, base=base, model_name=str(model_folder))
     adapter.base_model_name_or_path = str(model_folder)
-    federation = Federation(model, adapter, sites, settings, faults=faults, finish_seconds=finish_seconds)
-    return Prepared(federation=federation, corpus=corpus, validation=validation)
+    model = model.to(pick_device(device))
+    federation = Federation(
+        model, adapter, sites, settings, start=weights, faults=faults, finish_seconds=finish_seconds
+    )
+    return Prepared(federation=federation, corpus=corpus, validation=validation, base=base)
 
 
 def site_clock(

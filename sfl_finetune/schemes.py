@@ -32,6 +32,8 @@ class Scheme:
     """True: the server keeps layer inputs only and computes each layer again in its backward pass."""
     is_pipelined: bool = False
     """True: the server begins with the first arrival; False: once all clients have sent."""
+    prioritises_replies: bool = False
+    """True: where replies share a channel, the client with the longest backward pass is answered first."""
     wire: Codec = "fp32"
     precision: Precision = "fp32"
     """Number format of the frozen base; adapters stay in fp32."""
@@ -57,12 +59,12 @@ def memory_efficient() -> Scheme:
 
     Source: Chen, Wu, Li, Ji, arXiv 2506.02940.
     """
-    return Scheme(name="memory_efficient", is_pipelined=True)
+    return Scheme(name="memory_efficient", is_pipelined=True, prioritises_replies=True)
 
 
 def lean() -> Scheme:
     """`memory_efficient` with activations checkpointed and an int8 link."""
-    return Scheme(name="lean", checkpointing=True, is_pipelined=True, wire="int8")
+    return Scheme(name="lean", checkpointing=True, is_pipelined=True, prioritises_replies=True, wire="int8")
 
 
 SCHEMES: dict[str, Callable[[], Scheme]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,8 @@ class Server:
             gradient = feature_gradient.features
             if gradient is None or gradient.shape != pending.output.shape or not torch.isfinite(gradient).all():
                 raise MessageInvalid(f"client {pending.message.client!r} sent a feature gradient that can't be used")
+            if feature_gradient.loss is None or not math.isfinite(feature_gradient.loss):
+                raise MessageInvalid(f"client {pending.message.client!r} reported a loss of {feature_gradient.loss}")
             torch.autograd.backward(pending.output, gradient.to(pending.output))
         sent = pending.message
         loss = feature_gradient.loss if feature_gradient is not None else float(pending.output.detach())

@@ -66,8 +66,15 @@ class _Progress:
     best_loss: float = float("inf")
     num_worse: int = 0
     seconds: float = 0.0
+    accuracy: float = 0.0
+    """At the last evaluation."""
     evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
     reports: list[RoundReport] = field(default_factory=list)
+
+    def has_ended(self, run: RunSettings) -> bool:
+        """Whether patience is at its end or the wanted accuracy reached."""
+        is_stale = run.patience is not None and self.num_worse >= run.patience
+        return is_stale or (run.target_accuracy is not None and self.accuracy >= run.target_accuracy)
 
 
 def train(
@@ -84,9 +91,11 @@ def train(
     checkpoints = run.folder / "checkpoints"
     done, progress = _resume(federation, checkpoints, key) if run.is_resumed else (0, _Progress())
     run.folder.mkdir(parents=True, exist_ok=True)
-    has_ended = False
+    if not run.is_resumed:
+        # Whoever stops a run before its first round has something to resume from as well.
+        _checkpoint(federation, checkpoints, progress, done, key)
     with _Metrics(run, done) as metrics:
-        while done < federation.settings.num_rounds and not has_ended and not should_stop():
+        while done < federation.settings.num_rounds and not progress.has_ended(run) and not should_stop():
             began = time.perf_counter()
             report = federation.run_round(done)
             done += 1
@@ -97,13 +106,13 @@ def train(
                 on_round(report)
             is_last = done == federation.settings.num_rounds
             if validation and (is_last or (run.evaluate_every and done % run.evaluate_every == 0)):
-                has_ended = _evaluate(federation, run, progress, validation, done, metrics)
-            if is_last or has_ended or done % run.checkpoint_every == 0 or should_stop():
+                _evaluate(federation, progress, validation, done, metrics)
+            if is_last or progress.has_ended(run) or done % run.checkpoint_every == 0 or should_stop():
                 _checkpoint(federation, checkpoints, progress, done, key)
     federation.publish()
     return RunResult(
         num_rounds=done,
-        was_interrupted=should_stop() and done < federation.settings.num_rounds and not has_ended,
+        was_interrupted=should_stop() and done < federation.settings.num_rounds and not progress.has_ended(run),
         reports=tuple(progress.reports),
         evaluations=tuple(progress.evaluations),
         seconds=progress.seconds,
@@ -115,7 +124,9 @@ def _resume(federation: Federation, folder: Path, key: str) -> tuple[int, _Progr
     done, state, extra = load_checkpoint(folder, optimisers=federation.optimisers(), run=key)
     federation.restore(state)
     best = float("inf") if extra["best_loss"] is None else extra["best_loss"]
-    return done, _Progress(best_loss=best, num_worse=extra["num_worse"], seconds=extra["seconds"])
+    return done, _Progress(
+        best_loss=best, num_worse=extra["num_worse"], seconds=extra["seconds"], accuracy=extra["accuracy"]
+    )
 
 
 def _checkpoint(federation: Federation, folder: Path, progress: _Progress, done: int, key: str) -> None:
@@ -130,27 +141,22 @@ def _checkpoint(federation: Federation, folder: Path, progress: _Progress, done:
             "best_loss": None if best == float("inf") else best,
             "num_worse": progress.num_worse,
             "seconds": progress.seconds,
+            "accuracy": progress.accuracy,
         },
     )
 
 
 def _evaluate(
-    federation: Federation,
-    run: RunSettings,
-    progress: _Progress,
-    validation: Sequence[Example],
-    done: int,
-    metrics: _Metrics,
-) -> bool:
-    """Evaluate the global adapter; True where the run should end."""
+    federation: Federation, progress: _Progress, validation: Sequence[Example], done: int, metrics: _Metrics
+) -> None:
+    """Evaluate the global adapter and note how the run stands."""
     federation.publish()
     found = evaluate(federation.model, validation, federation.settings.task)
     progress.evaluations.append((done, found))
     metrics.write({"event": "evaluation", "round": done - 1, **asdict(found)})
     progress.num_worse = 0 if found.loss < progress.best_loss else progress.num_worse + 1
     progress.best_loss = min(progress.best_loss, found.loss)
-    is_stale = run.patience is not None and progress.num_worse >= run.patience
-    return is_stale or (run.target_accuracy is not None and found.accuracy >= run.target_accuracy)
+    progress.accuracy = found.accuracy
 
 
 class _Metrics:

@@ -51,6 +51,15 @@ def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path
     assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["--learning-rate", "--target", "--utilisation", "--mbps"])
+def test_numbers_that_are_none_are_refused_by_name(data: Path, tmp_path: Path, option: str, value: str) -> None:
+    given = ["--data", str(data), "--out", str(tmp_path / "report"), "--quick", option, value]
+    refused = CliRunner().invoke(casestudy, given)
+    assert refused.exit_code == 2
+    assert f"'{option}'" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "reason"), [("", "no rows"), ("no label here\n", "is no `text;label`"), (";joy\n", "is no `text;label`")]
 )

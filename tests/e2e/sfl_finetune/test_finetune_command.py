@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from sfl_finetune.commands import finetune
 from sfl_finetune.errors import CorpusInvalid, ModelUnsupported, SettingInvalid
-from sfl_finetune.finetune_run import stop_on_sigint
+from sfl_finetune.interruption import stop_on_sigint
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,45 @@ def test_adapter_loads_in_plain_peft_and_lowers_the_loss(base: Path, corpus: Pat
     assert not torch.allclose(tuned(ids).logits, plain(ids).logits)
 
 
+def test_a_run_goes_on_from_an_adapter_of_its_base_and_refuses_any_other(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    begun = summary(invoke(base, corpus, first, "--rounds", "3", "--learning-rate", "0.02"))
+    given = ("--rounds", "1", "--start-from", str(first), "--learning-rate", "1e-9", "--rank", "2")
+    again = summary(invoke(base, corpus, tmp_path / "again", *given))
+    assert again["loss"] < begun["loss"]
+    assert again["trainable_parameters"] == begun["trainable_parameters"]
+    start, end = (load_file(folder / "adapter_model.safetensors") for folder in (first, tmp_path / "again"))
+    assert all(torch.allclose(start[name], end[name], atol=1e-6) for name in start)
+
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    model = LlamaForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        model.lm_head.weight.add_(1e-3)
+    model.save_pretrained(other)
+    refused = invoke(other, corpus, tmp_path / "refused", *given)
+    assert isinstance(refused.exception, ModelUnsupported)
+    assert "belongs to another base" in str(refused.exception)
+
+
+def test_an_adapter_without_a_digest_must_name_its_base_and_fit(base: Path, corpus: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    summary(invoke(base, corpus, adapter, "--rounds", "1"))
+    (adapter / "edgewright_base.json").unlink()
+    given = ("--rounds", "1", "--start-from", str(adapter))
+    assert summary(invoke(base, corpus, tmp_path / "fits", *given))["rounds"] == 1
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    for change, reason in (({"r": 3}, "has shape"), ({"base_model_name_or_path": "some/other"}, "another base")):
+        (adapter / "adapter_config.json").write_text(json.dumps(config | change))
+        refused = invoke(base, corpus, tmp_path / "refused", *given)
+        assert isinstance(refused.exception, ModelUnsupported)
+        assert reason in str(refused.exception)
+    (adapter / "adapter_model.safetensors").write_bytes(b"rubbish")
+    assert "can't be read" in str(invoke(base, corpus, tmp_path / "refused", *given).exception)
+
+
 def test_faults_end_in_the_summary_and_the_run_goes_on(base: Path, corpus: Path, tmp_path: Path) -> None:
     (corpus / "west.jsonl").write_text("not json\n")
     drills = ("--fault", "south:0:vanish:1", "--fault", "south:1:nan")
@@ -128,6 +168,30 @@ def test_resume_after_a_stop_writes_the_same_adapter(
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_stop_before_the_first_round_still_reports_and_can_be_resumed(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfl_finetune import recipes
+
+    load = recipes.load_causal_lm
+
+    def interrupted(folder: str | Path) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return load(folder)
+
+    options = ("--rounds", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "load_causal_lm", interrupted)
+        stopped = invoke(base, corpus, tmp_path / "parts", *options)
+    assert stopped.exit_code == 130
+    found = summary(stopped)
+    assert (found["rounds"], found["interrupted"], found["adapter"]) == (0, True, None)
+    summary(invoke(base, corpus, tmp_path / "whole", *options))
+    assert summary(invoke(base, corpus, tmp_path / "parts", *options, "--resume"))["rounds"] == 2
+    whole, parts = (load_file(tmp_path / part / "adapter_model.safetensors") for part in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
 def test_second_sigint_ends_at_once() -> None:
     with stop_on_sigint() as should_stop:
         assert not should_stop()
@@ -135,6 +199,19 @@ def test_second_sigint_ends_at_once() -> None:
         assert should_stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
+@pytest.mark.parametrize(
+    "option", ["--deadline", "--mbps", "--learning-rate", "--alpha", "--dropout", "--validation-share"]
+)
+def test_numbers_that_are_none_are_refused_by_name(
+    base: Path, corpus: Path, tmp_path: Path, option: str, value: str
+) -> None:
+    refused = invoke(base, corpus, tmp_path / "adapter", option, value)
+    assert refused.exit_code == 2
+    assert f"'{option}'" in refused.stderr
+    assert value in refused.stderr
 
 
 @pytest.mark.parametrize(

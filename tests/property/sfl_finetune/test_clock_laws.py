@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfl_finetune.clock import Party, round_seconds, shared_machine, step_timeline
+from sfl_finetune.clock import Party, round_seconds, shared_machine, step_timeline, urgent_first
 from sfl_finetune.devices import CLIENTS, DEVICES, SERVER, Channel, read_devices
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.schemes import SCHEMES, memory_efficient, scheme_named, sfl, sl
@@ -83,6 +83,38 @@ def test_shared_machine_conserves_work(rows: list[tuple[float, float]]) -> None:
     for name in sorted(begin, key=lambda n: begin[n]):
         now = max(now, begin[name]) + alone[name]
     assert max(ends.values()) == pytest.approx(now)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 10), st.floats(0, 20)), min_size=1, max_size=7))
+def test_answering_the_most_urgent_first_ends_no_later_than_sharing(rows: list[tuple[float, float, float]]) -> None:
+    begin = {str(i): start for i, (start, _, _) in enumerate(rows)}
+    alone = {str(i): work for i, (_, work, _) in enumerate(rows)}
+    tail = {str(i): rest for i, (_, _, rest) in enumerate(rows)}
+    urgent, shared = urgent_first(begin, alone, tail), shared_machine(begin, alone)
+    assert all(urgent[name] >= begin[name] + alone[name] - 1e-9 for name in urgent)
+    assert max(urgent.values()) == pytest.approx(max(shared.values()))
+    assert max(urgent[name] + tail[name] for name in tail) <= max(shared[name] + tail[name] for name in tail) + 1e-9
+
+
+@pytest.mark.parametrize("rate_mbps", [10, 1000])
+@pytest.mark.parametrize("utilisation", [0.01, 0.5])
+@pytest.mark.parametrize("is_shared_cell", [False, True])
+def test_taking_turns_is_never_slower_than_dividing_the_server(
+    rate_mbps: float, utilisation: float, is_shared_cell: bool
+) -> None:
+    channel = Channel(uplink_mbps=rate_mbps, downlink_mbps=rate_mbps, is_shared_cell=is_shared_cell)
+    for depth in (1, 3):
+        work = replace(
+            _WORK,
+            client_forward_flop=30e9 * depth,
+            client_backward_flop=60e9 * depth - 37e9,
+            server_flop=671e9 * (12 - depth) / 11,
+        )
+        clients = [replace(p, device=replace(p.device, utilisation=utilisation)) for p in parties(work)]
+        server = replace(DEVICES[SERVER], utilisation=utilisation)
+        ours, theirs = (step_timeline(clients, server, channel, s).seconds for s in (memory_efficient(), sfl()))
+        assert ours <= theirs * (1 + 1e-9)
 
 
 def test_users_add_their_devices(tmp_path: Path) -> None:

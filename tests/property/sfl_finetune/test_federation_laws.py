@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, TaskType
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BertConfig, LlamaConfig
+from transformers import (
+    AlbertConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    LlamaConfig,
+    T5Config,
+)
 
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.batches import collate
@@ -22,6 +30,7 @@ from sfl_finetune.lora import linear_targets
 from sfl_finetune.optimisation import OptimiserSettings
 from sfl_finetune.schemes import SCHEMES, lean, memory_efficient, scheme_named, sfl, sl
 from sfl_finetune.training import RunSettings, train
+from sfl_finetune.wire import Message
 
 _SIZES: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
 _PLAIN_SGD = OptimiserSettings(name="sgd", learning_rate=0.5, clip_norm=None, schedule="constant", warmup_share=0.0)
@@ -167,6 +176,51 @@ def test_average_is_the_survivors_when_a_client_fails(kind: Any, is_u_shaped: bo
     assert set(report.dropped) == {"site1"}
     assert_same(hurt.state, gone.state, atol=0)
     assert hurt.run_round(1).participants == ("site0", "site1", "site2")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "shape"])
+def test_a_head_that_answers_with_rubbish_is_out_of_the_round(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    federation = make_federation(is_u_shaped=True)
+    client = federation.clients["site1"]
+    finish = client.finish
+
+    def spoilt(features: Message) -> Message:
+        reply = finish(features)
+        assert reply.features is not None
+        if what == "loss":
+            return replace(reply, loss=float("nan"))
+        bad = reply.features[:, 1:] if what == "shape" else reply.features * torch.nan
+        return replace(reply, features=bad)
+
+    monkeypatch.setattr(client, "finish", spoilt)
+    report = federation.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert "site1" in report.dropped["site1"]
+    gone = make_federation(is_u_shaped=True, faults=[Fault(client="site1", round=0, kind="absent")])
+    gone.run_round(0)
+    assert_same(federation.state, gone.state, atol=0)
+
+
+def test_a_loss_that_is_none_costs_one_client_its_round() -> None:
+    federation = make_federation(scheme=sfl())
+    with torch.no_grad():
+        federation.server.seats["site1"].segment.model.get_submodule("lm_head").weight.fill_(torch.inf)  # type: ignore[operator]
+    report = federation.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert "the loss is nan" in report.dropped["site1"]
+
+
+@pytest.mark.parametrize(
+    ("auto", "config", "reason"),
+    [
+        (AutoModelForSequenceClassification, AlbertConfig(**_SIZES, intermediate_size=24, embedding_size=8), "0 lists"),
+        (AutoModelForSeq2SeqLM, T5Config(vocab_size=40, d_model=16, num_layers=2, num_heads=2, d_ff=24), "backbone"),
+    ],
+    ids=["one layer used again and again", "encoder and decoder"],
+)
+def test_a_family_that_can_not_be_split_is_refused(auto: Any, config: Any, reason: str) -> None:
+    with pytest.raises(ModelUnsupported, match=reason):
+        anatomy(auto.from_config(config))
 
 
 def test_round_without_clients_fails_clearly() -> None:
