@@ -18,13 +18,18 @@ from agent.utility import demand_factors, expected_load, in_time_fraction, lend_
 from edge_preprocess.digest import EdgeDigest
 
 _BATCH = 16
+_LEAST_WORTH = 0.1
+"""Where floors can't be met the optimum is worth about nothing or less, and a ratio to it says nothing."""
 
 Case = tuple[EdgeDigest, GoalTerms]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticScore:
-    """Radio worth of raw plans on static instances, all relative to the exact integer optimum."""
+    """Radio worth of raw plans on static instances, all relative to the exact integer optimum.
+
+    Ratios leave out instances whose floors can't be met; the gap closed does not.
+    """
 
     num_instances: int
     ratio_mean: float
@@ -90,7 +95,8 @@ def compare_plans(cases: Sequence[Case], plans: Sequence[CellPlan]) -> StaticSco
     gap = worth["optimum"] - worth["uniform"]
     matters = gap > 0.005
     closed = (worth["model"] - worth["uniform"])[matters] / gap[matters]
-    ratio = worth["model"] / worth["optimum"]
+    counts = worth["optimum"] >= _LEAST_WORTH
+    ratio = {name: values[counts] / worth["optimum"][counts] for name, values in worth.items()}
     errors = [
         abs(mine.min_pct - exact.min_pct)
         for plan, optimum in zip(plans, best, strict=True)
@@ -98,12 +104,12 @@ def compare_plans(cases: Sequence[Case], plans: Sequence[CellPlan]) -> StaticSco
     ]
     return StaticScore(
         num_instances=len(cases),
-        ratio_mean=float(ratio.mean()),
-        ratio_p1=float(np.percentile(ratio, 1)),
+        ratio_mean=float(ratio["model"].mean()),
+        ratio_p1=float(np.percentile(ratio["model"], 1)),
         gap_closed_mean=float(closed.mean()),
         gap_closed_p5=float(np.percentile(closed, 5)),
         share_error_pct=float(np.mean(errors)),
-        uniform_ratio=float((worth["uniform"] / worth["optimum"]).mean()),
-        proportional_ratio=float((worth["proportional"] / worth["optimum"]).mean()),
-        heuristic_ratio=float((worth["weighted_need"] / worth["optimum"]).mean()),
+        uniform_ratio=float(ratio["uniform"].mean()),
+        proportional_ratio=float(ratio["proportional"].mean()),
+        heuristic_ratio=float(ratio["weighted_need"].mean()),
     )
