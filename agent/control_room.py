@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Protocol
 
 from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier, to_actions
 from agent.control_loop import TelemetrySource, digest_hash
+from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import DispatchOutcome
 from agent.errors import AgentError, ApprovalNeeded, PolicyInvalid, PolicyRejected
 from agent.gate.gate import Examination, Gate
@@ -25,8 +27,8 @@ from agent.store.store import Store
 from agent.twin import Twin
 from agent.utility import measured_utility
 from edge_preprocess.digest import EdgeDigest
-from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.actions import CellAction, ControlAction, SliceAction
+from telemetry_sim.records import LogRecord, TelemetryFrame
 from telemetry_sim.topology import Topology
 
 _HISTORY = 120
@@ -62,6 +64,14 @@ class Proposal:
     """The twin's word on the proposal."""
 
 
+class Edge(Protocol):
+    """Who turns raw telemetry into digests: our own pipeline, or a server that has done so already."""
+
+    def digest(self, frames: Sequence[TelemetryFrame], logs: Sequence[LogRecord]) -> tuple[EdgeDigest, ...]:
+        """One digest per cell."""
+        ...
+
+
 class ControlRoom:
     """Observes a network, plans for it and changes it through the gate; a change needs a person's word that matches."""
 
@@ -69,13 +79,14 @@ class ControlRoom:
         self,
         *,
         source: TelemetrySource,
-        pipeline: EdgePipeline,
+        pipeline: Edge,
         planner: Planner,
         gate: Gate,
         store: Store,
         interval_s: float = 10.0,
         is_read_only: bool = False,
         twin: Twin | None = None,
+        catch_up: Callable[[], None] | None = None,
     ) -> None:
         self.source = source
         self.planner = planner
@@ -88,6 +99,7 @@ class ControlRoom:
         self.num_observed = 0
         self.proposal: Proposal | None = None
         self._pipeline = pipeline
+        self._catch_up = catch_up
         self._confirmed: set[str] = set()
 
     @property
@@ -118,6 +130,12 @@ class ControlRoom:
             self.intervals.append(Interval(digests=digests, terms=terms, utility=utility, version=version))
             self.num_observed += 1
 
+    def refresh(self) -> None:
+        """Look again where the network runs on by itself; one of our own waits until it is told to."""
+        if self._catch_up is not None:
+            self._catch_up()
+            self.observe()
+
     def goals(self) -> tuple[Goal, ...]:
         """The operator's goals, in the order in which they came."""
         kept = self.store.read(lambda connection: list_goals(connection, policy_type=OPERATOR_TYPE))
@@ -129,11 +147,7 @@ class ControlRoom:
 
     def plan_in_force(self, cell: int) -> CellPlan:
         """What the cell's desired actions amount to."""
-        actions = self.gate.desired.of_cell(cell)
-        by_slice = {action.slice: action for action in actions if isinstance(action, SliceAction)}
-        radio = next((action for action in actions if isinstance(action, CellAction)), CellAction(cell=cell))
-        parts = tuple(_slice_plan(by_slice[profile.id]) for profile in self.topology.slices)
-        return CellPlan(cell=cell, slices=parts, tx_power_step_db=radio.tx_power_step_db)
+        return plan_of(cell, self.gate.desired, self.topology)
 
     def decide(self, planner: Planner) -> Decision:
         """What a planner would do for the latest interval under the goals of now; nothing is kept."""
@@ -299,6 +313,15 @@ class ControlRoom:
             latency_s=decision.elapsed_s,
         )
         return self.store.write(lambda transaction: save_decision(transaction, record, actor="chat"))
+
+
+def plan_of(cell: int, desired: DesiredState, topology: Topology) -> CellPlan:
+    """The plan that a cell's desired actions amount to."""
+    actions = desired.of_cell(cell)
+    by_slice = {action.slice: action for action in actions if isinstance(action, SliceAction)}
+    radio = next((action for action in actions if isinstance(action, CellAction)), CellAction(cell=cell))
+    parts = tuple(_slice_plan(by_slice[profile.id]) for profile in topology.slices)
+    return CellPlan(cell=cell, slices=parts, tx_power_step_db=radio.tx_power_step_db)
 
 
 def goal_document(goal: Goal) -> dict[str, object]:

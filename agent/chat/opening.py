@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from agent.cell_plan import CellPlan
+    from agent.chat.session import ChatSession
     from agent.goal import GoalTerms
     from agent.planner import Decision
     from edge_preprocess.digest import EdgeDigest
@@ -43,6 +47,11 @@ class RoomOptions:
     planner: str = "llm_gated"
     policy_model: str | None = None
     is_read_only: bool = False
+    """Always so with a server."""
+    server: str | None = None
+    """URL of a running server to look at, instead of an embedded network."""
+    token: str | None = None
+    """What the server knows us by."""
     num_intervals: int = WARM_UP
     """Observed before the first question."""
 
@@ -56,15 +65,22 @@ class DeferredModelPlanner:
     warning: str = ""
     _inner: GatedModelPlanner | None = field(default=None)
 
+    _loading: threading.Lock = field(default_factory=threading.Lock)
+
     def decide(
         self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
     ) -> Decision:
-        if self._inner is None:
-            from agent.bootstrap import load_model_or_absent
+        return self.load().decide(digests, terms, current)
 
-            loaded, self.warning = load_model_or_absent(self.model)
-            self._inner = GatedModelPlanner(model=loaded)
-        return self._inner.decide(digests, terms, current)
+    def load(self) -> GatedModelPlanner:
+        """Reads the weights, once; another thread that asks meanwhile waits."""
+        with self._loading:
+            if self._inner is None:
+                from agent.bootstrap import load_model_or_absent
+
+                loaded, self.warning = load_model_or_absent(self.model)
+                self._inner = GatedModelPlanner(model=loaded)
+            return self._inner
 
 
 def open_room(options: RoomOptions, store: Store) -> ControlRoom:
@@ -122,6 +138,38 @@ def pick_chat_model(name: str | None, topology: Topology) -> BaseChatModel:
 
         return FolderChatModel(folder=name)
     return _remote_model(name)
+
+
+def open_session(
+    options: RoomOptions, model: str | None, folder: Path, *, session: str | None, is_resumed: bool
+) -> ChatSession:
+    """A conversation about an embedded network or a server's; raises AgentError for whatever is wrong with either."""
+    from agent.chat.session import ChatSession
+
+    name = latest_session(folder) if is_resumed else session
+    store = session_store(folder, name)
+    if options.server is None:
+        room = open_room(options, store)
+        return ChatSession(room, pick_chat_model(model, room.topology), name=name or "chat")
+    from agent.chat.server_link import ServerLink
+    from agent.chat.server_mirror import attach
+    from agent.chat.server_view import show_view
+
+    link = ServerLink(options.server, options.token)
+    room = attach(link, Store.open("sqlite://"))
+    chosen = pick_chat_model(model, room.topology)
+    return ChatSession(room, chosen, name=name or "chat", store=store, view=partial(show_view, link))
+
+
+def warm_up(session: ChatSession) -> None:
+    """Read behind the prompt what the first plan and the first answer would wait for."""
+    from agent.models.chat_model import EmbeddedChatModel
+
+    if isinstance(session.model, EmbeddedChatModel):
+        with contextlib.suppress(ModelUnavailable):  # said at the first question
+            session.model.load()
+    if isinstance(session.room.planner, DeferredModelPlanner):
+        session.room.planner.load()
 
 
 def session_store(folder: Path, session: str | None) -> Store:

@@ -25,12 +25,19 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from agent.control_room import ControlRoom
+    from agent.store.store import Store
 
 MAX_REQUEST = 4000
 """Characters of one request; the rest of a paste is refused."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _THREAD = "chat"
+_LIMIT_REACHED = "Model call limits exceeded"
+"""How LangChain's own message begins."""
+_STOPPED = "Stopped: the model kept calling tools instead of answering. What they found:"
+_NO_FIGURES = "I have no figures for that; ask me for a status, an explanation or a what-if."
+_MOST_CAUGHT_UP = 360
+"""Intervals that a session taken up again lets the network run on; an hour of ten-second intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +78,13 @@ class ChatSession:
         decide: Callable[[Pending], bool] | None = None,
         on_text: Callable[[str], None] = lambda _: None,
         on_call: Callable[[str, dict[str, Any]], None] = lambda _name, _arguments: None,
+        store: Store | None = None,
+        view: Callable[[str], Finding] | None = None,
     ) -> None:
         self.room = room
+        self.view = view
+        """Shows a server's own documents, where there is a server."""
+        self._store = store or room.store
         self.name = name
         self.toolbox = Toolbox(room)
         self.decide = decide
@@ -101,6 +113,7 @@ class ChatSession:
         from langgraph.types import Command
 
         request = clean_request(text)
+        self.room.refresh()
         self.toolbox.found.clear()
         answer = Answer(text="")
         began, before = time.monotonic(), self.messages
@@ -142,8 +155,8 @@ class ChatSession:
         event: Any
         for mode, event in self._agent.stream(given, self._config(), stream_mode=["messages", "updates"]):
             if mode == "messages":
-                chunk = event[0]
-                if isinstance(chunk, AIMessageChunk) and chunk.text:
+                chunk, about = event
+                if isinstance(chunk, AIMessageChunk) and chunk.text and about["langgraph_node"] == "model":
                     answer.first_token_s = answer.first_token_s or time.monotonic() - began
                     self.on_text(str(chunk.text))
                 continue
@@ -211,21 +224,27 @@ class ChatSession:
 
     def _settle(self, answer: Answer, request: str) -> None:
         """Take the last words, hold their numbers to what the tools found, and keep the conversation."""
-        answer.calls = [
-            {"tool": name, "arguments": arguments, "result": {"text": f.text, "data": f.data, "status": f.exit_status}}
-            for name, arguments, f in self.toolbox.found
-        ]
+        answer.calls = [self.as_call(*made) for made in self.toolbox.found]
         last = self.messages[-1] if self.messages else None
         answer.text = str(last.text) if last is not None and last.type == "ai" else ""
         evidence = request + " ".join(f.to_json() for _, _, f in self.toolbox.found) + self._standing()
-        if unsupported_numbers(answer.text, evidence):
-            answer.text = "\n\n".join(f.text for _, _, f in self.toolbox.found) or (
-                "I have no figures for that; ask me for a status, an explanation or a what-if."
-            )
+        if answer.text.startswith(_LIMIT_REACHED):
+            answer.text = "\n\n".join([_STOPPED, *self._found_texts()])
+        elif unsupported_numbers(answer.text, evidence):
+            answer.text = "\n\n".join(self._found_texts()) or _NO_FIGURES
         answer.exit_status = max((f.exit_status for _, _, f in self.toolbox.found), default=0)
         self.num_tokens[0] += answer.num_input_tokens
         self.num_tokens[1] += answer.num_output_tokens
         self._save()
+
+    @staticmethod
+    def as_call(name: str, arguments: dict[str, Any], finding: Finding) -> dict[str, Any]:
+        """A call and its result as plain values."""
+        result = {"text": finding.text, "data": finding.data, "status": finding.exit_status}
+        return {"tool": name, "arguments": arguments, "result": result}
+
+    def _found_texts(self) -> list[str]:
+        return list(dict.fromkeys(finding.text for _, _, finding in self.toolbox.found))
 
     def _standing(self) -> str:
         """Numbers that need no tool: examples in our questions, and the names of what there is."""
@@ -242,16 +261,18 @@ class ChatSession:
     def _take_up(self) -> None:
         from langchain_core.messages import messages_from_dict
 
-        kept = self.room.store.read(lambda connection: load_session(connection, self.name))
+        kept = self._store.read(lambda connection: load_session(connection, self.name))
         if kept is not None and isinstance(kept.get("messages"), list):
             self._restore(messages_from_dict(kept["messages"]))  # type: ignore[arg-type]  # as written by _save
+            behind = int(str(kept.get("num_observed", 0))) - self.room.num_observed
+            self.room.observe(max(0, min(behind, _MOST_CAUGHT_UP)))
 
     def _save(self) -> None:
         from langchain_core.messages import messages_to_dict
 
         document = {"messages": messages_to_dict(self.messages), "num_observed": self.room.num_observed}
         plain = json.loads(json.dumps(document, default=str))
-        self.room.store.write(lambda transaction: save_session(transaction, self.name, plain))
+        self._store.write(lambda transaction: save_session(transaction, self.name, plain))
 
 
 def clean_request(text: str) -> str:

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.chat.server_view import VIEWS
 from agent.errors import AgentError, AgentInputInvalid
 from agent.store.decisions import list_decisions
 from agent.tools.finding import Finding
 
 if TYPE_CHECKING:
     from agent.chat.session import ChatSession
+
+_WIDE = 40
+"""Characters of a usage that stands beside its summary; a longer one stands above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +27,22 @@ class SlashCommand:
     usage: str
     summary: str
     run: Callable[[ChatSession, list[str]], Finding]
+    words: tuple[str, ...] = ()
+    """What may follow, for completion; cells and slices may always."""
 
 
 def run_slash(session: ChatSession, line: str) -> Finding:
     """The finding of a line that starts with a slash; raises AgentInputInvalid for an unknown command."""
-    word, *arguments = line.strip().split()
+    from agent.chat.session import clean_request
+
+    line = clean_request(line)
+    word, *arguments = line.split()
     command = COMMANDS.get(word.lower())
+    if session.view is not None and word.lower() in VIEWS:
+        return session.view(word.lower())
     if command is None:
         raise AgentInputInvalid(f"command {word[:40]!r} is unknown; commands are {', '.join(COMMANDS)}, /exit")
+    session.room.refresh()
     try:
         return command.run(session, arguments)
     except (ValueError, IndexError) as error:
@@ -160,8 +172,14 @@ def _diff(session: ChatSession, words: list[str]) -> Finding:
 
 def _help(session: ChatSession, words: list[str]) -> Finding:
     del session, words
-    lines = [f"{name} {command.usage}".ljust(34) + command.summary for name, command in COMMANDS.items()]
-    return Finding(text="\n".join([*lines, "/exit".ljust(34) + "End; the session is kept."]))
+    rows = [(f"{name} {command.usage}".strip(), command.summary) for name, command in COMMANDS.items()]
+    rows.append(("/exit", "End; the session is kept"))
+    width = 2 + max(len(usage) for usage, _ in rows if len(usage) <= _WIDE)
+    lines = [
+        usage.ljust(width) + summary if len(usage) <= _WIDE else f"{usage}\n{' ' * width}{summary}"
+        for usage, summary in rows
+    ]
+    return Finding(text="\n".join(lines))
 
 
 COMMANDS: dict[str, SlashCommand] = {
@@ -171,7 +189,10 @@ COMMANDS: dict[str, SlashCommand] = {
     "/plan": SlashCommand(usage="", summary="Propose a policy", run=_plan),
     "/diff": SlashCommand(usage="[VERSION]", summary="What it would change", run=_diff),
     "/whatif": SlashCommand(
-        usage="down CELL | demand SLICE TIMES [CELL] | share SLICE PCT [CELL]", summary="Ask the twin", run=_whatif
+        usage="down CELL | demand SLICE TIMES [CELL] | share SLICE PCT [CELL]",
+        summary="Ask the twin",
+        run=_whatif,
+        words=("down", "demand", "share"),
     ),
     "/approve": SlashCommand(
         usage="[VERSION]", summary="Approve, bound to the content", run=_versioned("approve_plan")
@@ -179,7 +200,12 @@ COMMANDS: dict[str, SlashCommand] = {
     "/apply": SlashCommand(usage="[VERSION]", summary="Send it to the network", run=_versioned("apply_plan")),
     "/reject": SlashCommand(usage="[VERSION]", summary="Drop it", run=_versioned("reject_plan")),
     "/rollback": SlashCommand(usage="[VERSION]", summary="Bring an earlier state back", run=_versioned("roll_back")),
-    "/goal": SlashCommand(usage="[METRIC SLICE [VALUE] | clear]", summary="Show, set or clear goals", run=_goal),
+    "/goal": SlashCommand(
+        usage="[METRIC SLICE [VALUE] | clear]",
+        summary="Show, set or clear goals",
+        run=_goal,
+        words=("delay_ms", "in_time_pct", "rate_mbps", "priority_up", "priority_down", "energy", "clear"),
+    ),
     "/history": SlashCommand(usage="[CELL]", summary="Trend and versions", run=_history),
     "/run": SlashCommand(usage="[INTERVALS]", summary="Let the simulated network run on", run=_run_on),
     "/replay": SlashCommand(usage="[DECISION]", summary="A decision as it was kept", run=_replay),

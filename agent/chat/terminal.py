@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from agent.chat.slash import COMMANDS, run_slash
 from agent.errors import AgentError
 from telemetry_sim.errors import TelemetrySimError
 
@@ -47,10 +46,13 @@ def run_terminal(
 ) -> None:
     """Talk until /exit or Ctrl-D; Ctrl-C stops an answer, never the session."""
     console = Console()
-    opening = _open_behind(options, model, folder, session, is_resumed=is_resumed)
+    opening = _Opening()
     prompt = _prompt(folder, opening)
+    # Only now: what is read behind the prompt would hold up the prompt's own imports.
+    _open_behind(opening, options, model, folder, session, is_resumed=is_resumed)
     mode = " [read-only]" if options.is_read_only else ""
-    console.print(f"Edgewright chat on {options.scenario}{mode}. /help lists commands, /exit ends.")
+    where = options.server or options.scenario
+    console.print(f"Edgewright chat on {where}{mode}. /help lists commands, /exit ends.", highlight=False, markup=False)
     while True:
         try:
             line = prompt.prompt("you> ")
@@ -69,7 +71,8 @@ def run_terminal(
         except KeyboardInterrupt:
             console.print("\n(stopped; nothing was changed, the session is kept)")
         except (AgentError, TelemetrySimError) as error:
-            console.print(f"[red]Error:[/red] {error}", highlight=False, markup=True)
+            console.print("Error: ", style="red", end="")
+            console.print(str(error), highlight=False, markup=False)
             if opening.error is not None:
                 raise
     console.print("Bye.")
@@ -84,25 +87,23 @@ class _Quiet:
 
 
 def _open_behind(
-    options: RoomOptions, model: str | None, folder: Path, name: str | None, *, is_resumed: bool
-) -> _Opening:
-    opening = _Opening()
-
+    opening: _Opening, options: RoomOptions, model: str | None, folder: Path, name: str | None, *, is_resumed: bool
+) -> None:
     def work() -> None:
         try:
-            from agent.chat.opening import latest_session, open_room, pick_chat_model, session_store
-            from agent.chat.session import ChatSession
+            from agent.chat.opening import open_session
 
-            known = latest_session(folder) if is_resumed else name
-            room = open_room(options, session_store(folder, known))
-            opening.session = ChatSession(room, pick_chat_model(model, room.topology), name=known or "chat")
+            opening.session = open_session(options, model, folder, session=name, is_resumed=is_resumed)
         except Exception as error:  # noqa: BLE001 - raised again where the session is asked for
             opening.error = error
         opening.done.set()
+        if opening.session is not None:
+            from agent.chat.opening import warm_up
+
+            warm_up(opening.session)
 
     opening.thread = threading.Thread(target=work, name="opening", daemon=True)
     opening.thread.start()
-    return opening
 
 
 def _prompt(folder: Path, opening: _Opening) -> PromptSession[str]:
@@ -126,15 +127,21 @@ def _prompt(folder: Path, opening: _Opening) -> PromptSession[str]:
 
 
 def _completions(opening: _Opening, before: str) -> list[str]:
+    from agent.chat.slash import COMMANDS
+
     if before.startswith("/") and " " not in before:
         return [*COMMANDS, "/exit"]
+    command = COMMANDS.get(before.partition(" ")[0])
+    words = [] if command is None else list(command.words)
     if opening.session is None:
-        return []
+        return words
     topology = opening.session.room.topology
-    return [profile.name for profile in topology.slices] + [str(site.id) for site in topology.cells]
+    return [*words, *(profile.name for profile in topology.slices), *(str(site.id) for site in topology.cells)]
 
 
 def _answer(session: ChatSession, line: str, console: Console) -> None:
+    from agent.chat.slash import run_slash
+
     session.decide = lambda pending: _decide(pending, console)
     if line.startswith("/"):
         console.print(run_slash(session, line).text, markup=False, highlight=False)

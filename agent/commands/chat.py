@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from agent.chat.opening import RoomOptions
     from agent.chat.session import Answer, ChatSession
+
+_SHOWN_REQUEST = 4000
 
 
 @click.command()
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--session", default=None, help="Name of the session: kept, and taken up again where it is known.")
 @click.option("--resume", is_flag=True, help="Take up the session used last.")
 @click.option("--read-only", is_flag=True, help="Nothing can be changed. Always so with --server.")
-@click.option("--server", default=None, help="Look at a running `edgewright serve` instead: its URL.")
+@click.option("--server", default=None, help="Talk about a running `edgewright serve` instead: its URL.")
 @click.option("--token", default=None, envvar="EDGEWRIGHT_TOKEN", help="Bearer token for --server.")
 def chat(
     *,
@@ -59,50 +60,61 @@ def chat(
         num_devices=devices,
         planner=planner,
         policy_model=policy_model,
-        is_read_only=read_only,
+        is_read_only=read_only or server is not None,
+        server=server,
+        token=token,
     )
-    if server is not None:
-        _look_at_server(server, token, once, as_json=as_json)
-        return
     if once is None and sys.stdin.isatty():
         from agent.chat.terminal import run_terminal
 
         run_terminal(options, model, folder, session=session, is_resumed=resume)
         return
     requests = [once] if once is not None else [line for line in _piped_lines() if line.strip()]
-    opened = _open(options, model, folder, session, is_resumed=resume)
+    if server is not None and _are_views(requests):
+        _show_views(server, token, requests, as_json=as_json)
+        return
+    from agent.chat.opening import open_session
+
+    opened = open_session(options, model, folder, session=session, is_resumed=resume)
     _answer_all(opened, requests, as_json=as_json)
 
 
-def _open(
-    options: RoomOptions, model: str | None, folder: Path, session: str | None, *, is_resumed: bool
-) -> ChatSession:
-    from agent.chat.opening import latest_session, open_room, pick_chat_model, session_store
-    from agent.chat.session import ChatSession
-
-    name = latest_session(folder) if is_resumed else session
-    room = open_room(options, session_store(folder, name))
-    return ChatSession(room, pick_chat_model(model, room.topology), name=name or "chat")
-
-
 def _answer_all(session: ChatSession, requests: list[str], *, as_json: bool) -> None:
-    """Answer each request in turn; the worst status ends the process."""
+    """Answer each request in turn, whatever became of the one before; the worst status ends the process."""
     status = 0
     documents = []
     for request in requests:
-        answer = session.ask(request)
+        answer = _answered(session, request)
         status = max(status, answer.exit_status)
         documents.append(_document(request, answer))
         if not as_json:
-            click.echo(answer.text)
+            click.echo(answer.text, err=answer.exit_status in (1, 2) and not answer.calls)
     if as_json:
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2, ensure_ascii=False))
     sys.exit(status)
 
 
+def _answered(session: ChatSession, request: str) -> Answer:
+    """The answer, or what went wrong as one; the session is kept either way."""
+    from agent.chat.session import Answer
+    from agent.chat.slash import run_slash
+    from agent.errors import AgentError
+    from telemetry_sim.errors import TelemetrySimError
+
+    try:
+        if not request.startswith("/"):
+            return session.ask(request)
+        session.toolbox.found.clear()
+        found = run_slash(session, request)
+        calls = [session.as_call(*made) for made in session.toolbox.found]
+        return Answer(text=found.text, calls=calls, exit_status=found.exit_status)
+    except (AgentError, TelemetrySimError) as error:
+        return Answer(text=f"Error: {error}", exit_status=error.exit_status)
+
+
 def _document(request: str, answer: Answer) -> dict[str, Any]:
     return {
-        "request": request,
+        "request": request[:_SHOWN_REQUEST],
         "answer": answer.text,
         "tool_calls": [{"tool": c["tool"], "arguments": c["arguments"]} for c in answer.calls],
         "evidence": [c["result"] for c in answer.calls],
@@ -117,13 +129,18 @@ def _piped_lines() -> list[str]:
     return sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
 
 
-def _look_at_server(url: str, token: str | None, once: str | None, *, as_json: bool) -> None:
-    from agent.chat.server_view import ServerView
+def _are_views(requests: list[str]) -> bool:
+    from agent.chat.server_view import VIEWS
 
-    with ServerView(url, token) as view:
-        if once is not None or not sys.stdin.isatty():
-            for request in [once] if once is not None else _piped_lines():
-                found = view.show(request)
-                click.echo(json.dumps(found.data | {"answer": found.text}, indent=2) if as_json else found.text)
-            return
-        view.loop()
+    return bool(requests) and all(request.strip().split(" ")[0] in VIEWS for request in requests)
+
+
+def _show_views(url: str, token: str | None, requests: list[str], *, as_json: bool) -> None:
+    """A server's documents as they are, without opening a chat."""
+    from agent.chat.server_link import ServerLink
+    from agent.chat.server_view import show_view
+
+    with ServerLink(url, token) as link:
+        for request in requests:
+            found = show_view(link, request.strip())
+            click.echo(json.dumps(found.data | {"answer": found.text}, indent=2) if as_json else found.text)
