@@ -38,12 +38,17 @@ class GoalBook:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._goals = {stored.key: stored for stored in store.read(list_goals)}
+        self._shortfalls: Mapping[Key, str] = {}
         self._enforced_revision: dict[Key, int] = {
             key: stored.revision for key, stored in self._goals.items() if stored.status == ENFORCED
         }
 
     def find(self, policy_type: str, goal_id: str) -> StoredGoal | None:
         return self._goals.get((policy_type, goal_id))
+
+    def detail(self, key: Key) -> str:
+        """Why a goal that is heeded everywhere is not enforced all the same; empty where it is."""
+        return self._shortfalls.get(key, "")
 
     def of_type(self, policy_type: str) -> list[StoredGoal]:
         """In the order in which they were created."""
@@ -86,6 +91,14 @@ class GoalBook:
         with self._lock:
             self._enforced_revision.update(revisions)
 
+    def stored(self) -> tuple[StoredGoal, ...]:
+        """All of them."""
+        return tuple(self._goals.values())
+
+    def note_shortfalls(self, shortfalls: Mapping[Key, str]) -> None:
+        """Goals that can't be met as things are, and why; takes effect with the next refresh."""
+        self._shortfalls = dict(shortfalls)
+
     def refresh(self, states: tuple[TargetState, ...]) -> tuple[StatusChange, ...]:
         """Work out every goal's status from what the targets report; keeps and tells what changed."""
         unsettled = {state.cell for state in states if not (state.is_settled and state.is_online)}
@@ -107,6 +120,8 @@ class GoalBook:
         if stored.goal is None:
             return NOT_ENFORCED, stored.reason
         if self._enforced_revision.get(stored.key) != stored.revision:
+            return NOT_ENFORCED, OTHER_REASON
+        if stored.key in self._shortfalls:
             return NOT_ENFORCED, OTHER_REASON
         scope = {cell for expectation in stored.goal.expectations for cell in expectation.cells}
         is_everywhere = any(not expectation.cells for expectation in stored.goal.expectations)

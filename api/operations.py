@@ -23,6 +23,7 @@ from agent.policy import SchedulingPolicy
 from agent.store.audit_trail import canonical_json
 from agent.store.decisions import DecisionRecord, save_decision
 from agent.store.store import Store
+from api.fulfilment import Fulfilment
 from api.goal_book import GoalBook, StatusChange
 from api.metrics import Metrics
 from api.yardstick import Yardstick, mean_utility, plan_of
@@ -70,6 +71,7 @@ class Operations:
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[LiveEvent]]] = set()
         self._turn: Turn | None = None
         self._yardstick = Yardstick()
+        self._fulfilment = Fulfilment()
         self.last_turn_unix_s = 0.0
         self.failure = ""
         """Why the loop stands still; empty while it turns."""
@@ -139,6 +141,9 @@ class Operations:
             self.goals.planned({key: revision for key, revision, _ in heeded})
         self._observe(turn, version, plans)
         self.gate.reconcile()
+        plans_now = {digest.cell: self._loop.plan_in_force(digest.cell) for digest in turn.digests}
+        short = self._fulfilment.shortfalls(self.goals.stored(), turn.digests, turn.terms, plans_now)
+        self.goals.note_shortfalls(short)
         self.goals.refresh(self.states())
         self._keep_evidence(turn)
         self.metrics.note_turn(turn, self.states())

@@ -18,6 +18,8 @@ from telemetry_sim.topology import SliceId, SliceProfile, Topology
 
 POLICY_TYPE_ID = "ORAN_SliceSLATarget_1.0.0"
 _NO_DIFFERENTIATOR = 0xFFFFFF
+_MOST_BITS_PER_HZ = 7.4063
+"""One layer of 256QAM at rate 948/1024. Source: 3GPP TS 38.214, table 5.1.3.1-2."""
 _GOAL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 Rate = Annotated[float, Ge(0), Le(1e9)]
@@ -144,6 +146,8 @@ def to_goal(policy_id: str, target: SliceSlaTarget, topology: Topology) -> Goal 
         return NotApplicable.STATEMENT
     expectations: list[Expectation] = []
     if asked.guaDlThptPerSlice is not None:
+        if asked.guaDlThptPerSlice > _most_kbps(cells, topology):
+            return NotApplicable.STATEMENT
         floor = profile.in_time_target
         expectations.append(
             Expectation(metric=TargetMetric.IN_TIME_RATIO, value=floor, slices=(profile.id,), cells=cells)
@@ -194,6 +198,12 @@ def _cells(resources: Resources | None, topology: Topology) -> tuple[int, ...] |
     if not wanted or any(cell is None or cell not in known for cell in wanted):
         return None
     return tuple(dict.fromkeys(cell for cell in wanted if cell is not None))
+
+
+def _most_kbps(cells: tuple[int, ...], topology: Topology) -> float:
+    """What the cells could carry if every device stood beside the antenna; empty: all cells."""
+    in_scope = (cell for cell in topology.cells if not cells or cell.id in cells)
+    return _MOST_BITS_PER_HZ * sum(cell.num_prb * cell.prb_khz for cell in in_scope)
 
 
 def _policy_schema() -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 
 _MIN_HISTORY = 3
-_NOISE_DEVIATIONS = 2.0
+_QUANTILES = (12.85, 6.99, 5.32, 4.57, 4.15, 3.89, 3.7, 3.57, 3.47, 3.39, 3.33, 3.28, 3.23, 3.2, 3.17, 3.14, 3.11, 3.09)
+"""Student's t at .997, one-sided, for 2 to 19 degrees of freedom: one bad interval in 300 is chance, two in a row
+hardly ever are."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,10 +21,13 @@ class RollbackWatch:
     good interval stays the one to go back to.
     """
 
-    history_len: int = 6
-    """Good intervals that the normal level is taken from."""
+    history_len: int = 20
+    """Good intervals that the normal level and its noise are taken from."""
     last_good_version: int = 0
-    _good: deque[float] = field(default_factory=deque)
+    _levels: deque[float] = field(default_factory=deque)
+    """Utilities of good intervals."""
+    _surprises: deque[float] = field(default_factory=deque)
+    """Utilities of good intervals, less what was expected of them."""
     _num_bad: int = 0
 
     def observe(
@@ -34,7 +39,7 @@ class RollbackWatch:
         before would have given in the same interval, where known: then a surge of demand is nobody's fault.
         """
         if not self._is_bad(utility, drop=drop, expected=expected) or version == self.last_good_version:
-            self._learn(utility, version)
+            self._learn(utility, version, expected)
             return None
         self._num_bad += 1
         if self._num_bad < num_intervals:
@@ -46,21 +51,33 @@ class RollbackWatch:
         """A rollback was sent as this version: what follows is the new normal, for there is nothing older to blame."""
         self.last_good_version = version
         self._num_bad = 0
-        self._good.clear()
+        self._levels.clear()
+        self._surprises.clear()
 
     def _is_bad(self, utility: float, *, drop: float, expected: float | None) -> bool:
         if not math.isfinite(utility):
             return True
-        if len(self._good) < _MIN_HISTORY:
+        history = self._levels if expected is None else self._surprises
+        if len(history) < _MIN_HISTORY:
             return False
-        noise = _NOISE_DEVIATIONS * pstdev(self._good)
-        normal = fmean(self._good) if expected is None else expected
-        return utility < normal - max(drop, noise)
+        normal = fmean(history) + (expected or 0.0)
+        return utility < normal - max(drop, _noise(history))
 
-    def _learn(self, utility: float, version: int) -> None:
+    def _learn(self, utility: float, version: int, expected: float | None) -> None:
         self._num_bad = 0
         self.last_good_version = version
         if math.isfinite(utility):
-            self._good.append(utility)
-        while len(self._good) > self.history_len:
-            self._good.popleft()
+            self._keep(self._levels, utility)
+            if expected is not None:
+                self._keep(self._surprises, utility - expected)
+
+    def _keep(self, history: deque[float], value: float) -> None:
+        history.append(value)
+        while len(history) > self.history_len:
+            history.popleft()
+
+
+def _noise(history: deque[float]) -> float:
+    """How far below its usual level a further value may lie by chance: the bound of a prediction interval."""
+    num = len(history)
+    return _QUANTILES[min(num - 3, len(_QUANTILES) - 1)] * stdev(history) * math.sqrt(1.0 + 1.0 / num)

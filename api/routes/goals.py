@@ -14,7 +14,7 @@ from agent.store.goals import OPERATOR_TYPE, StoredGoal
 from api.bodies import read_model
 from api.context import Context, InContext, Operator
 from api.errors import refuse
-from api.goal_book import NOT_ENFORCED, OTHER_REASON
+from api.goal_book import NOT_ENFORCED, OTHER_REASON, GoalBook
 from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schemas import GoalBody
@@ -30,13 +30,13 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 async def list_goals(ctx: InContext) -> list[dict[str, Any]]:
     """All goals, those that came over A1-P included, and whether each is enforced."""
     book = ctx.operations.goals
-    return [_document(stored) for kind in (OPERATOR_TYPE, POLICY_TYPE_ID) for stored in book.of_type(kind)]
+    return [_document(stored, book) for kind in (OPERATOR_TYPE, POLICY_TYPE_ID) for stored in book.of_type(kind)]
 
 
 @router.get("/{goal_id}", response_class=JSONResponse)
 async def read_goal(goal_id: GoalId, ctx: InContext) -> Response:
     """One goal; its ETag is the revision."""
-    return _answer(_known(ctx, goal_id), status=200)
+    return _answer(_known(ctx, goal_id), ctx, status=200)
 
 
 @router.put(
@@ -68,7 +68,7 @@ async def put_goal(
         reason=OTHER_REASON,
     )
     kept, is_new = await ctx.operations.goals.put(wanted, actor=caller.name)
-    return _answer(kept, status=201 if is_new else 200)
+    return _answer(kept, ctx, status=201 if is_new else 200)
 
 
 @router.delete("/{goal_id}", status_code=204, response_class=Response, responses=problem_responses(412))
@@ -99,20 +99,21 @@ def _etag(stored: StoredGoal) -> str:
     return f'"{stored.revision}"'
 
 
-def _answer(stored: StoredGoal, *, status: int) -> Response:
+def _answer(stored: StoredGoal, ctx: Context, *, status: int) -> Response:
     headers = {"ETag": _etag(stored)}
     if status == 201:
         headers["Location"] = f"/v1/goals/{stored.id}"
-    return JSONResponse(_document(stored), status_code=status, headers=headers)
+    return JSONResponse(_document(stored, ctx.operations.goals), status_code=status, headers=headers)
 
 
-def _document(stored: StoredGoal) -> dict[str, Any]:
+def _document(stored: StoredGoal, book: GoalBook) -> dict[str, Any]:
     return {
         "id": stored.id,
         "policy_type": stored.policy_type or None,
         "goal": None if stored.goal is None else json.loads(stored.goal.model_dump_json()),
         "enforce_status": stored.status,
         "enforce_reason": stored.reason or None,
+        "enforce_detail": book.detail(stored.key) or None,
         "revision": stored.revision,
         "created_us": stored.created_us,
         "updated_us": stored.updated_us,

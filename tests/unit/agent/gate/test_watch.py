@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import pytest
+
 from agent.gate.watch import RollbackWatch
 
 
@@ -39,8 +42,29 @@ def test_policies_that_follow_one_another_do_not_reset_the_count():
 
 def test_a_surge_that_would_have_hurt_the_old_policy_as_much_is_nobodys_fault():
     watch = RollbackWatch()
-    feed(watch, [0.8, 0.8, 0.8], version=4)
+    feed(watch, [0.8, 0.8, 0.8], version=4, expected=0.8)
     assert feed(watch, [0.5, 0.5, 0.5], version=5, expected=0.5) == [None] * 3
+
+
+def test_a_fall_against_what_was_expected_goes_back_whatever_the_level_was():
+    watch = RollbackWatch()
+    for utility in (0.5, 0.9, 0.7, 0.6, 0.8):
+        feed(watch, [utility], version=4, expected=utility)
+    assert feed(watch, [0.6, 0.6], version=5, expected=0.8) == [None, 4]
+
+
+@pytest.mark.parametrize("is_expected", [True, False])
+@pytest.mark.parametrize("deviation", [0.02, 0.05, 0.1])
+def test_noise_alone_rolls_back_at_most_once_in_two_thousand_intervals(deviation, is_expected):
+    rng = np.random.default_rng(1)
+    watch, num_alarms = RollbackWatch(), 0
+    for version in range(1, 10_001):
+        expected = 0.8 + 0.1 * math.sin(version / 20) if is_expected else None
+        utility = (expected or 0.8) + rng.normal(0, deviation)
+        if feed(watch, [utility], version=version, expected=expected) != [None]:
+            num_alarms += 1
+            watch.restart(version)
+    assert num_alarms <= 5
 
 
 def test_without_a_change_of_version_there_is_nothing_to_go_back_to():

@@ -1,0 +1,139 @@
+"""Goals that can't be met: what no schedule reaches must not be called enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from agent.cell_plan import CellPlan
+from agent.goal import ContextKind, Expectation, Goal, GoalTerms, PerSlice, TargetMetric
+from agent.store.goals import StoredGoal
+from agent.twin import Twin
+from api.slice_sla import POLICY_TYPE_ID, SliceSlaTarget
+from edge_preprocess.digest import EdgeDigest
+
+PATIENCE = 3
+"""Intervals in a row in which a goal that was met must fall short before it counts as not enforced."""
+_RATE_TOLERANCE = 0.05
+_RATIO_TOLERANCE = 0.02
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """One cell's interval, and what the twin expects of the plan that is in force now."""
+
+    digest: EdgeDigest
+    terms: GoalTerms
+    plan: CellPlan
+    twin: Twin
+
+    @cached_property
+    def expected_in_time(self) -> PerSlice:
+        return self.twin.expected_in_time(self.plan, self.digest, self.terms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Miss:
+    """An interval in which a goal was not met."""
+
+    why: str
+    is_foreseen: bool
+    """The twin expects no better of the plan that is in force now."""
+
+
+class Fulfilment:
+    """Holds goals to what was observed and to what the twin expects.
+
+    A goal that was never met falls short at once where both miss it: the observation may be from before its plan, and
+    the twin alone is wrong by a tenth. Otherwise it takes patience, so that bad luck is not told to anybody.
+    """
+
+    def __init__(self, twin: Twin | None = None) -> None:
+        self._twin = twin or Twin()
+        self._num_bad: dict[tuple[Key, int], int] = {}
+        """Intervals in a row that a goal and revision has missed; none for one that was not judged yet."""
+
+    def shortfalls(
+        self,
+        goals: Iterable[StoredGoal],
+        digests: Sequence[EdgeDigest],
+        terms: Sequence[GoalTerms],
+        plans: Mapping[int, CellPlan],
+    ) -> dict[Key, str]:
+        """The goals that can't be met as things are, and why."""
+        cells = [
+            _Cell(digest=digest, terms=term, plan=plans[digest.cell], twin=self._twin)
+            for digest, term in zip(digests, terms, strict=True)
+            if digest.cell in plans
+        ]
+        counts: dict[tuple[Key, int], int] = {}
+        short: dict[Key, str] = {}
+        for stored in goals:
+            key = (stored.key, stored.revision)
+            miss = _miss_of(stored, cells)
+            if miss is None:
+                counts[key] = 0
+                continue
+            is_new = key not in self._num_bad
+            counts[key] = PATIENCE if is_new and miss.is_foreseen else self._num_bad.get(key, 0) + 1
+            if counts[key] >= PATIENCE:
+                short[stored.key] = miss.why
+        self._num_bad = counts
+        return short
+
+
+def _miss_of(stored: StoredGoal, cells: list[_Cell]) -> _Miss | None:
+    """None where the goal is met, or there is nothing to tell by."""
+    if stored.goal is None:
+        return None
+    if stored.policy_type == POLICY_TYPE_ID:
+        rate_kbps = SliceSlaTarget.model_validate_json(stored.document).sliceSlaObjectives.guaDlThptPerSlice
+        return None if rate_kbps is None else _rate_miss(stored.goal, rate_kbps, cells)
+    return next(_ratio_misses(stored.goal, cells), None)
+
+
+def _rate_miss(goal: Goal, rate_kbps: float, cells: list[_Cell]) -> _Miss | None:
+    """A guaranteed rate over all cells in scope: as much of it as there is demand for must be served."""
+    rows = {(cell.digest.cell, row): (cell, row) for each in goal.expectations for cell, row in _in_scope(each, cells)}
+    seen = [(cell, cell.digest.slices[row], row) for cell, row in rows.values()]
+    capacity = sum(cell.digest.num_prb * part.kbps_per_prb for cell, part, _ in seen)
+    if capacity < rate_kbps and all(part.kbps_per_prb for _, part, _ in seen):
+        why = f"{rate_kbps:.0f} kbit/s are guaranteed, the whole of the cells in scope carries {capacity:.0f}"
+        return _Miss(why=why, is_foreseen=True)
+    due = min(rate_kbps, sum(part.demand_kbps for _, part, _ in seen))
+    served = sum(part.served_kbps for _, part, _ in seen)
+    if served >= (1.0 - _RATE_TOLERANCE) * due:
+        return None
+    foreseen = sum(float(cell.expected_in_time[row]) * part.demand_kbps for cell, part, row in seen)
+    why = f"{served:.0f} kbit/s were served and {foreseen:.0f} are foreseen of {due:.0f} that are due"
+    return _Miss(why=why, is_foreseen=foreseen < (1.0 - _RATE_TOLERANCE) * due)
+
+
+def _ratio_misses(goal: Goal, cells: list[_Cell]) -> Iterator[_Miss]:
+    for expectation in goal.expectations:
+        if expectation.metric is not TargetMetric.IN_TIME_RATIO or expectation.context is not ContextKind.ALWAYS:
+            continue
+        least = expectation.value - _RATIO_TOLERANCE
+        for cell, row in _in_scope(expectation, cells):
+            seen, foreseen = cell.digest.slices[row], float(cell.expected_in_time[row])
+            where = f"cell {cell.digest.cell}, slice {seen.slice}"
+            if cell.terms.floor[row] < least:
+                yield _Miss(why=f"{where}: a goal that wins asks for less", is_foreseen=True)
+            elif seen.in_time_ratio < least:
+                why = (
+                    f"{where}: {seen.in_time_ratio:.2f} in time and {foreseen:.2f} foreseen of {expectation.value:.2f}"
+                )
+                yield _Miss(why=why, is_foreseen=foreseen < least)
+
+
+def _in_scope(expectation: Expectation, cells: list[_Cell]) -> Iterator[tuple[_Cell, int]]:
+    """Cells and rows of the slices that an expectation is about."""
+    for cell in cells:
+        if expectation.cells and cell.digest.cell not in expectation.cells:
+            continue
+        for row, seen in enumerate(cell.digest.slices):
+            if not expectation.slices or seen.slice in expectation.slices:
+                yield cell, row
