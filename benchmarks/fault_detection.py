@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from edge_preprocess.digest import AnomalyKind
 from edge_preprocess.pipeline import EdgePipeline
@@ -47,6 +47,13 @@ class FaultScore:
     """Cell-intervals without any fault in the cell."""
     by_kind: Counter[str] = field(default_factory=Counter)
     false_evidence: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: FaultScore) -> Self:
+        """Both together."""
+        for part in dataclasses.fields(self):
+            mine, theirs = getattr(self, part.name), getattr(other, part.name)
+            setattr(self, part.name, mine + theirs)
+        return self
 
     @property
     def false_per_site_day(self) -> float:

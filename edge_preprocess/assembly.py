@@ -37,6 +37,7 @@ class Interval:
     events: Sequence[Mapping[str, int]]
     """Named log counters per cell."""
     anomalies: Sequence[tuple[Anomaly, ...]]
+    sla_risk: PerGroup | None = None
 
 
 class Assembler:
@@ -103,6 +104,7 @@ class Assembler:
             task_deadline_ms=profile.task_deadline_ms,
             tasks_in_time_ratio=_rounded(values.tasks_in_time_ratio[group]),
             forecast_tasks_per_s=_rounded(interval.forecast_tasks[group]),
+            sla_risk=None if interval.sla_risk is None else round(float(interval.sla_risk[group]), 3),
         )
 
     def _neighbours(self, index: int, cells: CellEstimates) -> tuple[NeighbourDigest, ...]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--topology", "topology_file", type=click.Path(path_type=Path, dir_okay=False), help="Topology as JSON.")
 @click.option("--interval", "interval_s", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
+@click.option("--sla-risk", is_flag=True, help="Add each slice's chance of missing its target in the next interval.")
 @click.option("--keep-open", is_flag=True, help="At the source's end, keep the open interval for the next start.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
 def edge(
@@ -42,6 +43,7 @@ def edge(
     topology_file: Path | None,
     interval_s: float,
     *,
+    sla_risk: bool,
     keep_open: bool,
     as_json: bool,
 ) -> None:
@@ -56,7 +58,14 @@ def edge(
 
     is_broker = source.startswith("mqtt:")
     is_pipe = source == "-" or is_broker or Path(source).is_fifo()
-    node = EdgeNode(folder, out, interval_s=interval_s, topology=_topology(topology_file), is_journalled=is_pipe)
+    node = EdgeNode(
+        folder,
+        out,
+        interval_s=interval_s,
+        topology=_topology(topology_file),
+        is_journalled=is_pipe,
+        with_sla_risk=sla_risk,
+    )
     ended: int | None = None
     if is_broker:
         _run_on_broker(node, source)

@@ -41,6 +41,7 @@ def signal(file: Path, rows: Path | None, column: str | None, *, as_json: bool) 
         click.echo(json.dumps(_document(file, report), indent=2), err=is_piped)
     else:
         _show(report, is_piped=is_piped)
+    report.counts.check(str(file))
 
 
 def _document(file: Path, report: SignalReport) -> dict[str, object]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edge_preprocess.trace_report import TraceReport
 
 
+_PIPED_WIDTH = 200
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--interval", "interval_s", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
@@ -105,14 +108,17 @@ def _show(report: TraceReport, shown: list[EdgeDigest]) -> None:
         "in time",
         "p95 ms",
         "kb/s per PRB",
+        "SLA risk",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, overflow="fold")
     for digest in shown:
         for one in digest.slices:
             figures = (one.demand_kbps, one.served_kbps, one.in_time_ratio, one.delay_p95_ms, one.kbps_per_prb)
             place = (f"{digest.end_s:g}", str(digest.cell), str(one.slice), str(one.num_devices))
-            table.add_row(*place, *(f"{figure:g}" for figure in figures))
+            risk = "" if one.sla_risk is None else f"{one.sla_risk:.2f}"
+            table.add_row(*place, *(f"{figure:g}" for figure in figures), risk)
     console = Console()
-    console.print(table)
+    # Where nobody watches there is no edge to wrap at.
+    console.print(table, width=None if console.is_terminal else _PIPED_WIDTH)
     refused = report.num_received - report.num_accepted
     console.print(f"edge rows: {report.num_received} = {report.num_accepted} accepted + {refused} quarantined")

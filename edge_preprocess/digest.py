@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from telemetry_sim.records import Severity
 from telemetry_sim.topology import SliceId
@@ -18,6 +18,10 @@ NonNegative = Annotated[float, Ge(0)]
 Ratio = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(0)]
 EvidenceId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9:.-]{0,47}$")]
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
 
 
 class _Contract(BaseModel):
@@ -55,6 +59,8 @@ class SliceDigest(_Contract):
     task_deadline_ms: Annotated[float, Gt(0)] = 1000.0
     tasks_in_time_ratio: Ratio = 1.0
     forecast_tasks_per_s: NonNegative = 0.0
+    sla_risk: Annotated[Ratio | None, Field(exclude_if=_is_absent)] = None
+    """Chance that the next interval misses the in-time target; left out where the edge was not asked for it."""
 
 
 class NeighbourDigest(_Contract):

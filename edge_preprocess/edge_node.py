@@ -8,13 +8,13 @@ that a process that dies between any two of these steps leaves enough to go on e
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_preprocess.clock_check import ClockCheck
 from edge_preprocess.edge_state import load_state, save_state
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
 from edge_preprocess.intervals import interval_number
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from edge_preprocess.digest import EdgeDigest
 
 _PREFIX = "pipeline."
+_MAX_DOUBTED = 1_000
+"""Frames with an unbelievable time that are held in a row; the rows of more are counted and dropped."""
+_MAX_LOGS = 1_000_000
+"""Log lines held in an interval; more are counted and dropped."""
 
 
 class EdgeNode:
@@ -47,17 +51,22 @@ class EdgeNode:
         interval_s: float = 10.0,
         topology: Topology | None = None,
         is_journalled: bool = True,
+        with_sla_risk: bool = False,
         publish: Callable[[EdgeDigest], None] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._state_path = folder / "edge.state"
         self._out = out
         self._interval_s = interval_s
+        self._with_sla_risk = with_sla_risk
         self.publish = publish
         """Called with each digest once it is on disk."""
         self._topology: Topology | None = None
         self._pipeline: EdgePipeline | None = None
         self._number: int | None = None
+        self._clock = ClockCheck()
+        self._num_doubted = 0
+        """Frames in the open interval since the last one whose time was believed."""
         self._frames: list[TelemetryFrame] = []
         self._logs: list[LogRecord] = []
         self._unreadable: Counter[str] = Counter()
@@ -86,7 +95,7 @@ class EdgeNode:
     def finish(self, *, offset: int = 0) -> None:
         """The source has ended at `offset`: write the open interval too."""
         if self._frames or self._logs:
-            self._close_interval(None, offset)
+            self._close_interval(None, offset, self._clock.state())
             self._number = None
 
     def stop(self) -> None:
@@ -97,30 +106,48 @@ class EdgeNode:
     def _take(self, raw: bytes, offset: int) -> None:
         found = parse_line(raw)
         if isinstance(found, TelemetryFrame):
-            number = interval_number(found.time_s, self._interval_s) if math.isfinite(found.time_s) else None
-            if number is not None and (self._number is None or number > self._number):
-                if self._number is not None:
-                    self._close_interval(raw, offset)
-                self._number = number
-            self._frames.append(found)
+            self._take_frame(found, raw, offset)
         elif isinstance(found, LogRecord):
-            self._logs.append(found)
+            self._take_log(found)
         elif isinstance(found, Unreadable):
             self._unreadable[str(found)] += 1
         else:
             self._meet(found)
 
+    def _take_frame(self, frame: TelemetryFrame, raw: bytes, offset: int) -> None:
+        before = self._clock.state()
+        doubt = self._clock.judge(frame.time_s, frame.period_s)
+        if not doubt:
+            number = interval_number(frame.time_s, self._interval_s)
+            if self._number is not None and number > self._number:
+                self._close_interval(raw, offset, before)
+            self._number = number if self._number is None else max(number, self._number)
+            self._num_doubted = 0
+        elif self._num_doubted >= _MAX_DOUBTED:
+            # Time may stand still for good: what is refused anyway must not fill the memory.
+            self._unreadable[doubt] += len(frame.devices.device_id)
+            return
+        self._num_doubted += bool(doubt)
+        self._frames.append(frame)
+
+    def _take_log(self, record: LogRecord) -> None:
+        if len(self._logs) < _MAX_LOGS:
+            self._logs.append(record)
+        else:
+            self._unreadable["log_too_many"] += 1
+
     def _meet(self, topology: Topology) -> None:
         if self._topology is None:
             self._topology = topology
-            self._pipeline = EdgePipeline(topology, interval_s=self._interval_s)
+            self._pipeline = EdgePipeline(topology, interval_s=self._interval_s, with_sla_risk=self._with_sla_risk)
         elif topology != self._topology:
             raise SourceUnreadable(
                 f"a topology of {len(topology.cells)} cells and {len(topology.slices)} slices differs from the one "
                 f"known here; one topology per edge node is allowed, another needs another --state folder"
             )
 
-    def _close_interval(self, next_line: bytes | None, offset: int) -> None:
+    def _close_interval(self, next_line: bytes | None, offset: int, clock: tuple[float, float]) -> None:
+        """Write what came in; `clock` is what was known of time before the next line."""
         if self._pipeline is None:
             raise SourceUnreadable("telemetry came before any topology; give --topology or begin with a topology line")
         digests = self._pipeline.digest(self._frames, self._logs, unreadable=self._unreadable)
@@ -132,14 +159,14 @@ class EdgeNode:
         self._frames, self._logs, self._unreadable = [], [], Counter()
         self.num_digests += len(digests)
         self.position = offset
-        self._save(out_bytes, num_open=0 if next_line is None else 1)
+        self._save(out_bytes, clock, num_open=0 if next_line is None else 1)
         if self._journal is not None:
             self._journal.begin(self._journal.generation + 1, [] if next_line is None else [next_line])
         if self.publish is not None:
             for digest in digests:
                 self.publish(digest)
 
-    def _save(self, out_bytes: int, *, num_open: int) -> None:
+    def _save(self, out_bytes: int, clock: tuple[float, float], *, num_open: int) -> None:
         if self._pipeline is None or self._topology is None:
             return
         journal = self._journal
@@ -149,6 +176,8 @@ class EdgeNode:
             "generation": -1 if journal is None else journal.generation,
             "num_covered": 0 if journal is None else journal.num_lines - num_open,
             "interval_s": self._interval_s,
+            "clock": clock,
+            "with_sla_risk": self._with_sla_risk,
             "topology": self._topology.model_dump(mode="json"),
         }
         state = {f"{_PREFIX}{name}": part for name, part in self._pipeline.state().items()}
@@ -170,9 +199,15 @@ class EdgeNode:
             raise StateUnreadable(
                 f"{self._state_path}: was written for {about['interval_s']!r} s intervals, not {self._interval_s!r} s"
             )
+        if about["with_sla_risk"] != self._with_sla_risk:
+            raise StateUnreadable(
+                f"{self._state_path}: was written with_sla_risk={about['with_sla_risk']!r}, now not so"
+            )
         self._meet(Topology.model_validate(about["topology"]))
         if self._pipeline is not None:
             self._pipeline.restore({k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)})
+        latest_s, suspect_s = about["clock"]
+        self._clock.restore((latest_s, suspect_s))
         self.position = int(about["position"])
         self._cut_out(int(about["out_bytes"]))
         return int(about["generation"]), int(about["num_covered"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MAGIC = b"edgewright-edge-state 1\n"
+_MAGIC = b"edgewright-edge-state 2\n"
 
 
 def save_state(path: Path, state: Mapping[str, NDArray[np.generic]]) -> None:

@@ -168,7 +168,8 @@ class Estimator:
         at_end = _or_other(windows.last_over_time(counted), rows.num_devices)
         per_device = np.divide(at_end, rows.num_devices, out=np.ones_like(at_end), where=rows.num_devices > 0)
         offered = volumes.offered_bits
-        in_time = np.divide(volumes.in_time_bits, offered, out=np.ones_like(offered), where=offered > 0)
+        with np.errstate(over="ignore"):
+            in_time = np.divide(volumes.in_time_bits, offered, out=np.ones_like(offered), where=offered > 0)
         return SliceEstimates(
             num_devices=at_end,
             demand_kbps=offered * to_kbps,

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
+from edge_preprocess.clock_check import ClockCheck
+from edge_preprocess.counter_check import without_absurd
 from telemetry_sim.records import DeviceColumns
 
 if TYPE_CHECKING:
@@ -88,8 +90,10 @@ class Intake:
     """The frames that were used, in time order."""
 
 
-def take_in(frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: float) -> Intake:
-    """The believable rows of the frames that end after `after_s`.
+def take_in(
+    frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: float, clock: ClockCheck | None = None
+) -> Intake:
+    """The believable rows of the frames that end after `after_s`; `clock` remembers what it doubted before.
 
     Rows of an unknown cell are counted at the first cell, so that the sum over cells stays exact.
     """
@@ -98,16 +102,18 @@ def take_in(frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: fl
     quarantined = np.zeros(num_cells, dtype=np.int64)
     reasons: Counter[str] = Counter()
     usable: list[TelemetryFrame] = []
-    latest_s = after_s
+    clock = clock or ClockCheck()
+    clock.latest_s = after_s
     for frame in frames:
-        reason = _frame_fault(frame, latest_s, num_cells, num_slices)
+        reason = _shape_fault(frame, num_cells, num_slices) or clock.judge(frame.time_s, frame.period_s)
         if reason:
             counts = _rows_per_cell(frame.devices.cell, num_cells)
+            if frame.sensors is not None:
+                counts += _rows_per_cell(frame.sensors.cell, num_cells)
             received += counts
             quarantined += counts
             reasons[reason] += int(counts.sum())
             continue
-        latest_s = frame.time_s
         usable.append(frame)
     cell, rows = _concatenate(usable, num_slices)
     received += _rows_per_cell(cell, num_cells)
@@ -117,7 +123,12 @@ def take_in(frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: fl
         reasons.update({_REASONS[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
         quarantined += _rows_per_cell(cell[fault > 0], num_cells)
         rows = _kept(rows, fault == 0)
-    return Intake(rows=rows, received=received, quarantined=quarantined, reasons=reasons, frames=tuple(usable))
+    believed, absurd = without_absurd(usable, num_cells)
+    if absurd.any():
+        # A counter that was refused is counted like a row; those that were believed are not counted at all.
+        received, quarantined = received + absurd, quarantined + absurd
+        reasons["counter_absurd"] += int(absurd.sum())
+    return Intake(rows=rows, received=received, quarantined=quarantined, reasons=reasons, frames=believed)
 
 
 def _rows_per_cell(cell: NDArray[np.integer], num_cells: int) -> Int64[NDArray[np.int64], " cells"]:
@@ -125,12 +136,8 @@ def _rows_per_cell(cell: NDArray[np.integer], num_cells: int) -> Int64[NDArray[n
     return np.bincount(known, minlength=num_cells).astype(np.int64)
 
 
-def _frame_fault(frame: TelemetryFrame, latest_s: float, num_cells: int, num_slices: int) -> str:
-    """Why none of a frame's rows can be used, or an empty string."""
-    if not (np.isfinite(frame.time_s) and frame.time_s > 0 and np.isfinite(frame.period_s) and frame.period_s > 0):
-        return "time_invalid"
-    if frame.time_s <= latest_s:
-        return "time_backwards"
+def _shape_fault(frame: TelemetryFrame, num_cells: int, num_slices: int) -> str:
+    """Why none of a frame's columns can be read together, or an empty string."""
     devices = frame.devices
     num_rows = len(devices.device_id)
     if any(len(column) != num_rows for column in _columns(devices)):

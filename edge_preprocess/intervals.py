@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_preprocess.clock_check import ClockCheck
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -30,14 +32,16 @@ def interval_number(time_s: float, interval_s: float) -> int:
 def cut(frames: Iterable[TelemetryFrame], logs: Iterable[LogRecord], *, interval_s: float) -> Iterator[IntervalInput]:
     """Intervals that hold a frame, in order; lines go to the interval of their time, or to the next one that exists.
 
-    Both inputs must be in time order; a frame that goes back stays with the interval in which it came.
+    Both inputs must be in time order; a frame whose time can't be believed stays with the interval in which it came.
     """
+    clock = ClockCheck()
     lines = iter(logs)
     line = next(lines, None)
     number: int | None = None
     held: list[TelemetryFrame] = []
     for frame in frames:
-        of_frame = interval_number(frame.time_s, interval_s) if math.isfinite(frame.time_s) else number
+        is_doubted = clock.judge(frame.time_s, frame.period_s) in {"time_invalid", "clock_ahead"}
+        of_frame = number if is_doubted else interval_number(frame.time_s, interval_s)
         if number is not None and of_frame is not None and of_frame > number:
             taken, line = _lines_until(number * interval_s, line, lines)
             yield IntervalInput(number=number, frames=tuple(held), logs=taken)

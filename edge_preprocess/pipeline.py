@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_preprocess import windows
 from edge_preprocess.assembly import Assembler, Interval
+from edge_preprocess.clock_check import ClockCheck
 from edge_preprocess.device_memory import DeviceMemory
 from edge_preprocess.digest import DataQuality, EdgeDigest
 from edge_preprocess.estimates import Estimator
@@ -19,6 +20,7 @@ from edge_preprocess.intake import take_in
 from edge_preprocess.log_tally import LogDigester
 from edge_preprocess.log_templates import LogTemplateMiner
 from edge_preprocess.sensor_watch import SensorWatch
+from edge_preprocess.sla_forecast import SlaForecaster
 from edge_preprocess.watch import Sighting, Watch
 
 if TYPE_CHECKING:
@@ -66,9 +68,13 @@ class _CellLogs:
 
 
 class EdgePipeline:
-    """One per network or per cell; keeps a state per cell, so equal inputs in equal order give equal digests."""
+    """One per network or per cell; keeps a state per cell, so equal inputs in equal order give equal digests.
 
-    def __init__(self, topology: Topology, *, interval_s: float = 10.0) -> None:
+    With `with_sla_risk` the digests say how likely each slice misses its target next; without it their bytes are those
+    of an edge that knows nothing of it.
+    """
+
+    def __init__(self, topology: Topology, *, interval_s: float = 10.0, with_sla_risk: bool = False) -> None:
         self._topology = topology
         self._interval_s = interval_s
         num_groups = len(topology.cells) * len(topology.slices)
@@ -80,10 +86,12 @@ class EdgePipeline:
         self._tasks = Forecaster(num_groups, num_guesses=NUM_CLOSING_GUESSES)
         self._watch = Watch(topology)
         self._sensors = SensorWatch(len(topology.cells))
+        self._sla = SlaForecaster(topology) if with_sla_risk else None
         # A device's lines are kept apart: they are counted, but they raise no alarm about the network.
         self._infrastructure_logs = tuple(LogDigester() for _ in topology.cells)
         self._device_logs = tuple(LogDigester() for _ in topology.cells)
         self._end_s = float("-inf")
+        self._clock = ClockCheck()
         self._num_unreadable = 0
         self.quarantine_reasons: Counter[str] = Counter()
         """Rows and log lines refused so far, by reason."""
@@ -101,7 +109,7 @@ class EdgePipeline:
         An interval without frames repeats the last figures. `unreadable` counts input that was neither frame nor line,
         by reason; it is received and quarantined at the first cell.
         """
-        intake = take_in(frames, self._topology, after_s=self._end_s)
+        intake = take_in(frames, self._topology, after_s=self._end_s, clock=self._clock)
         cell_logs = self._read_logs(logs)
         self.quarantine_reasons.update(intake.reasons)
         self.quarantine_reasons.update(unreadable or {})
@@ -113,8 +121,8 @@ class EdgePipeline:
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Everything needed to go on after a restart; it holds log text and stays at the edge."""
-        found: dict[str, NDArray[np.generic]] = {"end_s": np.array(self._end_s)}
-        for name in _PARTS:
+        found: dict[str, NDArray[np.generic]] = {"end_s": np.array(self._end_s), "clock": np.array(self._clock.state())}
+        for name in self._parts():
             found.update({f"{name}.{part}": values for part, values in getattr(self, f"_{name}").state().items()})
         miners = [digester.miner.to_state() for digester in (*self._infrastructure_logs, *self._device_logs)]
         found["logs"] = np.frombuffer(json.dumps(miners).encode(), dtype=np.uint8)
@@ -124,7 +132,9 @@ class EdgePipeline:
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from `state`, which must come from a pipeline of the same topology."""
         self._end_s = float(state["end_s"])
-        for name in _PARTS:
+        latest_s, suspect_s = state["clock"].astype(np.float64).tolist()
+        self._clock.restore((latest_s, suspect_s))
+        for name in self._parts():
             prefix = f"{name}."
             part = {key.removeprefix(prefix): values for key, values in state.items() if key.startswith(prefix)}
             getattr(self, f"_{name}").restore(part)
@@ -133,6 +143,9 @@ class EdgePipeline:
         self._infrastructure_logs = tuple(LogDigester(miner) for miner in miners[:num_cells])
         self._device_logs = tuple(LogDigester(miner) for miner in miners[num_cells:])
         self.quarantine_reasons = Counter(json.loads(state["reasons"].tobytes()))
+
+    def _parts(self) -> tuple[str, ...]:
+        return _PARTS if self._sla is None else (*_PARTS, "sla")
 
     def _bounds(self, intake: Intake) -> tuple[float, float]:
         if intake.frames:
@@ -172,17 +185,21 @@ class EdgePipeline:
             self._learn(slices, intake, offered_bits)
         cells = self._estimator.cells(intake.frames, slices, duration_s)
         anomalies = self._look(intake, logs, slices, cells, start_s, end_s)
+        forecast_kbps = self._demand.next_value()
+        if self._sla is not None and intake.frames:
+            self._sla.learn(slices, cells, forecast_kbps)
         return Interval(
             start_s=start_s,
             end_s=end_s,
             slices=slices,
             cells=cells,
-            forecast_kbps=self._demand.next_value(),
+            forecast_kbps=forecast_kbps,
             deviation_kbps=self._demand.deviation(),
             forecast_tasks=self._tasks.next_value(),
             quality=self._quality(intake, logs, end_s),
             events=[entry.events() for entry in logs],
             anomalies=anomalies,
+            sla_risk=None if self._sla is None else self._sla.risk(),
         )
 
     def _look(
@@ -196,6 +213,7 @@ class EdgePipeline:
     ) -> tuple[tuple[Anomaly, ...], ...]:
         """What stands out; without frames there is nothing to look at but the logs."""
         sensors = self._sensors.look(intake.frames)
+        self.quarantine_reasons.update(+self._sensors.reasons)
         if not intake.frames:
             return tuple(() for _ in logs)
         shape = (len(self._topology.cells), -1)

@@ -5,6 +5,7 @@ Shapes: K sensors known, N readings of the interval.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ _MAX_STREAMS = 4096
 _MIN_READINGS = 3
 """Equal readings in a row within an interval before a sensor can count as stuck."""
 _MAX_ABSOLUTE = 1e12
+_MAX_AHEAD_S = 5.0
+"""A reading stamped further ahead of its frame comes from a wrong clock."""
 _RANGE = EwmaConfig(weight=0.1, num_before_use=12, threshold=10.0)
 
 
@@ -67,6 +70,8 @@ class SensorWatch:
         self.num_received = np.zeros(num_cells, dtype=np.int64)
         self.num_quarantined = np.zeros(num_cells, dtype=np.int64)
         """Readings of the latest interval per cell; those of an unknown cell are counted at the first."""
+        self.reasons: Counter[str] = Counter()
+        """Why readings of the latest interval were refused."""
 
     def look(self, frames: Sequence[TelemetryFrame]) -> tuple[SensorFinding, ...]:
         """What misbehaves in these frames; then learns them. Counts the interval's readings."""
@@ -98,7 +103,9 @@ class SensorWatch:
         self._range.restore({name: state[f"range_{name}"] for name in self._range.state()})
 
     def _read(self, frames: Sequence[TelemetryFrame]) -> _Readings:
-        columns = [frame.sensors for frame in frames if frame.sensors is not None]
+        reporting = [frame for frame in frames if frame.sensors is not None]
+        columns = [frame.sensors for frame in reporting if frame.sensors is not None]
+        self.reasons = Counter()
         if not columns:
             self.num_received = self.num_quarantined = np.zeros(self._num_cells, dtype=np.int64)
             return _grouped(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
@@ -107,7 +114,20 @@ class SensorWatch:
         device = np.concatenate([c.device_id for c in columns])
         cell = np.concatenate([c.cell for c in columns]).astype(np.int64)
         is_known = (cell >= 0) & (cell < self._num_cells)
-        good = (np.abs(value) <= _MAX_ABSOLUTE) & (stream >= 0) & (stream < _MAX_STREAMS) & is_known
+        due_s = np.repeat([frame.time_s for frame in reporting], [len(c.value) for c in columns])
+        good = np.ones(len(value), dtype=bool)
+        for reason, is_bad in (
+            ("unknown_cell", ~is_known),
+            ("unknown_stream", (stream < 0) | (stream >= _MAX_STREAMS)),
+            ("missing", np.isnan(value)),
+            ("infinite", np.isinf(value)),
+            ("absurd", np.abs(value) > _MAX_ABSOLUTE),
+            # What was buffered may come late; nothing is measured before its time.
+            ("clock_ahead", ~(np.concatenate([c.time_s for c in columns]) <= due_s + _MAX_AHEAD_S)),
+        ):
+            if is_bad.any():
+                self.reasons[f"sensor_{reason}"] += int((is_bad & good).sum())
+                good &= ~is_bad
         at = np.where(is_known, cell, 0)
         self.num_received = np.bincount(at, minlength=self._num_cells)
         self.num_quarantined = np.bincount(at[~good], minlength=self._num_cells)

@@ -46,6 +46,14 @@ class SignalCounts:
     def num_accepted(self) -> int:
         return self.num_received - self.quarantined.total()
 
+    def check(self, source: str) -> None:
+        """Refuse a source of which not one row could be used."""
+        if self.num_received and not self.num_accepted:
+            reasons = ", ".join(f"{reason} {number}" for reason, number in self.quarantined.most_common())
+            raise SourceUnreadable(
+                f"{source}: none of {self.num_received} rows is usable ({reasons}), allowed are rows with a number"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
@@ -76,7 +84,7 @@ def read_signal(file: TextIO, counts: SignalCounts, *, column: str | None = None
     lines = _lines(file)
     first = next(lines, None)
     if first is None:
-        raise SourceUnreadable("signal is empty; rows of timestamp and value were expected")
+        return
     layout = _layout_of(first, column)
     latest: tuple[float, float] | None = None
     pending = [] if layout.has_header else [first]
@@ -113,7 +121,8 @@ def _lines(file: TextIO) -> Iterator[str]:
 def _layout_of(first: str, column: str | None) -> _Layout:
     delimiter = max(_DELIMITERS, key=lambda mark: (first.count(mark) > 0 and mark != " ", first.count(mark)))
     cells = _split(first, delimiter)
-    has_header = not any(_number_of(cell) is not None for cell in cells)
+    # Bytes that are no text are no header either: they are a row that can't be read.
+    has_header = first.replace("\t", " ").isprintable() and "\ufffd" not in first and not any(map(_is_number, cells))
     names = [cell.strip().lower() for cell in cells] if has_header else []
     time_column = next((names.index(name) for name in _TIME_NAMES if name in names), None)
     if not has_header and len(cells) > 1:
@@ -178,6 +187,10 @@ def _number_of(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _is_number(text: str) -> bool:
+    return _number_of(text) is not None
 
 
 def _seconds_of(timestamp: str) -> float | None:

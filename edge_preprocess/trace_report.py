@@ -42,7 +42,7 @@ class TraceDigests:
 
     def __init__(self, path: Path, *, interval_s: float) -> None:
         self._trace = open_trace(path)
-        self._pipeline = EdgePipeline(self._trace.topology, interval_s=interval_s)
+        self._pipeline = EdgePipeline(self._trace.topology, interval_s=interval_s, with_sla_risk=True)
         self.report = TraceReport(summary=self._trace.summary, interval_s=interval_s)
 
     def digests(self, progress: Callable[[float], None] | None = None) -> Iterator[EdgeDigest]:

@@ -116,6 +116,19 @@ def test_an_unknown_column_or_a_missing_file_is_bad_input(tmp_path):
         _run(tmp_path / "in.csv", "--column", "speed")
     with pytest.raises(SourceUnreadable, match="missing"):
         _run(tmp_path / "missing.csv")
-    (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(SourceUnreadable, match="empty"):
-        _run(tmp_path / "empty.csv")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "timestamp,value\n"])
+def test_an_empty_file_is_a_signal_without_rows(tmp_path, content):
+    (tmp_path / "empty.csv").write_text(content)
+    document = json.loads(_run(tmp_path / "empty.csv", "--json").stdout)
+    assert document["rows"] == {"received": 0, "accepted": 0, "quarantined": {}}
+
+
+@pytest.mark.parametrize(
+    "content", [bytes(range(256)) * 9, b"\x7fELF\x02\x01\x00", b"\xff\xfe\n" * 3, b"a,b\nc,d\ne,f\n"]
+)
+def test_a_file_without_one_usable_row_is_refused(tmp_path, content):
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises(SourceUnreadable, match="none of"):
+        _run(tmp_path / "in.csv")

@@ -68,6 +68,43 @@ def test_killed_after_any_line_of_a_pipe_nothing_is_lost_or_repeated(tmp_path, l
         second.stop()
 
 
+def test_a_broken_clock_and_a_long_gap_stop_no_node_wherever_it_is_killed(tmp_path, lines, make_frame):
+    def frame_at(time_s):
+        return dump_frame(make_frame(time_s, (1,), (0,), (0,), served_bits=1e5, prb=1)).encode() + b"\n"
+
+    leaping = [*lines[:9], frame_at(9e9), *lines[9:12], *(frame_at(9000.0 + 4.0 * step) for step in range(6))]
+    expected = _uninterrupted(tmp_path, leaping)
+    digests = [json.loads(line) for line in expected.splitlines()]
+    assert [d["end_s"] for d in digests if d["cell"] == 7] == [10.0, 20.0, 25.0, 9008.0, 9020.0]
+    assert sum(d["quality"]["rows_quarantined"] for d in digests) == 3
+    for cut in range(8, len(leaping)):
+        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
+        first = EdgeNode(folder, out)
+        for line in leaping[:cut]:
+            first.accept(line)
+        second = EdgeNode(folder, out)
+        for line in leaping[cut:]:
+            second.accept(line)
+        second.finish()
+        assert out.read_bytes() == expected
+        first.stop()
+        second.stop()
+
+
+def test_frames_and_lines_without_end_fill_no_memory(tmp_path, lines, make_frame, monkeypatch):
+    monkeypatch.setattr("edge_preprocess.edge_node._MAX_DOUBTED", 3)
+    monkeypatch.setattr("edge_preprocess.edge_node._MAX_LOGS", 4)
+    stuck = dump_frame(make_frame(3.0, (1,), (0,), (0,), period_s=3.0, served_bits=1e5)).encode() + b"\n"
+    line = dump_log(LogRecord(time_s=3.0, cell=0, source="gnb", text="ue=1 handover failure")).encode() + b"\n"
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    for raw in (lines[0], *[stuck] * 10, *[line] * 10):
+        node.accept(raw)
+    node.finish()
+    node.stop()
+    quality = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["quality"]
+    assert (quality["rows_received"], quality["rows_accepted"]) == (20, 5)
+
+
 def test_killed_between_the_steps_of_writing_nothing_is_lost_or_repeated(tmp_path, lines):
     expected = _uninterrupted(tmp_path, lines)
     folder, out = tmp_path / "node", tmp_path / "node.jsonl"
