@@ -20,7 +20,7 @@ from telemetry_sim.traces.parquet_columns import COMPACT, encode_columns
 from telemetry_sim.traces.parquet_extras import READING_PRECISION, pack_extras
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -35,8 +35,7 @@ FORMAT_VERSION = 1
 FRAME_ROW = -1
 """`device` of the row that carries a frame's time and extras."""
 
-_INTEGER_COLUMNS = ("device_id", "cell", "slice")
-_COMPRESSION_LEVEL = 5
+_COMPRESSION_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,18 @@ class RecordingSize:
     @property
     def bytes_per_row(self) -> float:
         return self.num_bytes / max(1, self.num_rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PendingFrame:
+    """A frame that waits for its row group to fill."""
+
+    time_s: float
+    period_s: float
+    device_id: NDArray[np.int64]
+    columns: Mapping[str, NDArray[Any]]
+    """As they are stored."""
+    extras: bytes
 
 
 class ParquetRecorder:
@@ -76,7 +87,7 @@ class ParquetRecorder:
         self._rows_per_group, self._groups_per_segment = rows_per_group, groups_per_segment
         about = {"start_unix_s": start_unix_s, "notes": dict(notes or {})}
         self._metadata = _metadata(topology, about, is_exact=is_exact)
-        self._pending: list[tuple[TelemetryFrame, bytes]] = []
+        self._pending: list[_PendingFrame] = []
         self._pending_rows = self._num_frames = self._num_rows = self._num_groups = 0
         self._writer: Any = None
         self._size: RecordingSize | None = None
@@ -109,7 +120,8 @@ class ParquetRecorder:
         """Record a frame with the log lines, alarms and peer's decisions of its period."""
         if frame.time_s <= self.last_time_s:
             return
-        self._pending.append((frame, pack_extras(frame, logs, alarms, decisions, is_exact=self._is_exact)))
+        extras = pack_extras(frame, logs, alarms, decisions, is_exact=self._is_exact)
+        self._pending.append(_pend(frame, extras, is_exact=self._is_exact))
         self._pending_rows += len(frame.devices.device_id)
         if self._pending_rows >= self._rows_per_group:
             self._flush()
@@ -162,7 +174,7 @@ class ParquetRecorder:
             return
         import pyarrow.parquet as pq
 
-        table = _table([frame for frame, _ in self._pending], [extras for _, extras in self._pending], self._is_exact)
+        table = _table(self._pending) if self._pending else _empty_table(is_exact=self._is_exact)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._folder / (_segment_name(len(self._segments)) + ".writing"),
@@ -178,7 +190,7 @@ class ParquetRecorder:
         self._num_frames += len(self._pending)
         self._num_rows += self._pending_rows
         if self._pending:
-            self.last_time_s = self._pending[-1][0].time_s
+            self.last_time_s = self._pending[-1].time_s
         self._pending, self._pending_rows = [], 0
 
     def _end_segment(self) -> None:
@@ -231,38 +243,65 @@ def _metadata(topology: Topology, about: Mapping[str, object], *, is_exact: bool
     return {b"edgewright": json.dumps(header, sort_keys=True).encode()}
 
 
-def _table(frames: Sequence[TelemetryFrame], extras: Sequence[bytes], is_exact: bool) -> Any:
+def _pend(frame: TelemetryFrame, extras: bytes, *, is_exact: bool) -> _PendingFrame:
+    """Encode a frame's rows at once, while they are in the cache."""
+    values = {name: np.asarray(getattr(frame.devices, name), dtype=np.float64) for name in COLUMNS}
+    stored: Mapping[str, NDArray[Any]] = values if is_exact else encode_columns(values)
+    places = {name: np.asarray(getattr(frame.devices, name), dtype=np.int16) for name in ("cell", "slice")}
+    return _PendingFrame(
+        time_s=frame.time_s,
+        period_s=frame.period_s,
+        device_id=np.asarray(frame.devices.device_id, dtype=np.int64),
+        columns={**places, **stored},
+        extras=extras,
+    )
+
+
+def _empty_table(*, is_exact: bool) -> Any:
+    """The columns of a recording without frames."""
+    nothing = np.empty(0)
+    columns = dict.fromkeys(COLUMNS, nothing)
+    stored: Mapping[str, NDArray[Any]] = columns if is_exact else encode_columns(columns)
+    places = {name: np.empty(0, np.int16) for name in ("cell", "slice")}
+    ids = np.empty(0, np.int64)
+    frame = _PendingFrame(time_s=0.0, period_s=0.0, device_id=ids, columns={**places, **stored}, extras=b"")
+    return _table([frame]).slice(0, 0)
+
+
+def _table(pending: Sequence[_PendingFrame]) -> Any:
     """One row group: first a row per frame, then the device rows, device by device."""
     import pyarrow as pa
 
-    num_frames = len(frames)
-    counts = [len(frame.devices.device_id) for frame in frames]
+    num_frames = len(pending)
+    counts = [len(frame.device_id) for frame in pending]
     num_rows = sum(counts)
-    ids = _joined(frames, "device_id", np.int64)
-    order = np.argsort(ids, kind="stable")
-    frame_of_row = np.repeat(np.arange(num_frames, dtype=np.int32), counts)[order]
+    arrange = _by_device([frame.device_id for frame in pending])
+    frame_of_row = [np.full(count, index, dtype=np.int32) for index, count in enumerate(counts)]
     columns: dict[str, Any] = {
-        "frame": np.concatenate((np.arange(num_frames, dtype=np.int32), frame_of_row)),
-        "device": np.concatenate((np.full(num_frames, FRAME_ROW, dtype=np.int64), ids[order])),
+        "frame": np.concatenate((np.arange(num_frames, dtype=np.int32), arrange(frame_of_row))),
+        "device": np.concatenate(
+            (np.full(num_frames, FRAME_ROW, dtype=np.int64), arrange([frame.device_id for frame in pending]))
+        ),
         "time_s": pa.array(
-            np.concatenate(([frame.time_s for frame in frames], np.zeros(num_rows))),
+            np.concatenate(([frame.time_s for frame in pending], np.zeros(num_rows))),
             mask=np.arange(num_frames + num_rows) >= num_frames,
         ),
         "period_s": pa.array(
-            np.concatenate(([frame.period_s for frame in frames], np.zeros(num_rows))),
+            np.concatenate(([frame.period_s for frame in pending], np.zeros(num_rows))),
             mask=np.arange(num_frames + num_rows) >= num_frames,
         ),
-        "extras": pa.array([*extras, *([None] * num_rows)], type=pa.binary()),
+        "extras": pa.array([*(frame.extras for frame in pending), *([None] * num_rows)], type=pa.binary()),
     }
-    for name in ("cell", "slice"):
-        columns[name] = np.concatenate((np.zeros(num_frames, dtype=np.int16), _joined(frames, name, np.int16)[order]))
-    values = {name: _joined(frames, name, np.float64)[order] for name in COLUMNS}
-    stored: Mapping[str, NDArray[Any]] = values if is_exact else encode_columns(values)
-    for name, column in stored.items():
-        columns[name] = np.concatenate((np.zeros(num_frames, dtype=column.dtype), column))
+    for name in pending[0].columns:
+        parts = [frame.columns[name] for frame in pending]
+        columns[name] = np.concatenate((np.zeros(num_frames, dtype=parts[0].dtype), arrange(parts)))
     return pa.table(columns)
 
 
-def _joined(frames: Sequence[TelemetryFrame], name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    parts = [np.asarray(getattr(frame.devices, name), dtype=dtype) for frame in frames]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+def _by_device(ids: Sequence[NDArray[np.int64]]) -> Callable[[Sequence[NDArray[Any]]], NDArray[Any]]:
+    """How a column's parts, one per frame, become one column with each device's rows in a stretch."""
+    if all(np.array_equal(own, ids[0]) for own in ids[1:]) and np.all(np.diff(ids[0]) > 0):
+        # Everybody is in every frame: a transposition, much quicker than an order looked up row by row.
+        return lambda parts: np.stack(parts, axis=1).reshape(-1)
+    order = np.argsort(np.concatenate(ids), kind="stable")
+    return lambda parts: np.concatenate(parts)[order]
