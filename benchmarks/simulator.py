@@ -183,13 +183,11 @@ def _mobile_env_figure() -> dict[str, Any]:
 @click.command()
 @click.option("--seconds", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Simulated, per size.")
 @click.option("--devices", type=click.IntRange(min=1000), default=100_000, show_default=True, help="Largest size.")
-@click.option("--queue-seconds", type=click.FloatRange(min=10), default=2000.0, show_default=True)
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write the growth plot here (PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def main(seconds: float, devices: int, queue_seconds: float, plot: Path | None, *, as_json: bool) -> None:
-    """Measure speed, memory and growth, and the queues beside theory."""
+def main(seconds: float, devices: int, plot: Path | None, *, as_json: bool) -> None:
+    """Measure speed, memory and growth."""
     from rich.console import Console
-    from validation_queues import queue_figures
 
     console = Console(stderr=True)
     figures: list[dict[str, Any]] = []
@@ -199,7 +197,6 @@ def main(seconds: float, devices: int, queue_seconds: float, plot: Path | None, 
         ("SimPy", _simpy_figures),
         ("mobile-env", lambda: [_mobile_env_figure()]),
         ("what-if", lambda: [_what_if_figure()]),
-        ("queues", lambda: queue_figures(duration_s=queue_seconds, seed=3)),
     ):
         console.print(f"measuring {name} ...")
         figures += measure()

@@ -18,12 +18,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), default="../shared/data")
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+@click.option("--queue-seconds", type=click.FloatRange(min=10), default=2000.0, show_default=True, help="Simulated.")
 @click.option("--logs", default="**/*.log", show_default=True, help="Which EXPLORA logs to replay, as a pattern.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def main(data: Path, seed: int, logs: str, *, as_json: bool) -> None:
+def main(data: Path, seed: int, queue_seconds: float, logs: str, *, as_json: bool) -> None:
     """Compare the simulator with published formulas and recorded cells."""
     from rich.console import Console
     from validation_cell import cell_figures
+    from validation_queues import queue_figures
     from validation_radio import radio_figures
     from validation_traces import irish_figures, tractor_figures
 
@@ -31,6 +33,7 @@ def main(data: Path, seed: int, logs: str, *, as_json: bool) -> None:
     figures = []
     for name, measure in (
         ("radio formulas", lambda: radio_figures(data, seed)),
+        ("queues", lambda: queue_figures(duration_s=queue_seconds, seed=3)),
         ("TRACTOR's cell", lambda: tractor_figures(data)),
         ("Irish 5G logs", lambda: irish_figures(data)),
         ("EXPLORA's cell", lambda: cell_figures(data, logs)),

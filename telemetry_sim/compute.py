@@ -22,6 +22,7 @@ TASK = np.dtype(
         ("born_s", np.float64),  # when the device issued it
         ("ready_s", np.float64),  # when its uplink ended
         ("size_cycles", np.float64),
+        ("left_cycles", np.float64),  # what several cores have still to do; 0 once done or given up
     ],
     align=True,
 )
@@ -46,6 +47,7 @@ def push_task(owners: Records, tasks: Records, row: int, born_s: float, ready_s:
     tasks[row, place].born_s = born_s
     tasks[row, place].ready_s = ready_s
     tasks[row, place].size_cycles = size_cycles
+    tasks[row, place].left_cycles = size_cycles
     owners[row].task_count = count + 1
     owners[row].task_cycles += size_cycles
     if count == 0:

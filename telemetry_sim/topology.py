@@ -88,6 +88,8 @@ class CellSite(_Contract):
     tx_power_dbm: Annotated[float, Ge(0), Le(60)] = 38.0
     edge_cpu_ghz: Annotated[float, Gt(0)] = 20.0
     """Total clock of the edge node's cores."""
+    edge_cores: Annotated[int, Ge(1), Le(128)] = 1
+    """Cores that share the clock evenly; a task runs on one of them at a time."""
     backhaul_mbps: Annotated[float, Gt(0)] = 1000.0
     backhaul_ms: Annotated[float, Ge(0)] = 2.0
     """One-way delay to the core and the cloud."""

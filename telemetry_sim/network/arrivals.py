@@ -7,6 +7,7 @@ import math
 from telemetry_sim.compiled import inner
 from telemetry_sim.compute import CLOUD_CORE_GHZ, push_task
 from telemetry_sim.energy import computing_energy_j
+from telemetry_sim.network.delay_bins import delay_bin
 from telemetry_sim.network.state import State
 from telemetry_sim.queueing import pop_packet, push_packet
 from telemetry_sim.random_bits import exponential, uniform
@@ -49,9 +50,10 @@ def drop_packet(state: State, device: int, size_bits: float) -> None:
 
 
 @inner
-def drop_queue(state: State, device: int) -> None:
+def drop_queue(state: State, device: int, row: int, now_s: float) -> None:
     """Count everything that waits as lost."""
     while state.devices[device].count > 0:
+        state.rows[row].packets_went_s += now_s
         drop_packet(state, device, pop_packet(state.devices, state.packets, device))
 
 
@@ -69,6 +71,8 @@ def receive_packets(state: State, device: int, cell: int, row: int, until_s: flo
         devices[device].offered_packets += 1
         if cell < 0 or not devices[device].is_admitted or not _cross_backhaul(state, device, cell, at_s, bits):
             drop_packet(state, device, bits)
+        else:
+            state.rows[row].packets_came_s += at_s
         devices[device].next_packet_s = next_packet_after(state, device, factor, at_s)
 
 
@@ -116,7 +120,9 @@ def issue_tasks(state: State, device: int, cell: int, row: int, until_s: float) 
     while devices[device].next_task_s < until_s:
         at_s = devices[device].next_task_s
         devices[device].next_task_s = at_s + exponential(state.rng, device) / (devices[device].tasks_per_s * factor)
-        cycles = devices[device].task_cycles * (0.5 + uniform(state.rng, device))
+        chance = uniform(state.rng, device)
+        size = -math.log(chance) if devices[device].has_exponential_tasks else 0.5 + chance
+        cycles = devices[device].task_cycles * size
         rows[row].tasks_offered += 1
         place = uniform(state.rng, device)
         if place < rows[row].offload_device:
@@ -133,6 +139,8 @@ def finish_task(state: State, row: int, delay_s: float) -> None:
     rows[row].tasks_done += 1
     rows[row].task_delay_s += delay_s
     rows[row].tasks_in_time += delay_s <= rows[row].deadline_s
+    counts = state.task_delay_counts
+    counts[row, delay_bin(delay_s * 1000.0, counts.shape[1])] += 1
 
 
 @inner
@@ -153,7 +161,9 @@ def _offload(state: State, device: int, cell: int, row: int, at_s: float, cycles
         return
     if is_edge:
         state.rows[row].edge_cycles_offered += cycles
-        push_task(state.rows, state.tasks, row, at_s, ready_s, cycles)
+        if push_task(state.rows, state.tasks, row, at_s, ready_s, cycles):
+            state.rows[row].tasks_came += 1
+            state.rows[row].tasks_came_s += ready_s
         return
     wait_s = _send_to_core(state, cell, ready_s, state.devices[device].task_bits)
     if wait_s >= 0.0:

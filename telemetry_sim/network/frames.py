@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from telemetry_sim.compiled import kernel
 from telemetry_sim.energy import EDGE_BUSY_W_PER_GHZ, EDGE_IDLE_W_PER_GHZ, LOAD_SLOPE, SLEEP_W, STATIC_W
-from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, State
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, Records, State
 from telemetry_sim.records import CellColumns, DeviceColumns, SliceColumns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_GATHERED = (
+    *("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits", "served_packets", "delay_sum_s"),
+    *("prb_ms", "sinr_sum_db", "signal_mw", "energy_j", "battery_j"),
+)
 
 
 def device_columns(
@@ -20,32 +26,59 @@ def device_columns(
 ) -> DeviceColumns:
     """Rows of the devices that report now."""
     devices = state.devices
-    sinr_db = devices["sinr_sum_db"][reporting] / num_steps
+    places = np.empty((2, len(reporting)), np.int16)
+    values = np.empty((len(_GATHERED), len(reporting)))
+    _gather(devices, reporting, places, values)
+    column = dict(zip(_GATHERED, values, strict=True))
+    sinr_db = column["sinr_sum_db"] / num_steps
     entry = np.clip(((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB).astype(np.int64), 0, len(table.cqi) - 1)
-    served = devices["served_packets"][reporting]
+    served = column["served_packets"]
     delay_ms = np.full(len(reporting), math.nan)
-    np.divide(devices["delay_sum_s"][reporting] * 1000.0, served, out=delay_ms, where=served > 0)
-    power_mw = np.maximum(devices["signal_mw"][reporting], 1e-30)
+    np.divide(column["delay_sum_s"] * 1000.0, served, out=delay_ms, where=served > 0)
+    power_mw = np.maximum(column["signal_mw"], 1e-30)
     return DeviceColumns(
         device_id=reporting,
-        cell=devices["cell"][reporting],
-        slice=devices["slice"][reporting],
-        offered_bits=devices["offered_bits"][reporting],
-        served_bits=devices["served_bits"][reporting],
-        in_time_bits=devices["in_time_bits"][reporting],
-        dropped_bits=devices["dropped_bits"][reporting],
-        backlog_bits=devices["backlog_bits"][reporting],
+        cell=places[0],
+        slice=places[1],
+        offered_bits=column["offered_bits"],
+        served_bits=column["served_bits"],
+        in_time_bits=column["in_time_bits"],
+        dropped_bits=column["dropped_bits"],
+        backlog_bits=column["backlog_bits"],
         delay_ms=delay_ms,
-        prb=devices["prb_ms"][reporting] / (period_s * 1000.0),
+        prb=column["prb_ms"] / (period_s * 1000.0),
         sinr_db=sinr_db,
         # Power of one of a PRB's twelve subcarriers.
         rsrp_dbm=10.0 * np.log10(power_mw / 12.0),
         cqi=table.cqi[entry].astype(np.float64),
         mcs=table.mcs[entry].astype(np.float64),
         bler=table.bler[entry].astype(np.float64),
-        energy_j=devices["energy_j"][reporting],
-        battery_j=devices["battery_j"][reporting],
+        energy_j=column["energy_j"],
+        battery_j=column["battery_j"],
     )
+
+
+@kernel
+def _gather(
+    devices: Records, reporting: NDArray[np.int64], places: NDArray[np.int16], values: NDArray[np.float64]
+) -> None:
+    """Columns from records in one look at each; `values` has the rows of _GATHERED."""
+    for n in range(reporting.shape[0]):
+        device = reporting[n]
+        places[0, n] = devices[device].cell
+        places[1, n] = devices[device].slice
+        values[0, n] = devices[device].offered_bits
+        values[1, n] = devices[device].served_bits
+        values[2, n] = devices[device].in_time_bits
+        values[3, n] = devices[device].dropped_bits
+        values[4, n] = devices[device].backlog_bits
+        values[5, n] = devices[device].served_packets
+        values[6, n] = devices[device].delay_sum_s
+        values[7, n] = devices[device].prb_ms
+        values[8, n] = devices[device].sinr_sum_db
+        values[9, n] = devices[device].signal_mw
+        values[10, n] = devices[device].energy_j
+        values[11, n] = devices[device].battery_j
 
 
 def slice_columns(state: State, *, period_s: float) -> SliceColumns:

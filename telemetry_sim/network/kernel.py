@@ -88,13 +88,13 @@ def _row_of(state: State, device: int, num_rows: int, num_slices: int) -> int:
 
 
 @kernel
-def run_detached(state: State, end_s: float) -> None:
+def run_detached(state: State, begin_s: float, end_s: float) -> None:
     """What is sent to devices that no cell serves is lost; a dead device is sent nothing."""
     start = state.start
     num_rows = start.shape[0] - 2
     for place in range(start[num_rows], start[num_rows + 1]):
         device = state.members[place]
-        drop_queue(state, device)
+        drop_queue(state, device, state.devices[device].slice, begin_s)
         if state.devices[device].is_on:
             receive_packets(state, device, -1, state.devices[device].slice, end_s)
         else:
@@ -113,11 +113,12 @@ def run_cells(
     num_active = np.zeros(state.start.shape[0], np.int64)
     num_millis = int(step_s / TTI_S + 0.5)
     events = np.full(num_millis, -1, np.int32)
+    free_s = np.zeros(state.cells.edge_cores.max())
     for cell in range(first, last):
         for step in range(num_steps):
             step_begin_s = begin_s + step * step_s
             _open_step(state, table, cell, num_slices, num_active, events, step_begin_s, step_s, step == 0)
-            _run_step(state, cell, num_slices, num_active, events, scratch, picks, step_begin_s, step_s)
+            _run_step(state, cell, num_slices, num_active, events, scratch, picks, free_s, step_begin_s, step_s)
         _close_period(state, cell, num_slices, num_steps * step_s)
 
 
@@ -189,6 +190,7 @@ def _run_step(
     events: NDArray[np.int32],
     scratch: NDArray[np.float64],
     picks: Records,
+    free_s: NDArray[np.float64],
     begin_s: float,
     step_s: float,
 ) -> None:
@@ -207,7 +209,7 @@ def _run_step(
         if num_waiting > 0 and capacity > 0.0:
             serve_millisecond(state, cell, num_active, scratch, picks, capacity, at_s)
         if num_tasks > 0:
-            compute_stretch(state, cell, scratch, at_s, TTI_S)
+            compute_stretch(state, cell, scratch, free_s, at_s, TTI_S)
 
 
 @inner

@@ -224,19 +224,20 @@ def draw_links(state: State, step_s: float) -> None:
 
 
 @kernel
-def update_links(
-    state: State,
-    tiles: NDArray[np.int16],
-    bounds: NDArray[np.float64],
-    now_s: float,
-    period_s: float,
+def move_devices(
+    state: State, tiles: NDArray[np.int16], bounds: NDArray[np.float64], first: int, last: int, period_s: float
 ) -> None:
-    """Bring every device's links to the start of a period that begins at `now_s`."""
-    devices = state.devices
-    _set_powers(state)
-    for device in range(devices.shape[0]):
-        if devices[device].speed_mps > 0.0 and now_s > 0.0:
+    """Move the devices `first` to `last - 1` by a period and bring their gains up to date; no cell changes."""
+    for device in range(first, last):
+        if state.devices[device].speed_mps > 0.0:
             _move(state, device, period_s, bounds)
             _find_candidates(state, device, tiles, bounds)
+
+
+@kernel
+def update_links(state: State, now_s: float) -> None:
+    """Choose every device's serving cell for a period that begins at `now_s`, and what it hears there."""
+    _set_powers(state)
+    for device in range(state.devices.shape[0]):
         _attach(state, device, now_s)
         _hear(state, device)

@@ -9,6 +9,7 @@ import numpy as np
 
 from telemetry_sim.compiled import inner
 from telemetry_sim.network.arrivals import drop_packet
+from telemetry_sim.network.delay_bins import delay_bin
 from telemetry_sim.network.state import Records, State
 from telemetry_sim.queueing import pop_packet, share_capacity
 
@@ -28,8 +29,6 @@ CAP_BURST_MS = 20.0
 PICK = np.dtype([("rank", np.float64), ("device", np.int64)], align=True)
 """A device about to be served."""
 _LATER = 1e12
-_BINS_PER_DECADE = 20.0
-_FIRST_EDGE_MS = 0.1
 
 
 @inner
@@ -60,6 +59,7 @@ def discard_late(state: State, device: int, row: int, now_s: float, rate_bps: fl
         start_s = max(now_s, devices[device].head_ready_s)
         if start_s + devices[device].head_left_bits / rate_bps - devices[device].head_arrival_s <= limit_s:
             return
+        state.rows[row].packets_went_s += now_s
         drop_packet(state, device, pop_packet(state.devices, state.packets, device))
 
 
@@ -323,14 +323,7 @@ def _deliver(state: State, device: int, row: int, now_s: float) -> None:
     devices[device].served_bits += bits
     devices[device].served_packets += 1
     devices[device].delay_sum_s += delay_s
+    rows[row].packets_went_s += now_s
     if delay_s <= rows[row].budget_s:
         devices[device].in_time_bits += bits
     state.delay_counts[row, delay_bin(delay_s * 1000.0, state.delay_counts.shape[1])] += 1
-
-
-@inner
-def delay_bin(delay_ms: float, num_bins: int) -> int:
-    """Bin of DELAY_BIN_EDGES_MS that a delay falls in; the last is open."""
-    if delay_ms < _FIRST_EDGE_MS:
-        return 0
-    return min(num_bins - 1, 1 + int(_BINS_PER_DECADE * math.log10(delay_ms / _FIRST_EDGE_MS)))

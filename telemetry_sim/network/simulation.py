@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from telemetry_sim.network.frames import cell_columns, device_columns, slice_col
 from telemetry_sim.network.incidents import alarms_between, log_period
 from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
 from telemetry_sim.network.lies import exaggerate
-from telemetry_sim.network.links import draw_links, update_links
+from telemetry_sim.network.links import draw_links, move_devices, update_links
 from telemetry_sim.network.load import demand_factor, draw_load, num_attached, usual_prb_share
 from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
 from telemetry_sim.network.population import (
@@ -34,12 +35,13 @@ from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_count
 from telemetry_sim.records import Telemetry, TelemetryFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from telemetry_sim.actions import ControlAction
     from telemetry_sim.faults import Fault
+    from telemetry_sim.records import DelayCounts
     from telemetry_sim.scenarios import Scenario
 
 REPORT_PRB_MS = 8.0
@@ -60,6 +62,12 @@ class Totals:
     served_packets: int
     dropped_packets: int
     waiting_packets: int
+    packet_s: float
+    """Area under the number of packets that wait or are being sent."""
+    waiting_tasks: int
+    """Offloaded tasks at the edge nodes."""
+    task_s: float
+    """Area under the number of tasks at the edge nodes."""
 
 
 class Network:
@@ -93,6 +101,8 @@ class Network:
         self._usual = self._attach_all()
         self._bits = dict.fromkeys(("offered_bits", "served_bits", "dropped_bits"), 0.0)
         self._packets = dict.fromkeys(("offered_packets", "served_packets", "dropped_packets"), 0)
+        self._waiting_tasks = 0
+        self._packet_s = self._task_s = 0.0
 
     def run(self, duration_s: float) -> Telemetry:
         """Advance; frames, logs and alarms of that stretch. `duration_s` must be a whole number of periods."""
@@ -148,6 +158,9 @@ class Network:
             dropped_packets=self._packets["dropped_packets"],
             waiting_bits=float(devices["backlog_bits"].sum()),
             waiting_packets=int(devices["count"].sum()),
+            packet_s=self._packet_s,
+            waiting_tasks=self._waiting_tasks,
+            task_s=self._task_s,
         )
 
     def fork(self, *, seed: int | np.random.SeedSequence | None = None) -> Network:
@@ -168,7 +181,7 @@ class Network:
         draw_links(state, scenario.step_s)
         load = state.cells["load"].copy()
         state.cells["load"][:] = _NOMINAL_LOAD
-        update_links(state, self._tiles, self._bounds, 0.0, scenario.period_s)
+        update_links(state, 0.0)
         sinr_db = 10.0 * np.log10(np.maximum(state.devices["signal_mw"], 1e-30) / state.devices["disturbance_mw"])
         entry = np.clip((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB, 0, len(self._table.bits_per_slot) - 1).astype(
             np.int64
@@ -187,18 +200,22 @@ class Network:
         num_steps = round(scenario.period_s / scenario.step_s)
         end_s = begin_s + scenario.period_s
         clear_counters(state)
+        waiting_packets = int(state.devices["count"].sum())
         self._set_demand(begin_s)
         impose(self._faults, scenario.backhaul_gaps, state, begin_s, self._num_slices)
-        update_links(state, self._tiles, self._bounds, begin_s, scenario.period_s)
+        if begin_s > 0.0:
+            self._in_parts(self._move_devices, len(state.devices))
+        update_links(state, begin_s)
         self._admit()
         sort_devices(state)
-        run_detached(state, end_s)
-        self._run_all_cells(begin_s, num_steps)
+        run_detached(state, begin_s, end_s)
+        self._in_parts(functools.partial(self._run_cells, begin_s, num_steps), len(state.cells))
         self.time_s = end_s
         for name in self._bits:
             self._bits[name] += float(state.devices[name].sum())
         for name in self._packets:
             self._packets[name] += int(state.devices[name].sum())
+        self._add_areas(waiting_packets, begin_s, end_s)
         frame = self._report(num_steps)
         used = state.cells["prb_ms"] / (1000.0 * scenario.period_s) + state.cells["lost_prb"]
         state.cells["load"][:] = np.minimum(1.0, used / state.cells["num_prb"])
@@ -206,21 +223,38 @@ class Network:
         log_period(self._log, state, self._faults, end_s)
         return frame
 
-    def _run_all_cells(self, begin_s: float, num_steps: int) -> None:
-        """Run the cells, split over the threads: they don't touch each other within a period."""
-        state, num_cells, step_s = self._state, len(self._state.cells), self._scenario.step_s
+    def _add_areas(self, waiting_packets: int, begin_s: float, end_s: float) -> None:
+        """Add the period's areas under the queues: what waited at its begin, what came and what went."""
+        rows = self._state.rows
+        packets = int(self._state.devices["count"].sum())
+        self._packet_s += packets * end_s - waiting_packets * begin_s
+        self._packet_s += float(rows["packets_went_s"].sum() - rows["packets_came_s"].sum())
+        tasks = self._waiting_tasks + int(rows["tasks_came"].sum() - rows["tasks_went"].sum())
+        self._task_s += tasks * end_s - self._waiting_tasks * begin_s
+        self._task_s += float(rows["tasks_went_s"].sum() - rows["tasks_came_s"].sum())
+        self._waiting_tasks = tasks
+
+    def task_delay_counts(self) -> DelayCounts:
+        """Tasks finished in the last period per bin of DELAY_BIN_EDGES_MS, from birth to result."""
+        shape = (len(self.topology.cells), self._num_slices, -1)
+        return self._state.task_delay_counts.reshape(shape).copy()
+
+    def _in_parts(self, work: Callable[[int, int], None], num: int) -> None:
+        """Do a range of work in parts that don't touch each other, split over the threads."""
         if self._num_threads == 1:
-            run_cells(state, self._table, 0, num_cells, begin_s, num_steps, step_s)
+            work(0, num)
             return
-        # More parts than threads, so that a busy cell holds nobody up.
-        edges = np.linspace(0, num_cells, min(num_cells, 4 * self._num_threads) + 1).astype(int)
+        # More parts than threads, so that a busy one holds nobody up.
+        edges = np.linspace(0, num, min(num, 4 * self._num_threads) + 1).astype(int)
         with ThreadPoolExecutor(self._num_threads) as pool:
-            parts = [
-                pool.submit(run_cells, state, self._table, int(first), int(last), begin_s, num_steps, step_s)
-                for first, last in itertools.pairwise(edges)
-            ]
-        for part in parts:
-            part.result()
+            for part in [pool.submit(work, int(first), int(last)) for first, last in itertools.pairwise(edges)]:
+                part.result()
+
+    def _run_cells(self, begin_s: float, num_steps: int, first: int, last: int) -> None:
+        run_cells(self._state, self._table, first, last, begin_s, num_steps, self._scenario.step_s)
+
+    def _move_devices(self, first: int, last: int) -> None:
+        move_devices(self._state, self._tiles, self._bounds, first, last, self._scenario.period_s)
 
     def _set_demand(self, time_s: float) -> None:
         rows = self._state.rows

@@ -73,6 +73,7 @@ DEVICE = np.dtype(
         ("task_cycles", np.float64),
         ("task_bits", np.float64),
         ("cpu_ghz", np.float32),
+        ("has_exponential_tasks", np.bool_),
         ("cpu_free_s", np.float64),
         ("attached_s", np.float64),  # since when it is in its cell: admission refuses the newest
         ("next_report_s", np.float64),
@@ -106,6 +107,7 @@ CELL = np.dtype(
         ("jamming_mw", np.float64),  # per PRB at the cell's devices, from outside the network
         ("lost_prb", np.float64),  # taken by signalling in the coming period
         ("edge_hz", np.float64),
+        ("edge_cores", np.int64),
         ("edge_factor", np.float64),  # part of the edge node that works; 0 after a crash
         ("edge_pause", np.float64),  # part of the edge node that a change of shares stops for the coming period
         ("backhaul_bps", np.float64),
@@ -157,6 +159,13 @@ ROW = np.dtype(
         ("served_bits", np.float64),
         ("in_time_bits", np.float64),
         ("dropped_bits", np.float64),
+        # Sums of the times at which packets and tasks came and went: their difference is an area under a queue.
+        ("packets_came_s", np.float64),
+        ("packets_went_s", np.float64),
+        ("tasks_came", np.int64),
+        ("tasks_went", np.int64),
+        ("tasks_came_s", np.float64),
+        ("tasks_went_s", np.float64),
         *TASK_QUEUE_FIELDS,
     ],
     align=True,
@@ -192,6 +201,8 @@ class State(NamedTuple):
     """R x T."""
     delay_counts: NDArray[np.int64]
     """R x B."""
+    task_delay_counts: NDArray[np.int64]
+    """R x B: tasks from their birth to their result, wherever they ran."""
     rng: NDArray[np.uint64]
     """D."""
     members: NDArray[np.int32]
@@ -257,6 +268,7 @@ _CELL_COUNTERS = (
 _ROW_COUNTERS = (
     *("prb_ms", "tasks_offered", "tasks_in_time", "tasks_done", "task_delay_s"),
     *("edge_cycles_offered", "edge_cycles_used", "offered_bits", "served_bits", "in_time_bits", "dropped_bits"),
+    *("packets_came_s", "packets_went_s", "tasks_came", "tasks_went", "tasks_came_s", "tasks_went_s"),
 )
 
 
@@ -270,3 +282,4 @@ def clear_counters(state: State) -> None:
         for name in names:
             records[name] = 0
     state.delay_counts[:] = 0
+    state.task_delay_counts[:] = 0

@@ -45,6 +45,8 @@ class Population:
     """Compute tasks that each device issues; their work is in the slice's profile."""
     task_bits: float = 0.0
     """Input of one task, sent uplink when offloaded."""
+    has_exponential_tasks: bool = False
+    """Whether the tasks' work is exponential about its mean, or even from half to one and a half of it."""
     cpu_ghz: float = 1.0
     battery_j: float | None = None
     """Charge at the start; None for mains power."""
