@@ -16,6 +16,7 @@ from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import DispatchOutcome
 from agent.errors import AgentError, ApprovalNeeded, PolicyInvalid, PolicyRejected
 from agent.gate.gate import Examination, Gate
+from agent.gate.history import state_as_of
 from agent.goal import Goal, GoalTerms, check_goal, resolve_goals
 from agent.planner import Decision, Planner
 from agent.policy import SchedulingPolicy
@@ -201,6 +202,12 @@ class ControlRoom:
         if stored is None:
             raise PolicyInvalid(f"version {version} is unknown")
         return stored.policy
+
+    def changes_back(self, to_version: int) -> tuple[ControlAction, ...]:
+        """What a rollback would send; raises PolicyInvalid for a version that never was in force."""
+        earlier = state_as_of(self.store, self.topology, to_version)
+        now = self.gate.desired.actions
+        return earlier.restoring(target for target, action in now.items() if earlier.actions.get(target) != action)
 
     def examine(self, policy: SchedulingPolicy) -> Examination:
         return self.gate.examine(policy, now_s=self.now_s)

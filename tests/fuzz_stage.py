@@ -12,7 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
-from agent.chat.opening import RoomOptions, open_room
+from agent.chat.opening import open_room
+from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession, Pending
 from agent.chat.slash import COMMANDS, run_slash
 from agent.control_room import ControlRoom, goal_document

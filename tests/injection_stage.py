@@ -13,7 +13,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, messages_to_dict
 
 from agent.cell_plan import CellPlan
-from agent.chat.opening import RoomOptions, open_room, pick_chat_model
+from agent.chat.opening import open_room, pick_chat_model
+from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession
 from agent.control_loop import TelemetrySource
 from agent.control_room import ControlRoom

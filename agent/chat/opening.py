@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.chat.room_options import RoomOptions
 from agent.control_room import ControlRoom
 from agent.dispatch.in_process import InProcessDispatcher
 from agent.errors import AgentInputInvalid, ModelUnavailable
@@ -32,28 +33,7 @@ if TYPE_CHECKING:
     from edge_preprocess.digest import EdgeDigest
     from telemetry_sim.topology import Topology
 
-WARM_UP = 3
 _SESSION_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomOptions:
-    """Which network, and how it is planned for."""
-
-    scenario: str = "smart-city"
-    seed: int = 7
-    num_devices: int | None = None
-    interval_s: float = 10.0
-    planner: str = "llm_gated"
-    policy_model: str | None = None
-    is_read_only: bool = False
-    """Always so with a server."""
-    server: str | None = None
-    """URL of a running server to look at, instead of an embedded network."""
-    token: str | None = None
-    """What the server knows us by."""
-    num_intervals: int = WARM_UP
-    """Observed before the first question."""
 
 
 @dataclass(slots=True)

@@ -33,7 +33,11 @@ class ServerLink:
             raise AgentInputInvalid(f"server {url[:80]!r}: expected http://host:port or https://host:port")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.url = url.rstrip("/")
-        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+        # No connection outlives its request: a talk pauses for minutes, and nobody is told when it ends.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(
+            base_url=self.url, headers=headers, timeout=_TIMEOUT_S, limits=limits, trust_env=False
+        )
 
     def get(self, path: str) -> Any:
         """The document at a path; raises ServerUnreachable or ServerRefused."""

@@ -15,7 +15,7 @@ from agent.errors import AgentError, AgentInputInvalid, ModelUnavailable
 from agent.store.sessions import load_session, save_session
 from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
 from agent.tools.finding import Finding
-from agent.tools.reasoning import describe_policy
+from agent.tools.reasoning import describe_policy, describe_rollback
 from agent.tools.toolbox import Toolbox
 from telemetry_sim.errors import TelemetrySimError
 
@@ -214,11 +214,12 @@ class ChatSession:
             summary = f"{summary}, version {policy.version}"
         elif tool == "roll_back":
             target = rollback_target(self.room, arguments.get("version"))
-            resolved = {"to_version": target, "from_version": self.room.gate.desired.version}
+            resolved = describe_rollback(self.room, target)
             summary = f"roll back to version {target}"
         elif tool == "set_goal":
             goal = resolve_goal(self.room, **arguments)
-            resolved = {"goal": goal_document(goal)}
+            known = [describe_goal(self.room, kept) for kept in self.room.goals() if kept.id == goal.id]
+            resolved = {"goal": goal_document(goal), "means": describe_goal(self.room, goal), "replaces": known}
             summary = f"set goal: {describe_goal(self.room, goal)}"
         return Pending(tool=tool, arguments=dict(arguments), summary=summary, resolved=resolved)
 

@@ -17,7 +17,7 @@ from telemetry_sim.errors import TelemetrySimError
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
-    from agent.chat.opening import RoomOptions
+    from agent.chat.room_options import RoomOptions
     from agent.chat.session import ChatSession, Pending
 
 _SHOWN_CHANGES = 16
@@ -170,6 +170,9 @@ def _decide(pending: Pending, console: Console) -> bool:
 
 def _resolved(pending: Pending) -> Table:
     table = Table(box=None, show_header=False)
+    table.add_column()
+    # A hash that is cut off could be anybody's.
+    table.add_column(overflow="fold")
     forecast, gate = pending.resolved.get("forecast"), pending.resolved.get("gate")
     if isinstance(forecast, dict) and forecast:
         now, then = forecast["utility_now_pct"], forecast["utility_then_pct"]
@@ -184,9 +187,14 @@ def _resolved(pending: Pending) -> Table:
             table.add_row(where, f"{change['field']}: {change['from']} to {change['to']}")
         if len(changes) > _SHOWN_CHANGES:
             table.add_row("…", f"{len(changes) - _SHOWN_CHANGES} more; /diff shows all")
-    for name in ("goal", "to_version", "hash"):
+    means, replaces = pending.resolved.get("means"), pending.resolved.get("replaces")
+    if means is not None:
+        table.add_row("goal", "\n".join(str(means).split("; ")))
+    if isinstance(replaces, list) and replaces:
+        table.add_row("replaces", "\n".join(map(str, replaces)))
+    for name in ("from_version", "to_version", "hash"):
         if name in pending.resolved:
-            table.add_row(name, str(pending.resolved[name]))
+            table.add_row(name.replace("_", " "), str(pending.resolved[name]))
     return table
 
 

@@ -51,7 +51,7 @@ def chat(
     Nothing changes without a person's yes to the very plan that is applied. In one-shot and piped use nobody can be
     asked, so a request for a change ends with exit status 5 and what would have been done.
     """
-    from agent.chat.opening import RoomOptions
+    from agent.chat.room_options import RoomOptions
 
     folder = Path(click.get_app_dir("edgewright")) / "sessions"
     options = RoomOptions(

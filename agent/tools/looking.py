@@ -80,9 +80,13 @@ def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | Non
     decisions = len(room.store.read(lambda connection: list_decisions(connection, limit=50)))
     data: dict[str, object] = {"series_pct": values, "versions": versions, "num_decisions": decisions}
     data |= {"num_intervals": len(values), "version_in_force": room.gate.desired.version}
+    on_record = "1 decision is" if decisions == 1 else f"{decisions} decisions are"
     span = f"{values[0]:g} % to {values[-1]:g} % over {len(values)} intervals"
     text = f"{what.capitalize()}{where}: {span}  {sparkline(values)}"
-    lines = [text, f"Version {room.gate.desired.version} is in force; {decisions} decisions are on record."]
+    lines = [
+        text,
+        f"Version {room.gate.desired.version} is in force; {on_record} on record.",
+    ]
     lines += [f"- version {v['version']} ({v['planner']}): {v['status']}" for v in versions]
     return Finding(text="\n".join(lines), data=data, focus=_focus(cell, profile))
 

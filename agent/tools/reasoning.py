@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from agent.cell_plan import CellPlan, largest_remainder
-from agent.control_room import ControlRoom, Proposal, examination_document
+from agent.control_room import ControlRoom, Proposal, examination_document, plan_of
 from agent.errors import AgentInputInvalid
 from agent.planner import baseline_planners
 from agent.tools.finding import Finding, percent, require_cell, require_slice
@@ -277,6 +277,23 @@ def describe_policy(room: ControlRoom, policy: SchedulingPolicy) -> dict[str, ob
         "changes": changes_of(room, policy.actions),
         "forecast": forecast,
         "gate": examination_document(found),
+    }
+
+
+def describe_rollback(room: ControlRoom, to_version: int) -> dict[str, object]:
+    """What a person must see before going back: the resolved diff and the forecast."""
+    actions = room.changes_back(to_version)
+    desired = room.gate.desired
+    after = desired.after(actions, version=desired.version + 1)
+    now, then = [], []
+    for digest, term in zip(room.latest.digests, room.latest.terms, strict=True):
+        now.append(room.twin.utility(room.plan_in_force(digest.cell), digest, term))
+        then.append(room.twin.utility(plan_of(digest.cell, after, room.topology), digest, term))
+    return {
+        "to_version": to_version,
+        "from_version": desired.version,
+        "changes": changes_of(room, actions),
+        "forecast": {"utility_now_pct": percent(fmean(now)), "utility_then_pct": percent(fmean(then))},
     }
 
 

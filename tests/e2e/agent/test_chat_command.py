@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from agent.models.chat_model import EMBEDDED_OPERATOR
+from tests.terminal_stage import Terminal, transcript
 
 _COMMAND = [sys.executable, "-c", "from agent.command_line import main; main()", "chat"]
 _NETWORK = ["--planner", "optimiser", "--devices", "40"]
@@ -23,7 +23,7 @@ needs_weights = pytest.mark.skipif(
 def _run(*arguments: str, home: Path, piped: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     return subprocess.run(
-        [*_COMMAND, *_NETWORK, *arguments], input=piped, capture_output=True, timeout=120, check=False, env=environment
+        [*_COMMAND, *_NETWORK, *arguments], input=piped, capture_output=True, timeout=300, check=False, env=environment
     )
 
 
@@ -43,46 +43,65 @@ def test_an_empty_request_ends_with_status_two(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
-    done = _run("--server", "http://127.0.0.1:9", "--once", "/status", home=tmp_path)
+    done = _run("--server", "http://127.0.0.1:9", "--once", "status", home=tmp_path)
     assert done.returncode == 1
-    assert b"127.0.0.1:9" in done.stderr
+    assert b"127.0.0.1:9 can't be reached" in done.stderr
+    done = _run("--server", "127.0.0.1:9", "--once", "status", home=tmp_path)
+    assert done.returncode == 2
+    assert b"expected http" in done.stderr
 
 
 def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) -> None:
-    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "TERM": "dumb"}
-    child = pexpect.spawn(
-        _COMMAND[0],
-        [*_COMMAND[1:], *_NETWORK, "--session", "shift"],
-        env=environment,
-        encoding="utf-8",
-        timeout=60,
-        dimensions=(50, 140),
-    )
-    child.expect("you>")
-    for line, expected in (
-        ("/status", "utility"),
-        ("/plan", "Plan version 1"),
-        ("/frobnicate", "is unknown"),
+    terminal = Terminal(tmp_path, *_NETWORK, "--session", "shift")
+    assert "utility" in terminal.say("/status")
+    assert "Plan version 1" in terminal.say("/plan")
+    assert "is unknown" in terminal.say("/frobnicate")
+    refused = terminal.say("/apply", answers=["no"])
+    assert "forecast" in refused
+    assert "Nothing changed" in refused
+    assert "is in force" in terminal.say("/apply")
+    terminal.child.sendcontrol("c")
+    terminal.child.expect_exact("you> ")
+    back = terminal.say("/rollback")
+    assert "min_pct:" in back
+    assert "Rolled back to version 0" in back
+    assert terminal.end() == 0
+
+
+def test_rubbish_in_a_terminal_is_said_and_the_session_kept(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, *_NETWORK)
+    for rubbish in ("", "   ", "\x07\x08", "/", "//", "/whatif down nowhere"):
+        terminal.say(rubbish)
+    assert "at most 4000" in terminal.say("x" * 4095)
+    assert "utility" in terminal.say("/status")
+    assert terminal.end() == 0
+
+
+@needs_weights
+@pytest.mark.slow
+def test_the_documented_conversation_runs_through(tmp_path: Path) -> None:
+    printed = transcript(tmp_path, *_NETWORK)
+    for expected in (
+        "is worst",
+        "Goal set: delay ms 20 for vehicles",
+        "Plan version 1",
+        "If cell 1 went down",
+        "Version 1 is in force: 4 of 4 cells applied it.",
+        "Version 1 is in force at 70 s.",
+        "Rolled back to version 0, as version 2.",
+        "Version 2 is in force at 110 s.",
     ):
-        child.sendline(line)
-        child.expect(expected)
-        child.expect("you>")
-    child.sendline("/apply")
-    child.expect("forecast")
-    child.expect("to agree:")
-    child.sendline("no")
-    child.expect("Nothing changed")
-    child.sendline("/apply")
-    child.expect("to agree:")
-    child.sendline("yes")
-    child.expect("is in force")
-    child.sendcontrol("c")
-    child.sendline("/rollback")
-    child.expect("to agree:")
-    child.sendline("yes")
-    child.expect("Rolled back to version 0")
-    child.sendline("/exit")
-    child.expect("Bye")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
+        assert expected in printed
+    assert printed.count("Do this? Type yes to agree: yes") == 3
+
+
+def test_a_bad_line_in_a_pipe_does_not_end_the_others(tmp_path: Path) -> None:
+    piped = b"/status\n" + b"x" * 1_000_000 + b"\n\xff\xfe\x00\x01\x02\xff\xff\n/nonsense\n/slices\n"
+    done = _run("--json", home=tmp_path, piped=piped)
+    documents = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert [document["exit_status"] for document in documents] == [0, 2, 2, 2, 0]
+    assert "1000000 characters" in documents[1]["answer"]
+    assert "binary" in documents[2]["answer"]
+    assert "/nonsense" in documents[3]["answer"]
+    assert documents[4]["tool_calls"][0]["tool"] == "find_worst"

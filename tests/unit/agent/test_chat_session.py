@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agent.chat.opening import RoomOptions, open_room
+from agent.chat.opening import open_room
+from agent.chat.room_options import RoomOptions
 from agent.chat.session import MAX_REQUEST, ChatSession, Pending, clean_request, unsupported_numbers
 from agent.chat.slash import COMMANDS, run_slash
 from agent.control_room import ControlRoom

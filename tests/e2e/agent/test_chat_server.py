@@ -1,0 +1,129 @@
+"""The chat attached to a running server: the same tools, nothing changed, and plain words when the server is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from langchain_core.messages import AIMessage
+
+from agent.chat.opening import open_session
+from agent.chat.room_options import RoomOptions
+from agent.chat.server_link import ServerLink, ServerRefused, ServerUnreachable
+from agent.chat.server_mirror import attach
+from agent.chat.session import ChatSession
+from agent.chat.slash import run_slash
+from agent.errors import AgentError, AgentInputInvalid, PolicyRejected
+from agent.goal import Expectation, Goal, TargetMetric
+from agent.models.scripted_chat_model import ScriptedChatModel
+from agent.store.goals import OPERATOR_TYPE, StoredGoal, put_goal
+from agent.store.store import Store
+from api.app import create_app
+from api.operations import Operations
+from tests.api_stage import TOPOLOGY
+
+
+class RunningServer:
+    """The REST face on a free loopback port, in a thread."""
+
+    def __init__(self, operations: Operations) -> None:
+        config = uvicorn.Config(create_app(operations), host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def start(self) -> str:
+        self._thread.start()
+        deadline = time.monotonic() + 30
+        while not self._server.started and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture
+def server(operations: Operations) -> Iterator[tuple[RunningServer, str]]:
+    operations.turn()
+    running = RunningServer(operations)
+    yield running, running.start()
+    running.stop()
+
+
+def attached(url: str, store: Store) -> ChatSession:
+    room = attach(ServerLink(url), store)
+    call = {"name": "network_status", "args": {}, "id": "call", "type": "tool_call"}
+    model = ScriptedChatModel(script=[AIMessage(content="", tool_calls=[call]), AIMessage(content="done")])
+    return ChatSession(room, model)
+
+
+def test_the_mirror_holds_what_the_server_runs(operations: Operations, server: tuple[RunningServer, str]) -> None:
+    with Store.open("sqlite://") as store:
+        session = attached(server[1], store)
+        room = session.room
+        assert room.topology == TOPOLOGY
+        assert room.latest.digests == operations.digests
+        assert room.gate.desired.actions == operations.gate.desired.actions
+        assert room.gate.desired.version == operations.gate.desired.version == 1
+        goal = Goal(id="g1", expectations=(Expectation(metric=TargetMetric.DELAY_MS, value=20.0),))
+        kept = StoredGoal(policy_type=OPERATOR_TYPE, id="g1", document=goal.model_dump_json(), goal=goal)
+        operations.store.write(lambda transaction: put_goal(transaction, kept, actor="test"))
+        operations.turn()
+        answer = session.ask("status")
+        assert [made["tool"] for made in answer.calls] == ["network_status"]
+        assert room.gate.desired.version == operations.gate.desired.version
+        assert run_slash(session, "/plan").exit_status == 0
+
+
+@pytest.mark.parametrize("line", ["/apply", "/approve 1", "/reject 1", "/rollback 0", "/goal energy", "/goal clear"])
+def test_an_attached_chat_changes_nothing(operations: Operations, server: tuple[RunningServer, str], line: str) -> None:
+    with Store.open("sqlite://") as store:
+        session = attached(server[1], store)
+        session.decide = lambda _: True
+        before = operations.gate.desired.version
+        assert run_slash(session, line).exit_status == 4
+        with pytest.raises(PolicyRejected):
+            session.room.gate.rollback(0, now_s=1.0, lifetime_s=60.0, actor="test", reason="test")
+        assert operations.gate.desired.version == before
+
+
+def test_a_server_that_goes_away_is_said_and_the_session_kept(server: tuple[RunningServer, str]) -> None:
+    with Store.open("sqlite://") as store:
+        session = attached(server[1], store)
+        session.ask("status")
+        num_messages = len(session.messages)
+        server[0].stop()
+        with pytest.raises(ServerUnreachable, match="can't be reached"):
+            session.ask("and now?")
+        with pytest.raises(ServerUnreachable, match="edgewright serve"):
+            run_slash(session, "/status")
+        assert len(session.messages) == num_messages
+
+
+def test_views_are_the_servers_own_documents(server: tuple[RunningServer, str], tmp_path) -> None:
+    options = RoomOptions(server=server[1], is_read_only=True)
+    session = open_session(options, "embedded", tmp_path, session=None, is_resumed=False)
+    assert '"version": 1' in run_slash(session, "/policies").text
+    with pytest.raises(AgentInputInvalid, match="unknown"):
+        run_slash(session, "/frobnicate")
+
+
+def test_other_trouble_has_words_of_its_own(server: tuple[RunningServer, str]) -> None:
+    with pytest.raises(AgentInputInvalid, match="expected http"), ServerLink("ftp://x"):
+        pass
+    with ServerLink(server[1]) as link, pytest.raises(ServerRefused, match="404"):
+        link.get("/v1/nothing")
+
+
+def test_a_server_without_an_interval_is_not_ready(operations: Operations) -> None:
+    running = RunningServer(operations)
+    url = running.start()
+    try:
+        with Store.open("sqlite://") as store, pytest.raises(AgentError, match="no interval yet"):
+            attach(ServerLink(url), store)
+    finally:
+        running.stop()
