@@ -1,8 +1,8 @@
 """What quantising the wire saves in bytes and costs in accuracy.
 
 Bytes: messages of BERT-base size (16 texts, 128 tokens, 768 features) against fp32, headers counted. Accuracy: six
-sites train the same small encoder on `--data` under each wire format, seeds and batches alike, so differences are
-paired. `--no-training` leaves accuracy out.
+sites train the case study's encoder on `--data` under each wire format, seeds and batches alike, so differences are
+paired. `--no-training` leaves accuracy out. Interrupted, the same command with the same `--out` goes on.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sfl_finetune.case_study import CaseStudySettings, make_federation
-from sfl_finetune.encoder import pretrain_encoder
-from sfl_finetune.federation import Federation
-from sfl_finetune.labelled_texts import read_labelled
-from sfl_finetune.link import InProcessLink
-from sfl_finetune.whole import evaluate
+from sfl_finetune.case_study import CaseStudySettings, run_one
+from sfl_finetune.encoder import packaged_minilm, pretrain_encoder
+from sfl_finetune.labelled_texts import LabelledSplits, read_labelled
 from sfl_finetune.wire import Codec, Message, encode
 
 _WANTED: dict[Codec, tuple[float, float]] = {"int8": (3.9, 0.3), "int4": (7.0, 1.0)}
 """Least ratio of bytes, most points of accuracy lost."""
+
+_CODECS: tuple[Codec, ...] = ("fp32", *_WANTED)
 
 
 def main() -> None:
@@ -37,7 +36,10 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("EDGEWRIGHT_DATA", "../shared/data")) / "carer"
     )
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--out", type=Path, help="Keeps the runs, so that they can be gone on with.")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -78,12 +80,16 @@ def _bytes() -> list[dict[str, Any]]:
 def _accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
     splits = read_labelled(options.data)
     with tempfile.TemporaryDirectory() as folder:
-        texts = [row.text for row in splits.train]
-        pretrain_encoder(texts, Path(folder), num_layers=4, hidden_size=128, num_steps=300, seed=options.seed)
+        out = options.out or Path(folder)
         settings = CaseStudySettings(
-            model=folder, num_rounds=options.rounds, learning_rate=5e-3, max_tokens=48, seed=options.seed
+            model=_encoder(splits, out, options.seed),
+            num_rounds=options.rounds,
+            learning_rate=options.learning_rate,
+            precision=options.precision,
+            evaluate_every=5,
+            seed=options.seed,
         )
-        hits = {codec: _train(splits, settings, codec) for codec in ("fp32", *_WANTED)}
+        hits = {codec: _train(splits, settings, codec, out) for codec in _CODECS}
     figures: list[dict[str, Any]] = [
         {"figure": f"{codec}: validation accuracy", "measured": round(found, 4), "target": None, "holds": None}
         for codec, found in hits.items()
@@ -101,19 +107,29 @@ def _accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
     return figures
 
 
-def _train(splits: Any, settings: CaseStudySettings, codec: Any) -> float:
-    federation, validation = make_federation(splits, settings, "memory_efficient", "iid")
-    _set_wire(federation, codec)
-    for round_ in range(settings.num_rounds):
-        federation.run_round(round_)
-    federation.publish()
-    return evaluate(federation.model, validation, "classification").accuracy
+def _encoder(splits: LabelledSplits, out: Path, seed: int) -> str:
+    packaged = packaged_minilm()
+    if packaged is not None:
+        return str(packaged)
+    folder = out / "encoder"
+    if not (folder / "config.json").exists():
+        texts = [row.text for row in splits.train]
+        pretrain_encoder(texts, folder, num_layers=4, hidden_size=128, num_steps=300, seed=seed)
+    return str(folder)
 
 
-def _set_wire(federation: Federation, codec: Codec) -> None:
-    federation.settings = replace(federation.settings, scheme=replace(federation.settings.scheme, wire=codec))
-    for name in ("uplink", "downlink", "returns"):
-        setattr(federation, name, InProcessLink(codec=codec, limit_bytes=federation.settings.limit_bytes))
+def _train(splits: LabelledSplits, settings: CaseStudySettings, codec: Codec, out: Path) -> float:
+    course = run_one(
+        splits,
+        settings,
+        "memory_efficient",
+        "iid",
+        out / codec,
+        wire=codec,
+        on_round=lambda report: print(f"{codec}: round {report.round}, loss {report.loss:.3f}", file=sys.stderr),
+        should_stop=lambda: False,
+    )
+    return course.accuracy[-1][1]
 
 
 if __name__ == "__main__":

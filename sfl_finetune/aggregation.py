@@ -16,7 +16,7 @@ from torch import Tensor
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.lora import AdapterState
 
-Method = Literal["fedavg", "freeze_a", "svd"]
+Method = Literal["fedavg", "freeze_a", "svd", "exact"]
 
 _A, _B = ".lora_A.", ".lora_B."
 
@@ -36,7 +36,10 @@ class Factors:
 
 
 def aggregate(states: Sequence[AdapterState], weights: Sequence[float], method: Method) -> AdapterState:
-    """One adapter from several; freezing A makes the plain average exact, so it needs no rule of its own here."""
+    """One adapter from several.
+
+    Freezing A makes the plain average exact; `exact` is the plain average too, whose residual goes into the base.
+    """
     merged = fedavg(states, weights)
     if method == "svd":
         for name_a in [name for name in merged if _A in name]:

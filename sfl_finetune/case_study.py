@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sfl_finetune.round_report import RoundReport
+    from sfl_finetune.wire import Codec
 
 Dealing = Literal["iid", "dirichlet"]
 
@@ -68,7 +69,8 @@ class Trajectory:
     macro_f1: tuple[tuple[int, float], ...]
     uplink_bytes: int
     downlink_bytes: int
-    seconds: float
+    seconds: float | None
+    """Wall-clock time of the rounds; None where only the metrics are left."""
 
 
 def run_one(
@@ -78,12 +80,13 @@ def run_one(
     dealing: Dealing,
     folder: Path,
     *,
+    wire: Codec | None = None,
     until_accuracy: float | None = None,
     on_round: Callable[[RoundReport], None],
     should_stop: Callable[[], bool],
 ) -> Trajectory:
     """Train one scheme, from its last checkpoint where there is one, to the last round or `until_accuracy`."""
-    federation, validation = make_federation(splits, settings, scheme, dealing)
+    federation, validation = make_federation(splits, settings, scheme, dealing, wire=wire)
     result = train(
         federation,
         RunSettings(
@@ -103,9 +106,9 @@ def run_one(
 
 
 def make_federation(
-    splits: LabelledSplits, settings: CaseStudySettings, scheme: str, dealing: Dealing
+    splits: LabelledSplits, settings: CaseStudySettings, scheme: str, dealing: Dealing, *, wire: Codec | None = None
 ) -> tuple[Federation, tuple[Any, ...]]:
-    """The parties of one run, and the texts they are tested on."""
+    """The parties of one run, and the texts they are tested on; `wire` takes the place of the scheme's own format."""
     model, tokenizer = load_classifier(settings.model, num_labels=len(splits.labels), seed=settings.seed)
     train_rows, validation = (
         tokenise(rows, splits.labels, tokenizer, max_tokens=settings.max_tokens)
@@ -124,7 +127,7 @@ def make_federation(
         sites,
         FederationSettings(
             task="classification",
-            scheme=scheme_named(scheme, precision=settings.precision),
+            scheme=scheme_named(scheme, wire=wire, precision=settings.precision),
             cut_layer={site.name: cut for site, cut in zip(sites, settings.cut_layers, strict=True)},
             local_steps=settings.local_steps,
             num_rounds=settings.num_rounds,
@@ -136,7 +139,15 @@ def make_federation(
     return federation, validation
 
 
-def trajectory(scheme: str, dealing: Dealing, folder: Path, *, is_complete: bool, seconds: float) -> Trajectory:
+def former_run(settings: CaseStudySettings, scheme: str, dealing: Dealing, folder: Path) -> Trajectory | None:
+    """What an earlier run in `folder` came to, without training on; None where there was none."""
+    if not has_checkpoint(folder / "checkpoints"):
+        return None
+    found = trajectory(scheme, dealing, folder, is_complete=False, seconds=None)
+    return replace(found, is_complete=found.num_rounds == settings.num_rounds)
+
+
+def trajectory(scheme: str, dealing: Dealing, folder: Path, *, is_complete: bool, seconds: float | None) -> Trajectory:
     """What a run's metrics say."""
     rows: list[Mapping[str, Any]] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     rounds = [row for row in rows if row["event"] == "round"]

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sfl_finetune.case_study import CaseStudySettings, Dealing, Trajectory, run_one
+from sfl_finetune.case_study import CaseStudySettings, Dealing, Trajectory, former_run, run_one
 from sfl_finetune.case_study_report import Row, Stage, make_row, plot_all, table
 from sfl_finetune.devices import CLIENTS, SERVER, Channel, read_devices
 from sfl_finetune.devices import DEVICES as KNOWN
@@ -24,7 +24,7 @@ from sfl_finetune.schemes import scheme_named
 from sfl_finetune.workload import model_of, shape_only_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from transformers import PretrainedConfig
@@ -47,24 +47,9 @@ def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -
     dealings: tuple[Dealing, ...] = options["dealings"] or (("iid",) if options["quick"] else ("iid", "dirichlet"))
     schemes: tuple[str, ...] = options["schemes"]
     trained = dict.fromkeys(_SHARED.get(scheme, scheme) for scheme in schemes)
-    courses: dict[tuple[str, str], Trajectory] = {}
-    with _bars() as add_bar:
-        for dealing in dealings:
-            for scheme in trained:
-                if should_stop():
-                    continue
-                on_round = add_bar(f"{scheme} ({dealing})", settings.num_rounds)
-                folder = out / "runs" / f"{dealing}-{scheme}"
-                courses[scheme, dealing] = run_one(
-                    splits,
-                    settings,
-                    scheme,
-                    dealing,
-                    folder,
-                    until_accuracy=options["target"] if options["until_target"] else None,
-                    on_round=on_round,
-                    should_stop=should_stop,
-                )
+    courses = _former(settings, trained, dealings, out) if options["report_only"] else {}
+    if not options["report_only"]:
+        courses = _train(options, settings, splits, trained, dealings, out, should_stop)
     was_interrupted = should_stop()
     report = _report(options, settings, splits, schemes, courses, out)
     if options["as_json"]:
@@ -76,11 +61,51 @@ def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -
         sys.exit(INTERRUPTED)
 
 
+def _former(
+    settings: CaseStudySettings, trained: Iterable[str], dealings: Sequence[Dealing], out: Path
+) -> dict[tuple[str, str], Trajectory]:
+    found = {
+        (scheme, dealing): former_run(settings, scheme, dealing, out / "runs" / f"{dealing}-{scheme}")
+        for dealing in dealings
+        for scheme in trained
+    }
+    return {key: course for key, course in found.items() if course is not None}
+
+
+def _train(
+    options: Mapping[str, Any],
+    settings: CaseStudySettings,
+    splits: LabelledSplits,
+    trained: Iterable[str],
+    dealings: Sequence[Dealing],
+    out: Path,
+    should_stop: Callable[[], bool],
+) -> dict[tuple[str, str], Trajectory]:
+    """Every scheme on every dealing, each from its last checkpoint, until `should_stop`."""
+    courses: dict[tuple[str, str], Trajectory] = {}
+    with _bars() as add_bar:
+        for dealing in dealings:
+            for scheme in trained:
+                if should_stop():
+                    continue
+                courses[scheme, dealing] = run_one(
+                    splits,
+                    settings,
+                    scheme,
+                    dealing,
+                    out / "runs" / f"{dealing}-{scheme}",
+                    until_accuracy=options["target"] if options["until_target"] else None,
+                    on_round=add_bar(f"{scheme} ({dealing})", settings.num_rounds),
+                    should_stop=should_stop,
+                )
+    return courses
+
+
 def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> CaseStudySettings:
     settings = CaseStudySettings(
         model=_model_folder(options, splits, out),
-        num_rounds=options["rounds"] or (16 if options["quick"] else 150),
-        learning_rate=options["learning_rate"] or (5e-3 if options["quick"] else 1e-3),
+        num_rounds=options["rounds"] or (16 if options["quick"] else 80),
+        learning_rate=options["learning_rate"] or (5e-3 if options["quick"] else 2e-3),
         precision=options["precision"],
         evaluate_every=options["evaluate_every"],
         seed=options["seed"],

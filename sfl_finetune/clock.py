@@ -61,7 +61,12 @@ def step_timeline(
         return _relay(parties, server, channel)
     forward = {p.name: p.device.seconds(p.work.client_forward_flop) for p in parties}
     up = _transfer(forward, {p.name: channel.uplink_seconds(p.work.uplink_bytes) for p in parties}, channel)
-    if scheme.all_in_flight:
+    if scheme.is_batched:
+        # One pass: it begins with the last arrival, and all end together.
+        barrier = max(up.values())
+        started = dict.fromkeys(up, barrier)
+        served = dict.fromkeys(up, barrier + sum(server.seconds(p.work.server_flop) for p in parties))
+    elif scheme.all_in_flight:
         # One machine divided among the clients that are there: a process each, none waits for another's turn.
         served = shared_machine(up, {p.name: server.seconds(p.work.server_flop) for p in parties})
         started = up

@@ -12,6 +12,7 @@ from sfl_finetune.aggregation import aggregate, fedavg
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.client import Client
 from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SflError, TrainingFailed
+from sfl_finetune.exact_average import Bases
 from sfl_finetune.faults import Fault, FaultKind, fault_of, is_absent, spoil
 from sfl_finetune.link import InProcessLink
 from sfl_finetune.lora import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from sfl_finetune.corpus import Site
     from sfl_finetune.federation_settings import FederationSettings
+    from sfl_finetune.wire import Message
 
 _T = TypeVar("_T")
 
@@ -66,11 +68,13 @@ class Federation:
         self._finish_seconds = finish_seconds
         self._prepare_model(model, adapter, start)
         self.state: AdapterState = trainable_state(self.model)
+        """The global adapter; with exact averages the changed weights of the base as well."""
         self.uplink, self.returns, self.downlink = (
             InProcessLink(codec=settings.scheme.wire, limit_bytes=settings.limit_bytes) for _ in range(3)
         )
         self.clients: dict[str, Client] = {}
         self.whole: WholeModel | None = None
+        self._bases: Bases | None = None
         if settings.scheme.is_split:
             self._seat_parties(sites)
         else:
@@ -124,6 +128,10 @@ class Federation:
             owned = {*client.names, *self.server.seats[name].slots.names}
             if owned != set(self.state):
                 raise ModelUnsupported(f"no segment owns {min(set(self.state) ^ owned)!r}; this model can't be split")
+        if settings.aggregation == "exact" and not settings.scheme.is_relay:
+            segments = [client.segment.model for client in self.clients.values()]
+            segments += [seat.segment.model for seat in self.server.seats.values()]
+            self._bases = Bases([self.model, *segments], self.state)
         self._synced = {name: nn.Parameter(value.clone()) for name, value in self.state.items()}
         self._sync_optimiser = make_optimiser(self._synced.values(), settings.optimiser)
 
@@ -143,6 +151,8 @@ class Federation:
         """Go on from another global adapter."""
         self.state = {name: value.clone() for name, value in state.items()}
         self.publish()
+        if self._bases is not None:
+            self._bases.load(state)
         if self.whole is None:
             load_state(self._synced, self._synced.values(), state)
 
@@ -228,7 +238,10 @@ class Federation:
             states = [{**self.clients[name].state(), **self.server.seats[name].state()} for name in survivors]
             # The order of names is the unsplit model's, whatever the first survivor's cut.
             merged = aggregate(states, weights, self.settings.aggregation)
-            self.state = {name: merged[name] for name in self.state}
+            self.state = {name: merged[name] for name in self.state if name in merged}
+            if self._bases is not None:
+                self._bases.add_residuals(states, weights)
+                self.state |= self._bases.state()
 
     def _sync_step(self, survivors: Sequence[str], weights: Sequence[float], rate: float) -> None:
         gradients = []
@@ -252,7 +265,9 @@ class Federation:
             order = list(self._serve_order(waiting))
             self.uplink.reorder([waiting.index(name) for name in order])
             waiting = order
-        if self.settings.scheme.all_in_flight:
+        if self.settings.scheme.is_batched:
+            self._serve_together(waiting, round_, step, local, tally)
+        elif self.settings.scheme.all_in_flight:
             pending = {name: self._try(name, tally, self._admit) for name in waiting}
             for name, one in pending.items():
                 self._serve(name, one, round_, step, local, tally)
@@ -277,6 +292,39 @@ class Federation:
     def _admit(self) -> Pending:
         return self.server.forward(self.uplink.receive())
 
+    def _serve_together(self, waiting: Sequence[str], round_: int, step: int, local: int, tally: Tally) -> None:
+        received = {name: self._try(name, tally, self.uplink.receive) for name in waiting}
+        messages = [message for message in received.values() if message is not None]
+        for message, answer in zip(messages, self.server.together(messages), strict=True):
+
+            def learn(message: Message = message, answer: Message | MessageInvalid = answer) -> tuple[float, int]:
+                if isinstance(answer, MessageInvalid):
+                    raise answer
+                num_targets = message.extra.get("num_targets", 0)
+                has_vanished = fault_of(self.faults, message.client, round_, local) == "vanish"
+                return self._learn(message.client, answer, step, num_targets, has_vanished=has_vanished)
+
+            learnt = self._try(message.client, tally, learn)
+            if learnt is not None:
+                tally.add(message.client, *learnt)
+
+    def _learn(
+        self, name: str, reply: Message, step: int, num_targets: int, *, has_vanished: bool
+    ) -> tuple[float, int]:
+        """The steps of seat and client on a reply; gives loss and number of targets."""
+        is_synced = self.settings.sync == "gradients"
+        if not is_synced:
+            self.server.step(name, self._rate(step))
+        if has_vanished:
+            raise MessageInvalid(f"client {name!r} vanished between sending and receiving")
+        self.downlink.send(reply)
+        self.clients[name].backward(self.downlink.receive())
+        if not is_synced:
+            self.clients[name].step(self._rate(step))
+        if reply.loss is None:
+            raise MessageInvalid(f"client {name!r} reported no loss")
+        return reply.loss, num_targets
+
     def _serve(self, name: str, pending: Pending | None, round_: int, step: int, local: int, tally: Tally) -> None:
         """The server's step for one client, then the client's own; whoever fails is out for this round."""
         if pending is None:
@@ -285,18 +333,8 @@ class Federation:
 
         def learn() -> tuple[float, int]:
             reply = self._server_backward(name, pending, has_vanished=has_vanished)
-            is_synced = self.settings.sync == "gradients"
-            if not is_synced:
-                self.server.step(name, self._rate(step))
-            if has_vanished:
-                raise MessageInvalid(f"client {name!r} vanished between sending and receiving")
-            self.downlink.send(reply)
-            self.clients[name].backward(self.downlink.receive())
-            if not is_synced:
-                self.clients[name].step(self._rate(step))
-            if reply.loss is None:
-                raise MessageInvalid(f"client {name!r} reported no loss")
-            return reply.loss, pending.message.extra.get("num_targets", len(pending.received))
+            num_targets = pending.message.extra.get("num_targets", len(pending.received))
+            return self._learn(name, reply, step, num_targets, has_vanished=has_vanished)
 
         learnt = self._try(name, tally, learn)
         if learnt is not None:

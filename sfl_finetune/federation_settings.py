@@ -48,6 +48,12 @@ class FederationSettings:
                 raise SettingInvalid(f"{name}={getattr(self, name)}; allowed: 1 and up")
         if self.deadline_seconds is not None and not 0 < self.deadline_seconds < math.inf:
             raise SettingInvalid(f"deadline_seconds={self.deadline_seconds} must be above 0 and finite")
+        if self.scheme.is_batched and self.is_u_shaped:
+            raise SettingInvalid(
+                "a batched pass ends in the server's loss: it wants the head at the server, no U-shape"
+            )
+        if self.aggregation == "exact" and (self.scheme.precision != "fp32" or self.sync != "adapters"):
+            raise SettingInvalid("aggregation='exact' adds to the base: it wants precision fp32 and sync='adapters'")
         if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
             raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
 

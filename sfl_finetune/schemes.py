@@ -30,6 +30,8 @@ class Scheme:
     """True: the server runs every client's forward pass before the first backward pass."""
     checkpointing: bool = False
     """True: the server keeps layer inputs only and computes each layer again in its backward pass."""
+    is_batched: bool = False
+    """True: the server runs all clients with the same cut in one pass, each text with its client's adapter."""
     is_pipelined: bool = False
     """True: the server begins with the first arrival; False: once all clients have sent."""
     prioritises_replies: bool = False
@@ -67,12 +69,25 @@ def lean() -> Scheme:
     return Scheme(name="lean", checkpointing=True, is_pipelined=True, prioritises_replies=True, wire="int8")
 
 
+def batched() -> Scheme:
+    """`lean` with all clients in one pass of the server, which begins once all have sent."""
+    return Scheme(
+        name="batched",
+        all_in_flight=True,
+        is_batched=True,
+        checkpointing=True,
+        prioritises_replies=True,
+        wire="int8",
+    )
+
+
 SCHEMES: dict[str, Callable[[], Scheme]] = {
     "centralised": centralised,
     "sl": sl,
     "sfl": sfl,
     "memory_efficient": memory_efficient,
     "lean": lean,
+    "batched": batched,
 }
 
 

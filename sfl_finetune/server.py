@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sfl_finetune.batched import check_batchable, losses_together, side_by_side
 from sfl_finetune.errors import MessageInvalid
 from sfl_finetune.lora import AdapterSlots, AdapterState, load_state, state_of
 from sfl_finetune.optimisation import OptimiserSettings, make_optimiser, take_step
@@ -17,7 +18,7 @@ from sfl_finetune.split import ServerSegment, server_segment
 from sfl_finetune.wire import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from transformers import PreTrainedModel
 
@@ -84,6 +85,8 @@ class Server:
                 segment = server_segment(
                     model, parts, cut_layer=cut, is_u_shaped=is_u_shaped, share_frozen=not scheme.copies_base
                 ).train()
+                if scheme.is_batched:
+                    check_batchable(segment)
                 if scheme.checkpointing:
                     segment.checkpoint_activations()
                 shared[cut] = (segment, AdapterSlots(segment))
@@ -93,6 +96,55 @@ class Server:
                 optimiser_ = make_optimiser(adapter, optimiser)
                 relay[cut] = Seat(segment=segment, slots=slots, adapter=adapter, optimiser=optimiser_)
             self.seats[client] = relay[cut]
+
+    def together(self, messages: Sequence[Message]) -> list[Message | MessageInvalid]:
+        """One pass for several clients' activations: each one's gradient, or why it is refused.
+
+        Dropout draws from one stream for all of them, so it does not repeat what clients would draw in turn.
+        """
+        answers: dict[str, Message | MessageInvalid] = {}
+        groups: dict[int, list[tuple[Message, Tensor]]] = {}
+        for message in messages:
+            try:
+                received = self._checked(message).requires_grad_()
+                groups.setdefault(id(self.seats[message.client].segment), []).append((message, received))
+            except MessageInvalid as error:
+                answers[message.client] = error
+        for group in groups.values():
+            answers |= self._one_pass(group)
+        return [answers[message.client] for message in messages]
+
+    def _one_pass(self, group: Sequence[tuple[Message, Tensor]]) -> dict[str, Message | MessageInvalid]:
+        seats = [self.seats[message.client] for message, _ in group]
+        segment = seats[0].segment
+        device = next(segment.parameters()).device
+        moved = [received.to(device) for _, received in group]
+        masks = [message.attention_mask for message, _ in group]
+        labels = [message.labels for message, _ in group if message.labels is not None]
+        names = (str(message.client) for message, _ in group)
+        # Checkpointed layers run again in the backward pass, so the adapters stay in place until it is over.
+        with side_by_side(segment, [seat.adapter for seat in seats], [len(one) for one in moved]):
+            with seeded(self._seed, ",".join(names), group[0][0].step, "server"):
+                losses = losses_together(segment, moved, masks, labels)
+            finite = [loss for loss in losses if torch.isfinite(loss)]
+            if finite:
+                torch.autograd.backward(finite)
+        answers: dict[str, Message | MessageInvalid] = {}
+        for (message, received), loss in zip(group, losses, strict=True):
+            client = message.client
+            answers[client] = (
+                Message(
+                    kind="gradient",
+                    client=client,
+                    round=message.round,
+                    step=message.step,
+                    features=received.grad,
+                    loss=float(loss.detach()),
+                )
+                if torch.isfinite(loss)
+                else MessageInvalid(f"client {client!r}: the loss is {loss.item()}; wanted a finite number")
+            )
+        return answers
 
     def forward(self, message: Message) -> Pending:
         """Run the client's activations through its seat; refuses what can't be trained on."""

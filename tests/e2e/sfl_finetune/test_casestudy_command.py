@@ -35,6 +35,13 @@ def run(data: Path, out: Path, *options: str) -> Any:
     return json.loads(result.stdout)
 
 
+def test_a_report_without_runs_says_so(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    told = run(data, out, "--report-only", "--scheme", "lean")
+    assert told["rows"] == []
+    assert (out / "report.md").read_text() == "Nothing was trained yet.\n"
+
+
 @pytest.mark.slow
 def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
@@ -47,6 +54,8 @@ def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path
     assert all(row["is_complete"] and row["rounds"] == 4 for row in rows.values())
     assert all((out / name).stat().st_size > 1000 for name in ("accuracy.png", "memory.png", "gantt.png"))
     assert (out / "report.md").read_text().count("\n") == 5
+    told = run(data, out, *options, "--report-only")
+    assert told["rows"] == first["rows"]
     again = run(data, out, *options)
     assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
 
