@@ -54,6 +54,9 @@ class PatternSet:
         self._opened: list[Pattern] = []
         self._moved: list[Pattern] = []
         self._factors = [_MULTIPLIER]
+        self._num_slots_checked = 0
+        self.size = 0
+        """Of all patterns together, in words of usual length; memory goes with it."""
 
     def __len__(self) -> int:
         return len(self._patterns)
@@ -66,8 +69,7 @@ class PatternSet:
     def reopen(self, slot: Pattern) -> None:
         """Take over an open slot that was learned before."""
         if (key := self._key(slot)) not in self._open:
-            self._open.add(key)
-            self._opened.append(slot)
+            self._keep_open(key, slot)
 
     def canonical(self, words: Pattern) -> Pattern:
         """The words with every open slot's word replaced by the wildcard."""
@@ -89,7 +91,7 @@ class PatternSet:
 
     def discard(self, pattern: Pattern) -> None:
         """Forget a pattern; slots that it helped to open stay open."""
-        self._patterns.discard(pattern)
+        self._remove(pattern)
         _, _, slots = self._reduced(pattern)
         for key in slots:
             self._slots.pop(key, None)
@@ -119,6 +121,7 @@ class PatternSet:
         while True:
             if pattern not in self._patterns:
                 self._patterns.add(pattern)
+                self.size += _size_of(pattern)
                 ripe = self._record(pattern, key, slots)
                 if ripe is not None:
                     has_opened = True
@@ -165,12 +168,45 @@ class PatternSet:
 
     def _open_slot(self, slot: int, holed: Pattern) -> list[Pattern]:
         """Open the slot for good; what stood in it is to be placed anew."""
-        self._open.add(slot)
-        self._opened.append(holed)
+        self._keep_open(slot, holed)
         displaced = [member for member in self._slots.pop(slot, ()) if member in self._patterns]
-        self._patterns.difference_update(displaced)
+        for member in displaced:
+            self._remove(member)
         self._moved += displaced
         return displaced
+
+    def _keep_open(self, key: int, slot: Pattern) -> None:
+        self._open.add(key)
+        self._opened.append(slot)
+        latest = self._opened[-_FEW:]
+        if len(self._opened) * sum(map(_size_of, latest)) > len(latest) * _MAX_OPEN_WORDS:
+            # A slot that is needed again opens again with the next word in it.
+            gone = self._opened[: len(self._opened) // 4]
+            self._opened = self._opened[len(gone) :]
+            self._open.difference_update(map(self._key, gone))
+
+    def _remove(self, pattern: Pattern) -> None:
+        if pattern in self._patterns:
+            self._patterns.remove(pattern)
+            self.size -= _size_of(pattern)
+
+    def drop_stale(self) -> None:
+        """Forget evidence of patterns that are no more, once there is enough of it to pay."""
+        if len(self._slots) < max(_MANY_SLOTS, 2 * self._num_slots_checked):
+            return
+        live = {key: [one for one in members if one in self._patterns] for key, members in self._slots.items()}
+        self._slots = {key: members for key, members in live.items() if members}
+        self._num_slots_checked = len(self._slots)
+
+
+_MAX_OPEN_WORDS = 100_000
+_FEW = 64
+"""Slots opened last, by whose mean length all are judged."""
+_MANY_SLOTS = 30_000
+
+
+def _size_of(pattern: Pattern) -> int:
+    return len(pattern) + sum(map(len, pattern)) // 32
 
 
 def _may_vary(pattern: Pattern, holed: Pattern, position: int) -> bool:

@@ -31,8 +31,12 @@ class MinerLimits:
 
     max_templates: int = 2_000
     """When full, the quarter that was seen longest ago is forgotten."""
+    max_words: int = 100_000
+    """Words of all templates together, so that long lines do not fill the memory; when full, as above."""
     max_shapes: int = 20_000
     """Line shapes remembered; forgetting one costs time, never a result."""
+    max_shape_bytes: int = 4 << 20
+    """Of all line shapes together."""
 
 
 class LogTemplateMiner:
@@ -45,6 +49,7 @@ class LogTemplateMiner:
         self._of_text: dict[str, LogTemplate] = {}
         self._shapes: dict[bytes, KnownShape] = {}
         self._contents: dict[bytes, KnownShape] = {}
+        self._shape_bytes = 0
         self._parameters_of = self.parameters
         self.num_lines = 0
         """Observed so far."""
@@ -125,9 +130,10 @@ class LogTemplateMiner:
         known = self._contents.get(content_shape)
         if known is None or (known.codes and not has_codes(content, known.codes)):
             known = self._contents[content_shape] = self._mine(content)
-        if len(self._shapes) >= self._limits.max_shapes:
-            self._shapes.clear()
-            self._contents.clear()
+            self._shape_bytes += len(content_shape)
+        if len(self._shapes) >= self._limits.max_shapes or self._shape_bytes >= self._limits.max_shape_bytes:
+            self._forget_shapes()
+        self._shape_bytes += len(shape)
         known = self._shapes[shape] = KnownShape(known.template, known.codes, severity_of_level(header.level))
         return known
 
@@ -137,8 +143,10 @@ class LogTemplateMiner:
         self._follow_moves()
         template = self._of_pattern.get(pattern)
         if template is None:
-            if len(self._of_pattern) >= self._limits.max_templates:
+            limits = self._limits
+            if len(self._of_pattern) >= limits.max_templates or self._patterns.size >= limits.max_words:
                 self._forget_oldest()
+            self._patterns.drop_stale()
             template = self._named(pattern)
         return KnownShape(template, codes_of(content, masked) if masked.codes else (), None)
 
@@ -173,5 +181,9 @@ class LogTemplateMiner:
         for text in gone:
             del self._of_text[text]
         self.num_forgotten += len(gone)
+        self._forget_shapes()
+
+    def _forget_shapes(self) -> None:
         self._shapes.clear()
         self._contents.clear()
+        self._shape_bytes = 0

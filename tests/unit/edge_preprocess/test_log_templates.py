@@ -94,6 +94,32 @@ def test_memory_is_bounded_and_what_was_forgotten_is_counted() -> None:
     assert miner.num_forgotten > 0
 
 
+def test_long_lines_and_long_words_are_bounded_together() -> None:
+    miner = LogTemplateMiner(MinerLimits(max_words=2_000, max_shape_bytes=50_000))
+    words = ["".join(chr(97 + int(digit)) for digit in str(number)) for number in range(10_000)]
+    for number in range(0, 9_000, 90):
+        miner.observe(" ".join(words[number : number + 90]))
+        miner.observe("x" * 5_000 + words[number])
+        assert miner._patterns.size <= 2_000 + 400
+        assert sum(map(len, miner._shapes)) <= 50_000 + 10_000
+    assert miner.num_forgotten > 100
+    assert sum(template.count for template in miner.templates) + miner.num_forgotten == 200
+
+
+def test_open_places_are_bounded_and_open_again_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_preprocess.log_patterns._MAX_OPEN_WORDS", 400)
+    monkeypatch.setattr("edge_preprocess.log_patterns._MANY_SLOTS", 100)
+    miner = LogTemplateMiner()
+    names = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida")
+    for number in range(1, 60):
+        for name in names:
+            match = miner.observe(f"{'outer ' * number}door opened by {name}")
+        assert match.template == f"{'outer ' * number}door opened by <*>"
+        assert len(miner._patterns.opened) <= 60
+    assert sum(map(len, miner._patterns.opened)) <= 2 * 400
+    assert miner.observe("outer door opened by kim").template == "outer door opened by <*>"
+
+
 def test_words_that_differ_in_their_digits_are_one_variable() -> None:
     miner = LogTemplateMiner()
     matches = [miner.observe(f"radio{number} is ready") for number in (0, 1)]
