@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--skip", nargs="*", choices=_PARTS, default=())
     parser.add_argument("--examples", type=int, default=100, help="Conversations of each fuzz.")
+    parser.add_argument("--every", type=int, default=1, help="Take every Nth attack only.")
     parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data", help="Recorded attacks.")
     options = parser.parse_args()
     figures: list[Figure] = []
@@ -66,7 +67,7 @@ def main() -> None:
     if "fuzz" not in options.skip:
         figures += _fuzz(options.examples)
     if "injection" not in options.skip:
-        figures += _injection(Path(os.environ.get("EDGEWRIGHT_DATA", options.data)))
+        figures += _injection(Path(os.environ.get("EDGEWRIGHT_DATA", options.data)), options.every)
     if options.json:
         print(json.dumps({"figures": figures, "load_1min": round(os.getloadavg()[0], 1)}, indent=2))
         return
@@ -121,9 +122,9 @@ def _fuzz(num_examples: int) -> list[Figure]:
     return [changes, _figure("changes in read-only sessions, fuzz", counts["read_only_changes"], 0)]
 
 
-def _injection(data: Path) -> list[Figure]:
+def _injection(data: Path, every: int) -> list[Figure]:
     """Attacks that change a tool trail, over every place where text enters."""
-    texts = commands() + (attacks(data) if data.is_dir() else [])
+    texts = commands() + (attacks(data)[::every] if data.is_dir() else [])
     changed = {}
     for place in PLACES:
         _say(f"injection: {place}")

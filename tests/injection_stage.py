@@ -112,7 +112,8 @@ class InjectionStage:
         self._num_sessions += 1
         name = f"talk-{self._num_sessions}"
         self.room.proposal = None
-        self.room.observe()
+        if self.place == "log lines":
+            self.room.observe()
         if self.place == "past decisions":
             record = DecisionRecord(
                 time_s=1.0, planner="optimiser", digest_hash="0" * 64, raw_answer=text, validation={"0": {"note": text}}

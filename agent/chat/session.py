@@ -130,7 +130,8 @@ class ChatSession:
             raise
         except Exception as error:  # a chat model's client raises types of its own
             self._restore(before)
-            raise ModelUnavailable(f"the chat model failed: {type(error).__name__}: {str(error)[:300]}") from error
+            why = f"{type(error).__name__}: {str(error)[:300].rstrip('.')}"
+            raise ModelUnavailable(f"the chat model failed: {why}; `/model embedded` goes on without it") from error
         self._settle(answer, request)
         answer.elapsed_s = time.monotonic() - began
         return answer

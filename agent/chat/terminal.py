@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from agent.chat.room_options import RoomOptions
     from agent.chat.session import ChatSession, Pending
 
-_SHOWN_CHANGES = 16
+_SHOWN_ROWS = 24
+"""Cells and slices of a diff in an approval prompt."""
 
 
 @dataclass(slots=True)
@@ -169,6 +170,8 @@ def _decide(pending: Pending, console: Console) -> bool:
 
 
 def _resolved(pending: Pending) -> Table:
+    from agent.tools.reasoning import change_rows
+
     table = Table(box=None, show_header=False)
     table.add_column()
     # A hash that is cut off could be anybody's.
@@ -182,11 +185,11 @@ def _resolved(pending: Pending) -> Table:
         table.add_row("gate", str(gate["refusal"]) or "passes every check")
     changes = pending.resolved.get("changes")
     if isinstance(changes, list):
-        for change in changes[:_SHOWN_CHANGES]:
-            where = f"cell {change['cell']} {change['slice'] or ''}".strip()
-            table.add_row(where, f"{change['field']}: {change['from']} to {change['to']}")
-        if len(changes) > _SHOWN_CHANGES:
-            table.add_row("…", f"{len(changes) - _SHOWN_CHANGES} more; /diff shows all")
+        rows = change_rows(changes)
+        for where, what in rows[:_SHOWN_ROWS]:
+            table.add_row(where, what)
+        if len(rows) > _SHOWN_ROWS:
+            table.add_row("…", f"{len(rows) - _SHOWN_ROWS} more cells and slices; /diff shows them")
     means, replaces = pending.resolved.get("means"), pending.resolved.get("replaces")
     if means is not None:
         table.add_row("goal", "\n".join(str(means).split("; ")))

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from agent.policy import SchedulingPolicy
     from edge_preprocess.digest import EdgeDigest
 
-_SHOWN = 12
+_SHOWN, _SHOWN_BRIEFLY = 60, 5
+"""Cells and slices of a diff."""
+_SHOWN_CHANGES = 80
+"""Single settings beside a proposal; enough for the cells and slices told briefly."""
 _MOST_FACTOR = 20.0
 
 
@@ -41,7 +44,7 @@ def propose_plan(room: ControlRoom) -> Finding:
         "sources": {source: sources.count(source) for source in dict.fromkeys(sources)},
         "reasons": [reason.value for reason in proposal.policy.rationale],
         "gate": examination_document(found),
-        "changes": changes[:_SHOWN],
+        "changes": changes[:_SHOWN_CHANGES],
     }
     verdict = "it passes the gate's checks" if found.refusal is None else f"the gate would refuse it: {found.refusal}"
     lines = [
@@ -52,7 +55,7 @@ def propose_plan(room: ControlRoom) -> Finding:
         f"It makes {len(changes)} changes at {data['gate']['risk']} risk; {verdict}.",  # type: ignore[index]  # a dict
         f"Reasons: {', '.join(str(r).replace('_', ' ') for r in proposal.policy.rationale) or 'none given'}.",
     ]
-    lines += _change_lines(changes[:6])
+    lines += [f"- {where}: {what}" for where, what in change_rows(changes)[:_SHOWN_BRIEFLY]]
     return Finding(text="\n".join(lines), data=data, focus={"plan": proposal.policy.version})
 
 
@@ -66,11 +69,12 @@ def show_diff(room: ControlRoom, *, version: int | None = None) -> Finding:
         "num_changes": len(changes),
         "changes": changes,
     }
+    rows = change_rows(changes)
     lines = [f"Version {policy.version} changes {len(changes)} settings of version {room.gate.desired.version}."]
-    if len(changes) > _SHOWN:
-        lines[0] += f" The first {_SHOWN}:"
-        data["num_shown"] = _SHOWN
-    lines += _change_lines(changes[:_SHOWN])
+    lines += [f"- {where}: {what}" for where, what in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        data["num_left_out"] = len(rows) - _SHOWN
+        lines.append(f"- and {data['num_left_out']} more cells and slices")
     return Finding(text="\n".join(lines), data=data, focus={"plan": policy.version})
 
 
@@ -297,12 +301,18 @@ def describe_rollback(room: ControlRoom, to_version: int) -> dict[str, object]:
     }
 
 
-def _change_lines(changes: Sequence[dict[str, object]]) -> list[str]:
-    return [
-        f"- cell {c['cell']}{'' if c['slice'] is None else ' ' + str(c['slice'])}: "
-        f"{str(c['field']).removesuffix('_pct').replace('_', ' ')} {c['from']} to {c['to']}"
-        for c in changes
-    ]
+def change_rows(changes: Sequence[dict[str, object]]) -> list[tuple[str, str]]:
+    """Where and what, a row for each cell or slice of a cell."""
+    rows: dict[str, list[str]] = {}
+    for change in changes:
+        where = f"cell {change['cell']}{'' if change['slice'] is None else ' ' + str(change['slice'])}"
+        what = str(change["field"]).removesuffix("_pct").replace("_", " ")
+        rows.setdefault(where, []).append(f"{what} {_told(change['from'])} to {_told(change['to'])}")
+    return [(where, ", ".join(parts)) for where, parts in rows.items()]
+
+
+def _told(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDigest) -> dict[str, object]:
