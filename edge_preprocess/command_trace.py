@@ -118,7 +118,9 @@ def _show(report: TraceReport, shown: list[EdgeDigest]) -> None:
             risk = "" if one.sla_risk is None else f"{one.sla_risk:.2f}"
             table.add_row(*place, *(f"{figure:g}" for figure in figures), risk)
     console = Console()
-    # Where nobody watches there is no edge to wrap at.
-    console.print(table, width=None if console.is_terminal else _PIPED_WIDTH)
+    if not console.is_terminal:
+        # Where nobody watches there is no edge to wrap at.
+        console = Console(width=_PIPED_WIDTH)
+    console.print(table)
     refused = report.num_received - report.num_accepted
     console.print(f"edge rows: {report.num_received} = {report.num_accepted} accepted + {refused} quarantined")

@@ -19,6 +19,8 @@ class TemplateLine:
     template_id: str
     template: str
     count: int
+    share: float
+    """Of all lines accepted."""
     severity: str | None
     """From the template's words; a line's level may make it graver."""
     counters: tuple[str, ...]
@@ -56,6 +58,7 @@ def report_of(source: str, digester: LogDigester) -> LogReport:
             template_id=template.template_id,
             template=template.text,
             count=tally.templates[template.template_id],
+            share=round(tally.templates[template.template_id] / max(tally.num_accepted, 1), 6),
             severity=template.severity,
             counters=tuple(template.counters),
             is_new=template.template_id in new,

@@ -52,3 +52,12 @@ def test_a_recording_is_digested_whole(recorded_data, tmp_path):
     assert edge["received"] == edge["accepted"] + sum(edge["quarantined"].values())
     assert len(rows.read_text().splitlines()) == document["num_digests"] > 100
     assert len(document["digests"]) == 2
+
+
+@pytest.mark.data
+def test_a_table_that_nobody_watches_is_not_cut(recorded_data):
+    folder = recorded_data / "tractor_multi_ue" / "Trial2" / "multi4"
+    shown = CliRunner().invoke(digest, ["trace", str(folder), "--limit", "3"], catch_exceptions=False).stdout
+    heading = next(line for line in shown.splitlines() if "until" in line)
+    assert all(name in heading for name in ("demand kb/s", "served kb/s", "kb/s per PRB", "SLA risk"))
+    assert "…" not in shown

@@ -98,6 +98,20 @@ def test_a_template_is_new_once() -> None:
     assert digester.close_interval().new_templates == ()
 
 
+def test_a_template_of_few_lines_is_rare_once_there_are_lines_enough_to_tell() -> None:
+    digester = LogDigester()
+    rare = digester.observe("disk nearly worn out")
+    assert isinstance(rare, LogMatch)
+    assert digester.close_interval().rare_templates == ()
+    for number in range(2_500):
+        digester.observe(f"link {number} up")
+    digester.observe("disk nearly worn out")
+    tally = digester.close_interval()
+    assert tally.rare_templates == (rare.template_id,)
+    assert tally.new_templates == (digester.miner.observe("link 1 up").template_id,)
+    assert tally.templates[rare.template_id] == 1
+
+
 @pytest.mark.parametrize("size", [1, 7, 4096])
 def test_lines_do_not_depend_on_how_the_stream_was_cut(size: int) -> None:
     stream = b"one\ntwo two\r\n\n" + b"x" * (MAX_LINE_BYTES * 3) + b"\nlast"
