@@ -149,7 +149,9 @@ def former_run(settings: CaseStudySettings, scheme: str, dealing: Dealing, folde
 
 def trajectory(scheme: str, dealing: Dealing, folder: Path, *, is_complete: bool, seconds: float | None) -> Trajectory:
     """What a run's metrics say."""
-    rows: list[Mapping[str, Any]] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    rows: list[Mapping[str, Any]] = [json.loads(line) for line in lines]
     rounds = [row for row in rows if row["event"] == "round"]
     evaluations = [row for row in rows if row["event"] == "evaluation"]
     return Trajectory(

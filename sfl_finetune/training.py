@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from sfl_finetune.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from sfl_finetune.checkpoint import fingerprint, has_checkpoint, load_checkpoint, save_checkpoint
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.whole import Evaluation, evaluate
 
@@ -91,7 +91,7 @@ def train(
     checkpoints = run.folder / "checkpoints"
     done, progress = _resume(federation, checkpoints, key) if run.is_resumed else (0, _Progress())
     run.folder.mkdir(parents=True, exist_ok=True)
-    if not run.is_resumed:
+    if should_stop() and not has_checkpoint(checkpoints):
         # Whoever stops a run before its first round has something to resume from as well.
         _checkpoint(federation, checkpoints, progress, done, key)
     with _Metrics(run, done) as metrics:
@@ -166,20 +166,22 @@ class _Metrics:
         self._path = run.folder / "metrics.jsonl"
         self._folder = run.folder / "tensorboard" if run.has_tensorboard else None
         self._done = done
+        self._is_begun = False
         self._writer: Any = None
 
     def __enter__(self) -> Self:
         # Rounds after the checkpoint are run again, so what an interrupted run noted of them is dropped.
-        kept = []
         if self._done and self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if json.loads(line)["round"] < self._done]
-        self._path.write_text("".join(f"{line}\n" for line in kept))
+            self._path.write_text("".join(f"{line}\n" for line in kept))
         if self._folder is not None:
             self._writer = _tensorboard(self._folder, self._done)
         return self
 
     def write(self, row: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
+        # A fresh run replaces a former one's rows only once it has some of its own.
+        with self._path.open("a" if self._done or self._is_begun else "w") as file:
+            self._is_begun = True
             file.write(json.dumps(row) + "\n")
         if self._writer is not None:
             for name, value in row.items():

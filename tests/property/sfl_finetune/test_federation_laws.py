@@ -370,6 +370,14 @@ def test_stopped_and_resumed_run_ends_bit_identical(tmp_path: Path, name: str) -
     assert whole_rows == part_rows
 
 
+def test_a_fresh_run_stopped_at_once_leaves_the_former_one_as_it_was(tmp_path: Path) -> None:
+    run = RunSettings(folder=tmp_path)
+    train(make_federation(num_rounds=2), run)
+    before = {file: file.read_bytes() for file in sorted(tmp_path.rglob("*")) if file.is_file()}
+    train(make_federation(num_rounds=2), run, should_stop=lambda: True)
+    assert {file: file.read_bytes() for file in sorted(tmp_path.rglob("*")) if file.is_file()} == before
+
+
 def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     train(make_federation(), RunSettings(folder=tmp_path))
     with pytest.raises(CheckpointInvalid, match="another run"):
