@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,12 @@ import click
 from telemetry_sim.finite_range import FiniteRange
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
     from telemetry_sim.network import Network
     from telemetry_sim.records import Telemetry
     from telemetry_sim.scenarios import Scenario
-    from telemetry_sim.traces import ParquetRecorder
 
 
 @click.command()
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 @click.option("--scenario", "name", default="smart-city", show_default=True, help="Which scenario to run.")
 @click.option("--devices", type=click.IntRange(1, 10_000_000), help="Number of devices; the scenario's own by default.")
 @click.option("--duration", "duration_s", type=FiniteRange(min=1), default=60.0, show_default=True, help="Seconds.")
+@click.option(
+    "--positions",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Put a cell at each row of this CSV file with Latitude and Longitude columns.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads; the machine's processors by default.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Record to this .parquet file.")
@@ -33,6 +41,7 @@ def simulate(
     name: str,
     devices: int | None,
     duration_s: float,
+    positions: Path | None,
     seed: int,
     threads: int | None,
     out: Path | None,
@@ -46,11 +55,13 @@ def simulate(
         return
     from telemetry_sim.errors import TraceUnreadable
     from telemetry_sim.network import Network
-    from telemetry_sim.scenarios import scenario
+    from telemetry_sim.scenarios import at_positions, scenario
 
     if out is not None and out.suffix != ".parquet":
         raise TraceUnreadable(f"--out {str(out)!r}: the name must end in .parquet")
     chosen = scenario(name, devices)
+    if positions is not None:
+        chosen = at_positions(chosen, positions, num_devices=devices)
     network = Network(chosen, seed=seed, num_threads=threads or os.cpu_count() or 1)
     report = _report(network, chosen, seed, round(duration_s / chosen.period_s), out)
     click.echo(json.dumps(report) if as_json else _in_words(report))
@@ -63,10 +74,14 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"scenarios": [asdict(summary) for summary in summaries]}))
         return
+    lines = []
     for summary in summaries:
-        click.echo(f"{summary.name}: {summary.summary}")
-        click.echo(f"  {summary.num_devices} devices, {summary.num_cells} cells; slices {', '.join(summary.slices)}")
-        click.echo(f"  faults {', '.join(summary.faults)}")
+        slices, faults = ", ".join(summary.slices), ", ".join(summary.faults)
+        lines.append(f"{summary.name}: {summary.summary}")
+        lines.append(f"  {summary.num_devices} devices, {summary.num_cells} cells; slices {slices}")
+        lines.append(f"  faults {faults}")
+    # At once, so that a reader who wants only the first line breaks no pipe.
+    click.echo("\n".join(lines))
 
 
 @dataclass(slots=True)
@@ -79,9 +94,10 @@ class _Tally:
     energy_j: float = 0.0
     warm_up_s: float = 0.0
     """The first period, which compiles or loads the kernels."""
-    simulating_s: float = 0.0
-    """All periods but the first."""
-    recording_s: float = 0.0
+    wall_s: float = 0.0
+    """All periods but the first, and the end of the recording."""
+    cpu_s: float = 0.0
+    """Likewise, of all threads together."""
 
     def add(self, telemetry: Telemetry) -> None:
         """Count a period's output."""
@@ -93,24 +109,28 @@ class _Tally:
                 self.energy_j += float(frame.cells.energy_j.sum())
 
 
-def _advance(network: Network, num_periods: int, period_s: float, recorder: ParquetRecorder | None) -> _Tally:
+def _advance(network: Network, num_periods: int, period_s: float, record: Callable[[Telemetry], None]) -> _Tally:
+    """Run the periods, each recorded beside the next one's running."""
     from rich.console import Console
     from rich.progress import track
 
     tally = _Tally()
-    for index in track(range(num_periods), "Simulating", console=Console(stderr=True), transient=True):
-        begin_s = time.perf_counter()
-        telemetry = network.run(period_s)
-        ran_s = time.perf_counter()
-        if recorder is not None:
-            for frame in telemetry.frames:
-                recorder.write(frame, telemetry.logs, telemetry.alarms)
-        tally.recording_s += time.perf_counter() - ran_s
-        if index == 0:
-            tally.warm_up_s = ran_s - begin_s
-        else:
-            tally.simulating_s += ran_s - begin_s
-        tally.add(telemetry)
+    begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(1) as beside:
+        recording: Future[None] | None = None
+        for index in track(range(num_periods), "Simulating", console=Console(stderr=True), transient=True):
+            telemetry = network.run(period_s)
+            if recording is not None:
+                recording.result()
+            recording = beside.submit(record, telemetry)
+            tally.add(telemetry)
+            if index == 0:
+                recording.result()
+                tally.warm_up_s = time.perf_counter() - begin_s
+                begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
+        if recording is not None:
+            recording.result()
+    tally.wall_s, tally.cpu_s = time.perf_counter() - begin_s, time.process_time() - begin_cpu_s
     return tally
 
 
@@ -119,12 +139,19 @@ def _report(network: Network, chosen: Scenario, seed: int, num_periods: int, out
 
     notes: dict[str, int | str] = {"scenario": chosen.name, "seed": seed}
     recorder = None if out is None else ParquetRecorder(out, network.topology, notes=notes)
-    tally = _advance(network, num_periods, chosen.period_s, recorder)
+
+    def record(telemetry: Telemetry) -> None:
+        if recorder is not None:
+            for frame in telemetry.frames:
+                recorder.write(frame, telemetry.logs, telemetry.alarms)
+
+    tally = _advance(network, num_periods, chosen.period_s, record)
     recording: dict[str, object] = {}
     if recorder is not None:
-        begin_s = time.perf_counter()
+        begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
         size = recorder.close()
-        tally.recording_s += time.perf_counter() - begin_s
+        tally.wall_s += time.perf_counter() - begin_s
+        tally.cpu_s += time.process_time() - begin_cpu_s
         recording = {"out": str(out), "bytes": size.num_bytes, "bytes_per_row": round(size.bytes_per_row, 3)}
     totals = network.totals()
     timed_s = (num_periods - 1) * chosen.period_s
@@ -148,12 +175,10 @@ def _report(network: Network, chosen: Scenario, seed: int, num_periods: int, out
         **recording,
         "timings": {
             "warm_up_s": round(tally.warm_up_s, 3),
-            "simulating_s": round(tally.simulating_s, 3),
-            "recording_s": round(tally.recording_s, 3),
-            "times_real_time": round(timed_s / tally.simulating_s, 2) if timed_s > 0 else None,
-            "times_real_time_recorded": round(timed_s / (tally.simulating_s + tally.recording_s), 2)
-            if timed_s
-            else None,
+            "wall_s": round(tally.wall_s, 3),
+            "cpu_s": round(tally.cpu_s, 3),
+            "times_real_time": round(timed_s / tally.wall_s, 2) if timed_s > 0 else None,
+            "times_real_time_per_cpu": round(timed_s / tally.cpu_s, 2) if timed_s > 0 else None,
         },
     }
 

@@ -1,11 +1,13 @@
-"""The graph of neighbouring cells."""
+"""The graphs of neighbouring cells and of the backhaul."""
 
 from __future__ import annotations
+
+import itertools
 
 import networkx as nx
 
 from telemetry_sim.errors import ScenarioInvalid
-from telemetry_sim.topology import Topology
+from telemetry_sim.topology import CORE, Topology
 
 
 def neighbour_graph(topology: Topology) -> nx.Graph:
@@ -21,9 +23,38 @@ def neighbour_graph(topology: Topology) -> nx.Graph:
 
 
 def refuse_isolated_cells(topology: Topology) -> None:
-    """Raise ScenarioInvalid where a cell of several has no neighbour to hand devices over to."""
+    """Raise ScenarioInvalid where a cell has no way to the core, or one of several no neighbour to hand over to."""
+    if topology.backhaul:
+        backhaul_routes(topology)
     if len(topology.cells) == 1:
         return
     alone = sorted(nx.isolates(neighbour_graph(topology)))
     if alone:
         raise ScenarioInvalid(f"topology.cells: {alone[:10]} have no neighbours; each cell of several needs one")
+
+
+def backhaul_graph(topology: Topology) -> nx.Graph:
+    """Cells, routers and the core as nodes (by name), the shared links with capacity, delay and number as edges."""
+    graph = nx.Graph()
+    names = [CORE, *(cell.name for cell in topology.cells)]
+    ways = [frozenset(link.ends) for link in topology.backhaul]
+    if len(set(names)) < len(names) or len(set(ways)) < len(ways):
+        raise ScenarioInvalid("topology.backhaul: cells' names and pairs of ends must be unique, and no cell be 'core'")
+    graph.add_nodes_from(names)
+    for number, link in enumerate(topology.backhaul):
+        graph.add_edge(*link.ends, number=number, capacity_mbps=link.capacity_mbps, delay_ms=link.delay_ms)
+    return graph
+
+
+def backhaul_routes(topology: Topology) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the links on each cell's quickest way to the core; raises ScenarioInvalid where there is none."""
+    graph = backhaul_graph(topology)
+    # A hair per hop, so that of equally quick ways the one with fewer links is taken.
+    ways = nx.single_source_dijkstra_path(graph, CORE, weight=lambda _a, _b, edge: edge["delay_ms"] + 1e-9)
+    routes = []
+    for index, cell in enumerate(topology.cells):
+        if cell.name not in ways:
+            raise ScenarioInvalid(f"topology.backhaul: cells[{index}] ({cell.name}) has no way to {CORE!r}")
+        way = ways[cell.name]
+        routes.append(tuple(graph.edges[pair]["number"] for pair in itertools.pairwise(way)))
+    return tuple(routes)

@@ -97,11 +97,27 @@ class CellSite(_Contract):
     """Cell ids, nearest first."""
 
 
+class BackhaulLink(_Contract):
+    """A link that several cells may share; it carries both directions at once."""
+
+    ends: tuple[Name, Name]
+    """Names of cells, of routers in between, or CORE."""
+    capacity_mbps: Annotated[float, Gt(0)]
+    delay_ms: Annotated[float, Ge(0)] = 0.0
+    """One way."""
+
+
+CORE = "core"
+"""The end of every backhaul route: core network and cloud."""
+
+
 class Topology(_Contract):
     """The static description shared by the network, the edge and the agent."""
 
     cells: Annotated[tuple[CellSite, ...], MaxLen(10_000)]
     slices: Annotated[tuple[SliceProfile, ...], MaxLen(8)]
+    backhaul: Annotated[tuple[BackhaulLink, ...], MaxLen(20_000)] = ()
+    """Shared links beyond each cell's own; empty where every cell has the core to itself."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from telemetry_sim.faults import Fault
     from telemetry_sim.network.state import State
-    from telemetry_sim.scenarios import BackhaulGaps
+    from telemetry_sim.scenarios import BackhaulGaps, SatelliteBackhaul
 
 INTERFERENCE_DBM = (-100.0, -88.0)
 """Per PRB, from the weakest to the strongest burst; thermal noise is about -109."""
@@ -31,7 +31,13 @@ REBOOT_PRB_MS = 60.0
 """Signalling of one restart: random access, registration and session set-up."""
 
 
-def impose(faults: Sequence[Fault], gaps: BackhaulGaps | None, state: State, time_s: float, num_slices: int) -> None:
+def impose(
+    faults: Sequence[Fault],
+    gaps: BackhaulGaps | SatelliteBackhaul | None,
+    state: State,
+    time_s: float,
+    num_slices: int,
+) -> None:
     """Set what the active faults take from the network; what none of them touches is whole."""
     cells = state.cells
     cells["is_up"][:] = True

@@ -54,9 +54,16 @@ class Sensors:
         self._last = self._level.copy()
         self._rng = rng
 
-    def read(self, state: State, reporting: NDArray[np.int64], faults: Sequence[Fault], time_s: float) -> SensorColumns:
-        """Readings of the devices that report now."""
-        who = reporting[(self._stream[reporting] >= 0) & (state.devices["cell"][reporting] >= 0)]
+    def read(
+        self,
+        state: State,
+        reporting: NDArray[np.int64],
+        is_heard: NDArray[np.bool_],
+        faults: Sequence[Fault],
+        time_s: float,
+    ) -> SensorColumns:
+        """Readings of the devices that report now; `is_heard` tells, per device, whose came through."""
+        who = reporting[(self._stream[reporting] >= 0) & (state.devices["cell"][reporting] >= 0) & is_heard[reporting]]
         wave = np.sin(2.0 * math.pi * (time_s / WAVE_S + self._phase[who]))
         value = self._level[who] + self._swing[who] * wave + self._noise[who] * self._rng.standard_normal(len(who))
         stamp_s = np.full(len(who), time_s)

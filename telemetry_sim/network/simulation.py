@@ -15,6 +15,7 @@ from telemetry_sim.actions import Acknowledgement
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.event_log import EventLog
 from telemetry_sim.faults import draw_faults
+from telemetry_sim.network.backhaul import SharedBackhaul
 from telemetry_sim.network.disturbances import impose
 from telemetry_sim.network.frames import cell_columns, device_columns, slice_columns
 from telemetry_sim.network.incidents import alarms_between, log_period
@@ -22,6 +23,7 @@ from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
 from telemetry_sim.network.lies import exaggerate
 from telemetry_sim.network.links import draw_links, move_devices, update_links
 from telemetry_sim.network.load import demand_factor, draw_load, num_attached, usual_prb_share
+from telemetry_sim.network.lora_uplinks import LoraUplinks
 from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
 from telemetry_sim.network.population import (
     bounds_of,
@@ -75,7 +77,7 @@ class Network:
 
     def __init__(self, scenario: Scenario, *, seed: int | np.random.SeedSequence, num_threads: int = 1) -> None:
         sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-        place, load, faults, log, sensors = (np.random.default_rng(child) for child in sequence.spawn(5))
+        place, load, faults, log, sensors, lora = (np.random.default_rng(child) for child in sequence.spawn(6))
         self.topology = scenario.topology
         self.time_s = 0.0
         self._scenario = scenario
@@ -95,6 +97,11 @@ class Network:
         )
         self._log = EventLog(log)
         self._sensors = Sensors(scenario, self._state.devices["slice"], sensors)
+        self._lora = LoraUplinks(scenario, homes, slices, lora)
+        self._lora.settle(self._state)
+        self._backhaul = SharedBackhaul(self.topology) if self.topology.backhaul else None
+        self._backhaul_s = self._state.cells["backhaul_s"].copy() if self._backhaul is None else self._backhaul.delay_s
+        self._wanted_bps = self._state.cells["backhaul_bps"].copy()
         self._load = (
             None if scenario.load is None else draw_load(scenario.load, num_cells=len(self.topology.cells), rng=load)
         )
@@ -169,7 +176,8 @@ class Network:
         twin._state = copy_state(self._state)  # noqa: SLF001 - a copy of this very object
         twin._policy_version = self._policy_version.copy()  # noqa: SLF001
         twin._bits, twin._packets = self._bits.copy(), self._packets.copy()  # noqa: SLF001
-        twin._log, twin._sensors = copy.deepcopy((self._log, self._sensors))  # noqa: SLF001
+        twin._log, twin._sensors, twin._lora = copy.deepcopy((self._log, self._sensors, self._lora))  # noqa: SLF001
+        twin._wanted_bps = self._wanted_bps.copy()  # noqa: SLF001
         if seed is not None:
             rng = np.random.default_rng(seed)
             twin._state.rng[:] = rng.integers(0, 2**64, size=len(twin._state.rng), dtype=np.uint64)  # noqa: SLF001
@@ -203,6 +211,7 @@ class Network:
         waiting_packets = int(state.devices["count"].sum())
         self._set_demand(begin_s)
         impose(self._faults, scenario.backhaul_gaps, state, begin_s, self._num_slices)
+        self._set_backhaul(begin_s)
         if begin_s > 0.0:
             self._in_parts(self._move_devices, len(state.devices))
         update_links(state, begin_s)
@@ -216,6 +225,7 @@ class Network:
         for name in self._packets:
             self._packets[name] += int(state.devices[name].sum())
         self._add_areas(waiting_packets, begin_s, end_s)
+        self._note_wanted()
         frame = self._report(num_steps)
         used = state.cells["prb_ms"] / (1000.0 * scenario.period_s) + state.cells["lost_prb"]
         state.cells["load"][:] = np.minimum(1.0, used / state.cells["num_prb"])
@@ -256,6 +266,22 @@ class Network:
     def _move_devices(self, first: int, last: int) -> None:
         move_devices(self._state, self._tiles, self._bounds, first, last, self._scenario.period_s)
 
+    def _set_backhaul(self, time_s: float) -> None:
+        """Bring delays and shared links' parts to the period that begins now."""
+        cells, gaps = self._state.cells, self._scenario.backhaul_gaps
+        cells["backhaul_s"][:] = self._backhaul_s
+        if gaps is not None:
+            cells["backhaul_s"] += gaps.delays_s(len(cells), time_s)
+        if self._backhaul is not None:
+            cells["backhaul_bps"][:] = self._backhaul.shares_bps(self._wanted_bps)
+
+    def _note_wanted(self) -> None:
+        """What each cell would have sent over its backhaul in the period, in the busier direction."""
+        if self._backhaul is None:
+            return
+        offered = self._state.rows["offered_bits"].reshape(-1, self._num_slices).sum(axis=1)
+        self._wanted_bps = np.maximum(offered, self._state.cells["backhaul_up_bits"]) / self._scenario.period_s
+
     def _set_demand(self, time_s: float) -> None:
         rows = self._state.rows
         if self._load is None:
@@ -282,6 +308,7 @@ class Network:
         reporting = np.flatnonzero(is_due).astype(np.int64)
         row = devices["cell"][reporting].astype(np.int64) * self._num_slices + devices["slice"][reporting]
         devices["next_report_s"][reporting] = self.time_s + state.rows["report_interval_s"][row]
+        is_heard = self._lora.send(state, self.time_s - period_s, self.time_s)
         rows = device_columns(state, self._table, reporting, num_steps=num_steps, period_s=period_s)
         return TelemetryFrame(
             time_s=self.time_s,
@@ -289,7 +316,7 @@ class Network:
             devices=exaggerate(rows, self._faults, self.time_s),
             slices=slice_columns(state, period_s=period_s),
             cells=cell_columns(state, self._policy_version, period_s=period_s),
-            sensors=self._sensors.read(state, reporting, self._faults, self.time_s),
+            sensors=self._sensors.read(state, reporting, is_heard, self._faults, self.time_s),
             stream_names=self._sensors.names,
         )
 

@@ -8,7 +8,17 @@ from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.scenarios.ehealth import ehealth
 from telemetry_sim.scenarios.industrial_iot import industrial_iot
 from telemetry_sim.scenarios.intelligent_transport import intelligent_transport
-from telemetry_sim.scenarios.model import BackhaulGaps, LoadPlan, Population, Scenario, ScenarioSummary, SensorStream
+from telemetry_sim.scenarios.model import (
+    BackhaulGaps,
+    LoadPlan,
+    LoraUplink,
+    Population,
+    SatelliteBackhaul,
+    Scenario,
+    ScenarioSummary,
+    SensorStream,
+)
+from telemetry_sim.scenarios.positions import at_positions
 from telemetry_sim.scenarios.smart_city import smart_city
 from telemetry_sim.scenarios.smart_home import smart_home
 from telemetry_sim.scenarios.space_air_ground_sea import space_air_ground_sea
@@ -19,10 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BackhaulGaps",
     "LoadPlan",
+    "LoraUplink",
     "Population",
+    "SatelliteBackhaul",
     "Scenario",
     "ScenarioSummary",
     "SensorStream",
+    "at_positions",
     "list_scenarios",
     "scenario",
 ]

@@ -11,6 +11,7 @@ from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.faults import FaultPlan
 from telemetry_sim.mobility import MobilityModel
 from telemetry_sim.neighbourhood import refuse_isolated_cells
+from telemetry_sim.radio import non_terrestrial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,15 @@ class SensorStream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoraUplink:
+    """How a LoRaWAN device sends its readings to the gateway at its home cell."""
+
+    interval_s: float
+    """Wanted spacing; the duty cycle may stretch it."""
+    payload_bytes: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
     """The devices of one slice."""
 
@@ -54,6 +64,8 @@ class Population:
     discard_factor: float = 1.0
     """Age, in delay budgets, at which a packet is dropped."""
     sensor: SensorStream | None = None
+    lora: LoraUplink | None = None
+    """Set where the readings go by LoRaWAN instead of the cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +104,36 @@ class BackhaulGaps:
         phase = (np.arange(num_cells) * 0.618 % 1.0) * self.period_s
         return np.where((time_s + phase) % self.period_s < self.gap_s, 0.0, 1.0)
 
+    def delays_s(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
+        """Per cell: added to its backhaul's delay."""
+        del time_s
+        return np.zeros(num_cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SatelliteBackhaul:
+    """A backhaul by satellites on one orbit: they come, hand over and leave gaps, for all the cells at once."""
+
+    altitude_m: float = non_terrestrial.LEO_ALTITUDE_M
+    num_satellites: int = 12
+    cross_track_deg: float = 6.0
+    """How far beside the orbit's track the cells lie, as an angle at the earth's centre."""
+
+    def factors(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
+        """Per cell: 0 while no satellite stands high enough, else 1."""
+        return np.full(num_cells, float(self._elevation_deg(time_s) >= non_terrestrial.MIN_ELEVATION_DEG))
+
+    def delays_s(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
+        """Per cell: up to the satellite and down to its gateway, taken as equally far."""
+        elevation_deg = max(self._elevation_deg(time_s), non_terrestrial.MIN_ELEVATION_DEG)
+        hop_ms = non_terrestrial.one_way_delay_scalar_ms(elevation_deg, self.altitude_m)
+        return np.full(num_cells, 2.0 * hop_ms / 1000.0)
+
+    def _elevation_deg(self, time_s: float) -> float:
+        return non_terrestrial.elevation_scalar_deg(
+            float(time_s), self.altitude_m, self.num_satellites, self.cross_track_deg
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
@@ -106,7 +148,7 @@ class Scenario:
     load: LoadPlan | None = None
     """None leaves every source at its own rate."""
     faults: FaultPlan = field(default_factory=FaultPlan)
-    backhaul_gaps: BackhaulGaps | None = None
+    backhaul_gaps: BackhaulGaps | SatelliteBackhaul | None = None
     cell_radius_m: float = 200.0
     """Devices start within this distance of their cell."""
     queue_places: int = 32

@@ -37,13 +37,14 @@ def hexagonal_sites(
             backhaul_mbps=backhaul_mbps,
             backhaul_ms=backhaul_ms,
             tx_power_dbm=tx_power_dbm,
-            neighbours=_nearest(positions, cell),
+            neighbours=nearest_others(positions, cell),
         )
         for cell in range(num_cells)
     )
 
 
-def _nearest(positions: np.ndarray, cell: int) -> tuple[int, ...]:
+def nearest_others(positions: np.ndarray, cell: int) -> tuple[int, ...]:
+    """The sites next to one, nearest first."""
     distance_m = np.hypot(*(positions - positions[cell]).T)
     order = np.argsort(distance_m, kind="stable")
     return tuple(int(other) for other in order if other != cell)[:NUM_NEIGHBOURS]

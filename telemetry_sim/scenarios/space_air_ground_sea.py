@@ -5,7 +5,14 @@ from __future__ import annotations
 from telemetry_sim.faults import FaultKind, FaultPlan
 from telemetry_sim.mobility import MobilityKind, MobilityModel
 from telemetry_sim.scenarios.growth import cells_for
-from telemetry_sim.scenarios.model import BackhaulGaps, LoadPlan, Population, Scenario, SensorStream
+from telemetry_sim.scenarios.model import (
+    LoadPlan,
+    LoraUplink,
+    Population,
+    SatelliteBackhaul,
+    Scenario,
+    SensorStream,
+)
 from telemetry_sim.scenarios.sites import hexagonal_sites
 from telemetry_sim.topology import Environment, SliceId, SliceProfile, Topology
 from telemetry_sim.traffic import TrafficKind, TrafficModel
@@ -16,7 +23,10 @@ _SPACING_M = 4000.0
 
 
 def space_air_ground_sea(num_devices: int | None = None) -> Scenario:
-    """Four wide cells and 160 devices; a low-orbit satellite hands its backhaul over every two minutes."""
+    """Four wide cells and 160 devices; satellites in low orbit carry the backhaul, with a gap after each pass.
+
+    The buoys' readings go by LoRaWAN.
+    """
     num_devices = _DEVICES if num_devices is None else num_devices
     cells = hexagonal_sites(
         cells_for(num_devices, usual_devices=_DEVICES, usual_cells=_CELLS),
@@ -24,7 +34,7 @@ def space_air_ground_sea(num_devices: int | None = None) -> Scenario:
         environment=Environment.RMA,
         edge_cpu_ghz=8.0,
         backhaul_mbps=60.0,
-        backhaul_ms=35.0,
+        backhaul_ms=25.0,
         tx_power_dbm=46.0,
     )
     return Scenario(
@@ -43,7 +53,7 @@ def space_air_ground_sea(num_devices: int | None = None) -> Scenario:
                 FaultKind.CLOCK_SKEW,
             )
         ),
-        backhaul_gaps=BackhaulGaps(period_s=120.0, gap_s=4.0),
+        backhaul_gaps=SatelliteBackhaul(),
         cell_radius_m=0.4 * _SPACING_M,
     )
 
@@ -115,5 +125,6 @@ _POPULATIONS = (
         traffic=TrafficModel(kind=TrafficKind.EVENT_BURST, packets_per_s=2.0, size_bits=12_000.0),
         battery_j=8_000.0,
         sensor=SensorStream(name="wave_height_m", mean=1.6, spread=0.3, noise=0.1, swing=0.5),
+        lora=LoraUplink(interval_s=30.0),
     ),
 )

@@ -92,12 +92,10 @@ class ParquetRecorder:
         self._writer: Any = None
         self._size: RecordingSize | None = None
         self._segments: list[Path] = []
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._take_up()
-        elif self._folder.exists():
-            shutil.rmtree(self._folder)
-        self._folder.mkdir(exist_ok=True)
+        try:
+            self._prepare(resume=resume)
+        except OSError as error:
+            raise TraceUnreadable(f"{path}: can't be written: {error}; a writable folder needed") from error
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +131,14 @@ class ParquetRecorder:
         if self._size is None:
             self._size = self._finish()
         return self._size
+
+    def _prepare(self, *, resume: bool) -> None:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._take_up()
+        elif self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(exist_ok=True)
 
     def _finish(self) -> RecordingSize:
         self._end_segment()

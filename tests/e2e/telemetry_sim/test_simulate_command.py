@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
 
 from telemetry_sim.commands import simulate
-from telemetry_sim.errors import ScenarioInvalid
+from telemetry_sim.errors import ScenarioInvalid, TraceUnreadable
 from telemetry_sim.traces import open_trace
 
 if TYPE_CHECKING:
@@ -41,3 +43,27 @@ def test_a_recording_can_be_opened_again(tmp_path: Path) -> None:
 def test_an_unknown_scenario_ends_with_the_packages_error() -> None:
     answer = CliRunner().invoke(simulate, ["--scenario", "moon-base"])
     assert isinstance(answer.exception, ScenarioInvalid)
+
+
+def test_a_reader_who_wants_one_line_of_the_list_breaks_nothing() -> None:
+    program = [sys.executable, "-c", "from telemetry_sim.commands import simulate; simulate()", "--list"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"smart-city:")
+        process.stdout.close()
+        assert process.wait() == 0
+
+
+def test_cells_can_stand_at_the_places_of_a_file(tmp_path: Path) -> None:
+    places = tmp_path / "places.csv"
+    places.write_text("Latitude,Longitude\n-37.81,144.96\n-37.81,144.963\n", encoding="utf-8")
+    answer = CliRunner().invoke(simulate, ["--positions", str(places), "--duration", "2", "--json"])
+    assert answer.exit_code == 0
+    assert json.loads(answer.stdout)["cells"] == 2
+
+
+def test_a_place_that_cannot_be_written_is_answered_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    answer = CliRunner().invoke(simulate, ["--out", str(tmp_path / "file" / "run.parquet")])
+    assert isinstance(answer.exception, TraceUnreadable)
+    assert "can't be written" in str(answer.exception)
