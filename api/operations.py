@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from agent.cell_plan import CellPlan, to_actions
 from agent.control_loop import ControlLoop, TelemetrySource, Turn
+from agent.control_room import plan_of
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import AgentError, DispatchTimeout
 from agent.gate.gate import Gate
@@ -26,7 +27,7 @@ from agent.store.store import Store
 from api.fulfilment import Fulfilment
 from api.goal_book import GoalBook, StatusChange
 from api.metrics import Metrics
-from api.yardstick import Yardstick, mean_utility, plan_of
+from api.yardstick import Yardstick, mean_utility
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import ControlAction
 from telemetry_sim.topology import Topology

@@ -6,14 +6,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier
-from agent.dispatch.desired import DesiredState
+from agent.cell_plan import CellPlan
 from agent.goal import GoalTerms
 from agent.twin import Twin
 from agent.utility import measured_utility
 from edge_preprocess.digest import EdgeDigest
-from telemetry_sim.actions import CellAction, SliceAction
-from telemetry_sim.topology import Topology
 
 _MIN_HISTORY = 3
 
@@ -51,30 +48,6 @@ class Yardstick:
 def mean_utility(digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> float:
     """Mean over the cells of what the interval was worth; 0 without digests."""
     return fmean([measured_utility(d, t) for d, t in zip(digests, terms, strict=True)] or [0.0])
-
-
-def plan_of(cell: int, desired: DesiredState, topology: Topology) -> CellPlan:
-    """The plan that a cell's desired actions amount to."""
-    actions = desired.of_cell(cell)
-    by_slice = {action.slice: action for action in actions if isinstance(action, SliceAction)}
-    radio = next((action for action in actions if isinstance(action, CellAction)), CellAction(cell=cell))
-    return CellPlan(
-        cell=cell,
-        slices=tuple(_slice_plan(by_slice[profile.id]) for profile in topology.slices),
-        tx_power_step_db=radio.tx_power_step_db,
-    )
-
-
-def _slice_plan(action: SliceAction) -> SlicePlan:
-    offload = (action.offload_device_pct, action.offload_edge_pct, action.offload_cloud_pct)
-    tier = next((tier for tier, pct in OFFLOAD_PCT.items() if pct == offload), Tier.EDGE)
-    return SlicePlan(
-        min_pct=action.min_pct,
-        scheduler=action.scheduler,
-        compute_pct=action.compute_pct,
-        tier=tier,
-        report_interval_s=round(action.report_interval_s),
-    )
 
 
 def _in_hindsight(digest: EdgeDigest) -> EdgeDigest:
