@@ -1,0 +1,124 @@
+"""The gate after dispatch: healing, rollback, restart."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
+from agent.gate.stops import Stops
+from agent.policy import RollbackTrigger
+from agent.store.audit_trail import read_trail, verify_trail
+from agent.store.policies import PolicyStatus
+from telemetry_sim.actions import CellAction
+from tests.gate_stage import ONE, RecordingNetwork, make_gate, policy, shares, status
+
+
+def test_sending_the_latest_again_reaches_a_healed_cell_without_another_approval(gate, network, store):
+    network.down.add(10)
+    assert not gate.submit(policy(1), now_s=0).is_enforced
+    assert status(store, 1) is PolicyStatus.NOT_ENFORCED
+    network.down.clear()
+    assert gate.reconcile().is_enforced
+    assert status(store, 1) is PolicyStatus.ENFORCED
+
+
+def test_a_killed_gate_does_not_even_reconcile(gate, network):
+    network.down.add(10)
+    gate.submit(policy(1), now_s=0)
+    network.down.clear()
+    gate.set_stops(Stops(is_killed=True), actor="ann")
+    assert gate.reconcile() is None
+    assert network.state == {}
+
+
+def test_kpis_that_get_worse_bring_the_last_good_state_back(gate, network, store):
+    trigger = RollbackTrigger(utility_drop=0.1, num_intervals=2)
+    good = policy(1, *shares(60, 40)).model_copy(update={"rollback": trigger})
+    gate.submit(good, now_s=0)
+    for _ in range(4):
+        assert gate.observe(0.8, version=1, now_s=0) is None
+    gate.submit(policy(2, *shares(90, 10)).model_copy(update={"rollback": trigger}), now_s=20)
+    assert gate.observe(0.4, version=2, now_s=30) is None
+    assert gate.observe(0.4, version=2, now_s=40).is_enforced
+    assert network.state[10, ONE].min_pct == 60
+    assert gate.desired.version == 3
+    assert status(store, 2) is PolicyStatus.REVERTED
+    with pytest.raises(PolicyRejected, match="cooling down"):
+        gate.submit(policy(4, *shares(90, 10), at_s=40), now_s=41)
+
+
+def test_a_rollback_that_would_change_nothing_is_not_sent(gate, network):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    for _ in range(4):
+        gate.observe(0.8, version=1, now_s=10)
+    gate.submit(policy(2, *shares(60, 40)), now_s=20)
+    assert [gate.observe(0.1, version=2, now_s=at_s) for at_s in (30, 40, 50, 60)] == [None] * 4
+    assert network.versions == [1, 2]
+    with pytest.raises(PolicyInvalid, match="nothing but what is in force"):
+        gate.rollback(1, now_s=70, lifetime_s=10, actor="ann", reason="why not")
+
+
+def test_after_a_rollback_a_lasting_fall_is_taken_as_the_new_normal(gate, network):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    for _ in range(4):
+        gate.observe(0.8, version=1, now_s=10)
+    gate.submit(policy(2, *shares(90, 10)), now_s=20)
+    outcomes = [gate.observe(0.1, version=gate.desired.version, now_s=at_s) for at_s in range(30, 100, 10)]
+    assert sum(outcome is not None for outcome in outcomes) == 1
+
+
+def test_an_operator_can_go_back_to_any_version_even_when_killed(gate, network):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    gate.submit(policy(2, *shares(70, 30)), now_s=20)
+    gate.set_stops(Stops(is_killed=True), actor="ann")
+    gate.rollback(1, now_s=30, lifetime_s=60, actor="ann", reason="complaints")
+    assert network.state[10, ONE].min_pct == 60
+    gate.rollback(0, now_s=40, lifetime_s=60, actor="ann", reason="start over")
+    assert network.state[10, ONE].min_pct == 50
+    with pytest.raises(PolicyInvalid, match="unknown"):
+        gate.rollback(99, now_s=40, lifetime_s=60, actor="ann", reason="typo")
+
+
+def test_a_restart_takes_up_the_state_where_it_stopped(gate, network, store):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    gate.submit(policy(2, *shares(70, 30, cell=11)), now_s=20)
+    fresh_network = RecordingNetwork()
+    again = make_gate(store, fresh_network)
+    assert again.resume().is_enforced
+    assert again.desired == gate.desired
+    assert fresh_network.state == network.state
+    assert again.submit(policy(3, *shares(55, 45)), now_s=40).is_enforced
+
+
+def test_a_crash_between_admission_and_dispatch_loses_nothing(gate, store, network):
+    class PowerCut(Exception):
+        pass
+
+    class CuttingNetwork(RecordingNetwork):
+        def apply(self, actions, *, policy_version):
+            raise PowerCut
+
+    cut = make_gate(store, CuttingNetwork())
+    with pytest.raises(PowerCut):
+        cut.submit(policy(1), now_s=0)
+    assert status(store, 1) is PolicyStatus.DISPATCHING
+    assert make_gate(store, network).resume().is_enforced
+    assert status(store, 1) is PolicyStatus.ENFORCED
+
+
+def test_a_new_store_has_nothing_to_resume(gate):
+    assert gate.resume() is None
+
+
+def test_a_dispatch_leaves_waiting_policies_behind(gate, store):
+    with pytest.raises(ApprovalNeeded):
+        gate.submit(policy(1, CellAction(cell=10, sleep=True)), now_s=0)
+    gate.submit(policy(2, parent=0), now_s=0)
+    assert status(store, 1) is PolicyStatus.SUPERSEDED
+
+
+def test_every_refusal_is_in_an_intact_trail(gate, store):
+    with pytest.raises(PolicyRejected):
+        gate.submit(policy(1), now_s=500.0)
+    assert [entry.kind for entry in store.read(lambda c: list(read_trail(c)))][-1] == "policy_refused"
+    assert store.read(verify_trail).is_intact
