@@ -145,7 +145,7 @@ def _answer(session: ChatSession, line: str, console: Console) -> None:
 
     session.decide = lambda pending: _decide(pending, console)
     if line.startswith("/"):
-        console.print(run_slash(session, line).text, markup=False, highlight=False)
+        console.print(run_slash(session, line).text, markup=False, highlight=False, soft_wrap=True)
         return
     streamed: list[str] = []
 
@@ -158,7 +158,7 @@ def _answer(session: ChatSession, line: str, console: Console) -> None:
     answer = session.ask(line)
     console.print()
     if "".join(streamed).strip() != answer.text.strip():
-        console.print(answer.text, markup=False, highlight=False)
+        console.print(answer.text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _decide(pending: Pending, console: Console) -> bool:
