@@ -85,6 +85,10 @@ def measure_server(
     message = _message(model, shape)
     num_waiting = 0 if scheme.is_relay or scheme.all_in_flight else len(cuts) - 1
     turns = seats if scheme.all_in_flight else seats[:max_turns]
+    if scheme.is_batched:
+        # One pass over everyone's texts; with mixed cuts there is one for each, so this is the most it can be.
+        turns = [seats[list(cuts).index(min(cuts))]]
+        shape = StepShape(batch_size=shape.batch_size * len(cuts), num_tokens=shape.num_tokens)
     with beside or nullcontext():
         held, peak = _run_server_steps(model, turns, scheme, shape, known=[*weights, *adapters])
     return SideMemory(

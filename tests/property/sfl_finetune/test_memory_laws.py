@@ -11,7 +11,7 @@ from transformers import BertConfig, LlamaConfig
 from sfl_finetune.lora import AdapterSlots, LoraSettings
 from sfl_finetune.memory import StepShape, measure_client, measure_server
 from sfl_finetune.meters import SavedTensorMeter, TensorMeter
-from sfl_finetune.schemes import Scheme, lean, memory_efficient, sfl, sl
+from sfl_finetune.schemes import Scheme, batched, lean, memory_efficient, sfl, sl
 from sfl_finetune.split import server_segment
 from sfl_finetune.workload import count_step, model_of, shape_only_model
 
@@ -31,7 +31,7 @@ def server(scheme: Scheme, config: Any = _BERT, *, device: str = "cpu") -> Any:
 
 
 @pytest.mark.parametrize("config", [_BERT, _LLAMA], ids=["bert", "llama"])
-@pytest.mark.parametrize("scheme", [sl(), sfl(), memory_efficient(), lean()], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize("scheme", [sl(), sfl(), memory_efficient(), lean(), batched()], ids=lambda scheme: scheme.name)
 def test_prediction_from_shapes_agrees_with_measurement(scheme: Scheme, config: Any) -> None:
     assert server(scheme, config, device="meta").total == pytest.approx(server(scheme, config).total, rel=0.1)
 
@@ -44,6 +44,12 @@ def test_shared_base_and_checkpoints_save_what_they_should() -> None:
     assert checked.held < shared.held / 3
     assert checked.wire < shared.wire / 3
     assert copied.adapters == shared.adapters == checked.adapters
+
+
+def test_one_pass_for_all_clients_needs_room_for_all_of_them() -> None:
+    turns, together = server(lean()), server(batched())
+    assert together.step_peak > 2.5 * turns.step_peak
+    assert together.adapters == turns.adapters
 
 
 def test_saved_tensors_are_what_lives_after_the_forward_pass() -> None:
