@@ -306,6 +306,7 @@ def _interval(
         grid |= {"offered_bits": totals, "served_bits": 0.9 * totals, "in_time_bits": 0.8 * totals}
         slices = SliceColumns(delay_counts=rng.integers(0, 50, (*shape, len(DELAY_BIN_EDGES_MS))), **grid)
         parts = {f.name: rng.uniform(0.5, 1.0, num_cells) for f in fields(CellColumns) if f.name != "policy_version"}
+        parts["interference_dbm"] = rng.normal(-100.0, 1.0, num_cells)
         cells = CellColumns(policy_version=np.zeros(num_cells, dtype=np.int32), **parts)
         frames.append(
             TelemetryFrame(

@@ -6,6 +6,7 @@ Shapes: T frames, K counters, C cells, S slices.
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,11 +66,13 @@ def without_absurd(frames: Sequence[TelemetryFrame], num_cells: int) -> tuple[tu
         holding = [place for place, frame in enumerate(kept) if getattr(frame, part) is not None]
         if not holding:
             continue
-        values = np.array([[getattr(getattr(kept[at], part), name) for name in bounds] for at in holding], dtype=float)
-        low, high = np.array(list(bounds.values())).T.reshape(2, 1, len(bounds), *[1] * (values.ndim - 2))
+        read = attrgetter(*bounds)
+        columns = [column for at in holding for column in read(getattr(kept[at], part))]
+        values = np.concatenate(columns, axis=None).reshape(len(holding), len(bounds), -1)
+        low, high = np.array(list(bounds.values())).T[:, :, None]
         absurd = (values < low) | (values > high)
         if absurd.any():
-            refused += absurd.reshape(-1, num_cells, absurd[0, 0].size // num_cells).sum(axis=(0, 2))
+            refused += absurd.reshape(-1, num_cells, absurd.shape[2] // num_cells).sum(axis=(0, 2))
             kept = _cleaned(kept, part, holding, tuple(bounds), absurd)
     return kept, refused
 
@@ -82,7 +85,7 @@ def _cleaned(
         if bad.any():
             columns: Any = getattr(frames[at], part)
             hidden = {
-                name: np.where(flags, np.nan, getattr(columns, name))
+                name: np.where(flags.reshape(np.shape(getattr(columns, name))), np.nan, getattr(columns, name))
                 for name, flags in zip(names, bad, strict=True)
                 if flags.any()
             }
