@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 
-STEPS = 300
+STEPS = 50
 
 
 def main() -> None:
