@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def shares(cell: int, one: int) -> tuple[ControlAction, ...]:
 
 
 class ApprovalMachine(RuleBasedStateMachine):
-    """Proposals, edits, replays, approvals, time and restarts in any order, against a model of live approvals."""
+    """Proposals, edits, replays, races, approvals, time and restarts in any order, beside a model of live approvals."""
 
     @initialize()
     def begin(self) -> None:
@@ -102,6 +103,29 @@ class ApprovalMachine(RuleBasedStateMachine):
             policy = data.draw(st.sampled_from(self.seen))
             self._submit(policy.model_copy(update={"actions": shares(0, one)}))
 
+    @rule(data=st.data(), one=st.integers(0, 100))
+    def race(self, data: st.DataObject, one: int) -> None:
+        """The same policy twice and an edit of it, from three threads at once."""
+        if not self.seen:
+            return
+        policy = data.draw(st.sampled_from(self.seen))
+        edited = policy.model_copy(update={"actions": shares(0, one)})
+        was_killed, was_latest = self.gate.stops().is_killed, self.gate.policy_in_force in (policy, edited)
+        before = len(self.network.told)
+        threads = [threading.Thread(target=self._try, args=(each,)) for each in (policy, edited, policy)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        told = self.network.told[before:]
+        assert len(told) <= 1
+        if told:
+            assert not was_killed
+            assert not was_latest
+            stored = self.store.read(lambda c: find_policy(c, policy.version))
+            assert stored is not None
+            self._use_up(stored.content_hash)
+
     @rule(data=st.data(), lifetime_s=st.floats(1, 100))
     def approve(self, data: st.DataObject, lifetime_s: float) -> None:
         if not self.seen:
@@ -137,8 +161,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         was_killed = self.gate.stops().is_killed
         was_latest = self.gate.policy_in_force == policy
         before = len(self.network.told)
-        with contextlib.suppress(AgentError):
-            self.gate.submit(policy, now_s=0)
+        self._try(policy)
         told = self.network.told[before:]
         if not told:
             return
@@ -148,10 +171,17 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert stored is not None
         assert stored.content_hash == content_hash
         if not was_latest:
-            ends = self.live.get(content_hash, [])
-            live = [end for end in ends if end > self.now_s]
-            assert live, "dispatched without a live approval of this very policy"
-            ends.remove(live[0])
+            self._use_up(content_hash)
+
+    def _try(self, policy: SchedulingPolicy) -> None:
+        with contextlib.suppress(AgentError):
+            self.gate.submit(policy, now_s=0)
+
+    def _use_up(self, content_hash: str) -> None:
+        ends = self.live.get(content_hash, [])
+        live = [end for end in ends if end > self.now_s]
+        assert live, "dispatched without a live approval of this very policy"
+        ends.remove(live[0])
 
 
 ApprovalMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
