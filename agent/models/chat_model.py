@@ -142,7 +142,7 @@ class EmbeddedChatModel(BaseChatModel):
         if unplaced:
             return self._answer(self._question("number", number=unplaced), reading)
         made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
-        steps = [self._step(call, str(messages[asked].text), messages[:asked], tools) for call in reading.calls]
+        steps = [self._step(call, tools) for call in reading.calls]
         pending = [step for step in steps if not isinstance(step, str)]
         if made < len(pending):
             return _calling(pending[made], reading)
@@ -168,9 +168,7 @@ class EmbeddedChatModel(BaseChatModel):
             self._last = (key, reading)
         return self._last[1]
 
-    def _step(
-        self, call: Call, text: str, before: Sequence[BaseMessage], tools: frozenset[str]
-    ) -> tuple[str, dict[str, Any]] | str:
+    def _step(self, call: Call, tools: frozenset[str]) -> tuple[str, dict[str, Any]] | str:
         """A tool call, or what is said instead."""
         given = {name: value for name, value in call.arguments if value is not None}
         if call.tool == "decline":
@@ -181,8 +179,7 @@ class EmbeddedChatModel(BaseChatModel):
             return self._question(str(given["about"]))
         if call.tool not in tools:
             return _NOT_HERE
-        focus = _focus(before)
-        missing = _unfounded(call.tool, given, text, focus) or self._unnamed(call.tool, given, text, focus)
+        missing = _missing(call.tool, given)
         if missing:
             return self._question(missing)
         for name in ("slice", "yields"):
@@ -190,23 +187,13 @@ class EmbeddedChatModel(BaseChatModel):
                 given[name] = self.slices[int(given[name]) - 1]
         return call.tool, given
 
-    def _unnamed(self, tool: str, given: dict[str, Any], text: str, focus: dict[str, Any]) -> str:
-        """A slice must be one whose name the operator wrote, at least its beginning, or the one just spoken of."""
-        if tool == "set_goal" and given["metric"] == "energy":
-            return ""
-        numbers = [int(given[name]) for name in ("slice", "yields") if name in given]
-        said = text.lower()
-        named = [
-            any(word[:4] in said for word in self.slices[number - 1].lower().split("-"))
-            or (tool != "set_goal" and self.slices[number - 1] == focus.get("slice"))
-            for number in numbers
-        ]
-        return "" if all(named) and len(set(numbers)) == len(numbers) else "slice"
-
     def _unplaced(self, reading: Reading, text: str) -> str:
         """A number in the request that no call took up, where a number could belong."""
         used = {float(value) for call in reading.calls for _, value in call.arguments if isinstance(value, int | float)}
-        takes = any(set(ARGUMENTS[call.tool]) & {"cell", "version", "value"} for call in reading.calls)
+        takes = any(
+            set(ARGUMENTS[call.tool]) & {"cell", "version", "value"} or ("about", "cell") in call.arguments
+            for call in reading.calls
+        )
         names = " ".join(self.slices)
         said = [number for number in _NUMBER.findall(text) if number not in names]
         left = [number for number in said if float(number) not in used]
@@ -227,17 +214,10 @@ def _calling(step: tuple[str, dict[str, Any]], reading: Reading) -> AIMessage:
     return AIMessage(content="", id=_new_id(), tool_calls=[call], usage_metadata=_usage(reading, reading.num_tokens))
 
 
-def _unfounded(tool: str, given: dict[str, Any], text: str, focus: dict[str, Any]) -> str:
-    """What to ask back: a number that the operator never said, or something that is needed and absent."""
-    said = {float(number) for number in _NUMBER.findall(text)}
-    if "cell" in given and given["cell"] not in said and given["cell"] != focus.get("cell"):
-        return "cell"
-    if "value" in given and float(given["value"]) not in said:
-        return "value"
-    if "version" in given and given["version"] not in said and given["version"] != focus.get("plan"):
-        return "request"
+def _missing(tool: str, given: dict[str, Any]) -> str:
+    """What to ask back, because the goal can't be set without it or contradicts itself."""
     if tool == "set_goal" and given["metric"] != "energy":
-        if "slice" not in given:
+        if "slice" not in given or given["slice"] == given.get("yields"):
             return "slice"
         if "value" not in given and not str(given["metric"]).startswith("priority"):
             return "value"

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llguidance
 import numpy as np
 
 from agent.errors import ModelUnavailable
-from agent.models.operator_language import Call, Value, answer_schema, read_calls, write_prompt
+from agent.models.operator_grammar import END, all_symbols, allowed_symbols, read_symbols
+from agent.models.operator_hearing import Heard, hear
+from agent.models.operator_language import CHANGING, Call, call, write_calls
 from agent.models.tiny_llama import Cache, TinyLlama, load_tiny_llama
 
-_END = "<|end|>"
-_MAX_TOKENS = 160
+CALIBRATION = "calibration.json"
+"""File beside the weights that says how sure the model must be before it may change something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +29,24 @@ class Reading:
     """The answer itself, as JSON."""
     num_prompt_tokens: int
     num_tokens: int
-    """Of the answer, forced ones included."""
+    """Of the answer."""
     num_sampled: int
+    """Of these, where the grammar left a choice."""
+    confidence: float
+    """Probability of the answer under the grammar (0-1)."""
 
 
 class OperatorModel:
-    """Greedy, so deterministic; every answer is a list of calls with cells and slices that exist."""
+    """Greedy, so deterministic; every answer is a list of calls with cells, slices and numbers that were said.
 
-    def __init__(self, model: TinyLlama, tokenizer: Any, grammar_tokenizer: llguidance.LLTokenizer) -> None:
+    Where it is less sure of a change than `least_confidence`, it asks back instead.
+    """
+
+    def __init__(self, model: TinyLlama, tokenizer: Any, *, least_confidence: float) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._grammar_tokenizer = grammar_tokenizer
-        self._grammars: dict[tuple[tuple[int, ...], int], str] = {}
+        self._least_confidence = least_confidence
+        self._ids = {symbol: int(tokenizer.token_to_id(symbol)) for symbol in (*all_symbols(), END)}
 
     def read(
         self,
@@ -47,59 +54,39 @@ class OperatorModel:
         *,
         cells: Sequence[int],
         slices: Sequence[str],
-        cell: Value = None,
-        slice_number: Value = None,
-        plan: Value = None,
+        cell: int | None = None,
+        slice_number: int | None = None,
+        plan: int | None = None,
     ) -> Reading:
-        """The calls that a request stands for; raises ModelUnavailable where the answer does not end."""
-        prompt = write_prompt(text, slices, cell=cell, slice_number=slice_number, plan=plan)
-        ids: list[int] = self._tokenizer.encode(prompt, add_special_tokens=False).ids
-        matcher = llguidance.LLMatcher(self._grammar_tokenizer, self._grammar(tuple(cells), len(slices)))
-        cache = Cache([], [])
-        answer: list[int] = []
-        pending, num_sampled = list(ids), 0
-        while not matcher.is_stopped():
-            if len(answer) > _MAX_TOKENS:
-                raise ModelUnavailable(f"the operator model did not finish within {_MAX_TOKENS} tokens")
-            forced = [] if num_sampled or answer else list(matcher.compute_ff_tokens())
-            if not forced:
-                forced = [self._choose(matcher, self._model.logits(pending, cache))]
-                num_sampled, pending = num_sampled + 1, []
-            for token in forced:
-                if not matcher.consume_token(token):
-                    raise ModelUnavailable(f"token {token} breaks the grammar: {matcher.get_error()}")
-            if not matcher.is_stopped():
-                more = list(matcher.compute_ff_tokens())
-                for token in more:
-                    matcher.consume_token(token)
-                forced += more
-            answer += forced
-            pending += forced
-        end = self._tokenizer.token_to_id(_END)
-        written = self._tokenizer.decode([token for token in answer if token != end], skip_special_tokens=False)
+        """The calls that a request stands for."""
+        heard = hear(text, cells=cells, slices=slices, cell=cell, slice_number=slice_number, has_plan=plan is not None)
+        ids: list[int] = self._tokenizer.encode(heard.prompt, add_special_tokens=False).ids
+        answer, num_sampled, confidence = self._answer(heard, ids)
+        calls = read_symbols(answer, heard)
+        if confidence < self._least_confidence and any(each.tool in CHANGING for each in calls):
+            calls = (call("ask", {"about": "request"}),)
         return Reading(
-            calls=read_calls(written),
-            text=written,
+            calls=calls,
+            text=write_calls(calls),
             num_prompt_tokens=len(ids),
             num_tokens=len(answer),
             num_sampled=num_sampled,
+            confidence=confidence,
         )
 
-    def _choose(self, matcher: llguidance.LLMatcher, logits_V: np.ndarray[Any, Any]) -> int:
-        bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
-        mask = np.unpackbits(bits, bitorder="little")[: len(logits_V)].astype(bool)
-        if not mask.any():
-            raise ModelUnavailable("the grammar allows no token")
-        return int(np.argmax(np.where(mask, logits_V, -np.inf)))
-
-    def _grammar(self, cells: tuple[int, ...], num_slices: int) -> str:
-        key = (cells, num_slices)
-        if key not in self._grammars:
-            self._grammars[key] = llguidance.LLMatcher.grammar_from_json_schema(
-                json.dumps(answer_schema(cells, num_slices)),
-                defaults={"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"},
-            )
-        return self._grammars[key]
+    def _answer(self, heard: Heard, ids: Sequence[int]) -> tuple[list[str], int, float]:
+        """Symbols, how many of them were chosen, and their joint probability."""
+        answer: list[str] = []
+        cache, pending, num_sampled, confidence = Cache([], []), list(ids), 0, 1.0
+        while options := allowed_symbols(heard, answer):
+            best = 0
+            if len(options) > 1:
+                scores = self._model.logits(pending, cache)[[self._ids[symbol] for symbol in options]]
+                best, num_sampled, pending = int(np.argmax(scores)), num_sampled + 1, []
+                confidence /= float(np.exp(scores - scores[best]).sum())
+            answer.append(options[best])
+            pending.append(self._ids[options[best]])
+        return answer, num_sampled, confidence
 
 
 def load_operator_model(folder: Path) -> OperatorModel:
@@ -110,10 +97,21 @@ def load_operator_model(folder: Path) -> OperatorModel:
     path = folder / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(path))
-        end = tokenizer.token_to_id(_END)
-        grammar_tokenizer = llguidance.LLTokenizer(path.read_text(encoding="utf-8"), eos_token=end)
     except Exception as error:  # tokenizers raises a bare Exception for damaged files
         raise ModelUnavailable(f"tokenizer at {path}: {str(error)[:200]}") from error
-    if end is None or tokenizer.get_vocab_size() != model.vocab_size:
+    if tokenizer.get_vocab_size() != model.vocab_size:
         raise ModelUnavailable(f"tokenizer at {path}: {tokenizer.get_vocab_size()} tokens for {model.vocab_size}")
-    return OperatorModel(model, tokenizer, grammar_tokenizer)
+    missing = [symbol for symbol in (*all_symbols(), END) if tokenizer.token_to_id(symbol) is None]
+    if missing:
+        raise ModelUnavailable(f"tokenizer at {path}: lacks the symbols {missing[:5]}")
+    return OperatorModel(model, tokenizer, least_confidence=_least_confidence(folder / CALIBRATION))
+
+
+def _least_confidence(path: Path) -> float:
+    try:
+        least = float(json.loads(path.read_text(encoding="utf-8"))["least_confidence"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(f"calibration at {path}: {type(error).__name__}: {str(error)[:200]}") from error
+    if not 0.0 <= least <= 1.0:
+        raise ModelUnavailable(f"calibration at {path}: least_confidence {least} is outside 0-1")
+    return least

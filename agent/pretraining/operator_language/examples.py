@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.models.operator_language import write_calls, write_prompt
+from agent.models.operator_grammar import write_symbols
+from agent.models.operator_hearing import NUMBER_WORDS, hear, normal_text
 from agent.pretraining.examples import Example
+from agent.pretraining.operator_language.held_out import read_held_out
 from agent.pretraining.operator_language.networks import Network, random_network
 from agent.pretraining.operator_language.phrasebook import (
     FOLDER,
@@ -17,23 +19,46 @@ from agent.pretraining.operator_language.phrasebook import (
     Utterance,
     fill,
     read_phrasings,
+    read_words,
     skeleton,
 )
 
-_BOOKS = ("looking.txt", "acting.txt", "several.txt")
-_BEFORE = (
-    "please", "hey ,", "hi ,", "hello ,", "ok ,", "so ,", "now", "can you", "could you", "pls", "well ,", "and",
-    "also ,", "quick one :", "i'd like to know :", "good morning .", "next :", "then", "actually ,",
-    "sorry , i meant", "right .", "just", "could you please", "would you", "i want you to", "be so kind and",
-    "thanks . now", "good .", "hmm ,",
-)  # fmt: skip
-_AFTER = (
-    "please", "pls", "thanks", "?", "!", ".", "now", "right now", "thx", "for me", "asap", "if you can", "today",
-    "then", "at once", "quickly", ", thank you", "?!", "mate", "again", "in short", ", be brief", "once more",
-    "ok ?",
-)  # fmt: skip
+_BOOKS = ("looking.txt", "acting.txt", "several.txt", "refusing.txt")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_FAMILY_WEIGHT = {"decline": 3.0, "ask": 1.6, "propose_plan": 1.3, "network_status": 1.2}
+_FAMILY_WEIGHT = {
+    "decline": 3.6,
+    "ask": 1.6,
+    "set_goal": 2.6,
+    "propose_plan": 1.2,
+    "network_status": 1.6,
+    "what_if_demand": 1.4,
+}
+_SEQUELS = {
+    "network_status": ("propose_plan", "show_history", "search_incidents", "find_worst", "write_report", "list_goals"),
+    "find_worst": ("propose_plan", "search_incidents"),
+    "what_if_down": ("propose_plan", "compare_planners"),
+    "what_if_demand": ("propose_plan", "compare_planners"),
+    "what_if_share": ("propose_plan",),
+    "propose_plan": ("show_diff", "compare_planners", "request_approval", "apply_plan"),
+    "show_diff": ("request_approval", "apply_plan"),
+    "approve_plan": ("apply_plan",),
+    "apply_plan": ("network_status", "show_history", "write_report"),
+    "roll_back": ("network_status", "propose_plan", "show_history", "write_report"),
+    "reject_plan": ("propose_plan",),
+    "set_goal": ("propose_plan", "list_goals", "network_status"),
+    "clear_goals": ("propose_plan", "network_status"),
+    "list_goals": ("network_status", "propose_plan"),
+    "search_incidents": ("write_report", "propose_plan"),
+    "show_history": ("write_report", "network_status"),
+    "compare_planners": ("propose_plan",),
+}
+"""What people ask for in the same breath after something else."""
+_JOINTS = (
+    "and", "and then", ", then", "; then", ",", "and also", "and after that", ". then", ".", "plus", ", afterwards",
+    ", and", "and please", ", and then", "; also",
+)  # fmt: skip
+_SEQUEL_ODDS = 0.08
+_BEFORE_ODDS, _AFTER_ODDS, _SLIP_ODDS, _LOSS_ODDS = 0.3, 0.3, 0.2, 0.1
 
 
 def training_phrasings() -> tuple[Phrasing, ...]:
@@ -49,17 +74,40 @@ def operator_examples(num_examples: int, *, seed: int) -> Iterator[Example]:
     """Prompt and calls; the same seed gives the same rows."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     phrasings, refused = training_phrasings(), held_out_skeletons()
-    odds = _odds(phrasings)
+    refused_texts = frozenset(normal_text(case.text) for case in read_held_out())
+    words = read_words(FOLDER / "words.txt")
+    starts = np.cumsum(_odds(phrasings))
+    sequels = _short_ones(phrasings)
     made = 0
     while made < num_examples:
-        phrasing = phrasings[rng.choice(len(phrasings), p=odds)]
+        phrasing = phrasings[min(int(np.searchsorted(starts, rng.random())), len(phrasings) - 1)]
+        if rng.random() < _SEQUEL_ODDS:
+            phrasing = _with_sequel(phrasing, sequels, rng)
         network = random_network(rng)
         focus = _random_focus(phrasing, network, rng)
         said = fill(phrasing, network, focus, rng)
-        if said.skeleton in refused:
+        text = _dress(said.text, network, words, rng)
+        if said.skeleton in refused or normal_text(said.text) in refused_texts or normal_text(text) in refused_texts:
+            continue
+        try:
+            row = example(said, text, network, focus)
+        except ValueError:  # A slip made a name or number something else; no one could read it.
             continue
         made += 1
-        yield _example(said, network, focus, rng)
+        yield row
+
+
+def example(said: Utterance, text: str, network: Network, focus: Focus) -> Example:
+    """What the model reads and what it should answer."""
+    heard = hear(
+        text,
+        cells=network.cells,
+        slices=network.slices,
+        cell=focus.cell,
+        slice_number=focus.slice,
+        has_plan=focus.version is not None,
+    )
+    return Example(prompt=heard.prompt, completion=write_symbols(said.calls, heard))
 
 
 def _odds(phrasings: Sequence[Phrasing]) -> NDArray[np.float64]:
@@ -71,40 +119,68 @@ def _odds(phrasings: Sequence[Phrasing]) -> NDArray[np.float64]:
     return odds
 
 
+def _short_ones(phrasings: Sequence[Phrasing]) -> dict[str, tuple[Phrasing, ...]]:
+    """Phrasings of each tool that name nothing, so that whatever was named belongs to the request before."""
+    plain = [phrasing for phrasing in phrasings if "<" not in phrasing.text and len(phrasing.calls) == 1]
+    return {
+        tool: tuple(phrasing for phrasing in plain if phrasing.family == tool)
+        for tool in {tool for tools in _SEQUELS.values() for tool in tools}
+    }
+
+
+def _with_sequel(first: Phrasing, sequels: dict[str, tuple[Phrasing, ...]], rng: np.random.Generator) -> Phrasing:
+    """Two requests in one sentence, where they go together."""
+    tools = _SEQUELS.get(first.family, ())
+    if not tools:
+        return first
+    options = sequels[tools[rng.integers(len(tools))]]
+    second = options[rng.integers(len(options))]
+    joint = _JOINTS[rng.integers(len(_JOINTS))]
+    return Phrasing(text=f"{first.text} {joint} {second.text}", calls=first.calls + second.calls)
+
+
 def _random_focus(phrasing: Phrasing, network: Network, rng: np.random.Generator) -> Focus:
     """What was spoken of before; always known where the phrasing refers to it, never where it should be asked for."""
-    if phrasing.family == "ask" and any(value != "request" for _, fixed in phrasing.calls for _, value in fixed):
-        return Focus()
-    is_needed = "<C>" in phrasing.text or "<S>" in phrasing.text
-    known = rng.random(3) < 0.5
+    about = {value for _, fixed in phrasing.calls for name, value in fixed if name == "about"}
+    known = rng.random(3) < 0.6
+    may_be = {
+        "cell": "cell" not in about or "<z>" in phrasing.text,
+        "slice": "slice" not in about or "<x>" in phrasing.text,
+    }
+    has_cell = may_be["cell"] and (known[0] or "<C>" in phrasing.text or "<I>" in phrasing.text)
+    has_slice = may_be["slice"] and ((known[1] and len(network.slices) > 2) or "<S>" in phrasing.text)
     return Focus(
-        cell=int(rng.choice(network.cells)) if known[0] or is_needed else None,
-        slice=int(rng.integers(1, len(network.slices) + 1)) if known[1] or is_needed else None,
+        cell=int(rng.choice(network.cells)) if has_cell else None,
+        slice=int(rng.integers(1, len(network.slices) + 1)) if has_slice else None,
         version=int(rng.integers(1, 60)) if known[2] else None,
     )
 
 
-def _example(said: Utterance, network: Network, focus: Focus, rng: np.random.Generator) -> Example:
-    text = _dress(said.text, network, rng)
-    prompt = write_prompt(text, network.slices, cell=focus.cell, slice_number=focus.slice, plan=focus.version)
-    return Example(prompt=prompt, completion=write_calls(said.calls))
-
-
-def _dress(text: str, network: Network, rng: np.random.Generator) -> str:
-    if rng.random() < 0.25:
-        text = f"{_BEFORE[rng.integers(len(_BEFORE))]} {text}"
-    if rng.random() < 0.3:
-        text = f"{text} {_AFTER[rng.integers(len(_AFTER))]}"
-    if rng.random() < 0.15:
+def _dress(text: str, network: Network, words: dict[str, str], rng: np.random.Generator) -> str:
+    """The text with politeness around it and slips of the finger in it."""
+    if rng.random() < _BEFORE_ODDS:
+        text = f"{_one_of(words['before'], rng)} {text}"
+    if rng.random() < _AFTER_ODDS:
+        text = f"{text} {_one_of(words['after'], rng)}"
+    while rng.random() < _SLIP_ODDS:
         text = _mistype(text, network, rng)
     return text
 
 
+def _one_of(words: str, rng: np.random.Generator) -> str:
+    options = words.strip("{}").split("|")
+    return options[rng.integers(len(options))]
+
+
 def _mistype(text: str, network: Network, rng: np.random.Generator) -> str:
-    """One slip of the finger in a long word that names no slice."""
+    """One slip of the finger in a long word that names no slice and is no number."""
     words = text.split(" ")
     named = " ".join(network.slices)
-    places = [i for i, word in enumerate(words) if len(word) > 3 and word.isalpha() and word not in named]
+    places = [
+        i
+        for i, word in enumerate(words)
+        if len(word) > 3 and word.isalpha() and word not in named and word not in NUMBER_WORDS
+    ]
     if not places:
         return text
     place = places[rng.integers(len(places))]

@@ -3,8 +3,10 @@
     # what_if_demand change=times value=2-9
     {suppose|say} <s> traffic grows <v> fold
 
-`{a|b|}` is a choice, `<c>` a cell, `<C>` the cell last spoken of, `<s>`, `<S>` and `<t>` a slice, the slice last spoken
-of and the slice that has to give way, `<v>` a value, `<n>` a plan's version. Several calls are joined by ` + `.
+`{a|b|}` is a choice and may hold others, `@if` one from the list of that name in `words.txt`. `<c>` is a cell, `<C>`
+the cell last spoken of and `<I>` the same owning something. `<s>`, `<S>` and `<t>` are a slice, the slice last spoken
+of and the slice that has to give way, `<v>` a value, `<n>` a plan's version; `<z>` is a number that no cell has, `<x>`
+a slice that does not exist, `<k>` any number. Several calls are joined by ` + `.
 """
 
 from __future__ import annotations
@@ -17,13 +19,29 @@ from pathlib import Path
 import numpy as np
 
 from agent.errors import AgentInputInvalid
-from agent.models.operator_language import ARGUMENTS, Call, call
+from agent.models.operator_hearing import TENS, UNITS
+from agent.models.operator_language import ARGUMENTS, Call, Value, call
 from agent.pretraining.operator_language.networks import Network
 
 FOLDER = Path(__file__).parent / "phrasings"
 _CHOICE = re.compile(r"\{([^{}]*)\}")
-_SLOT = re.compile(r"<([cCsStvn])>")
-_CELL_FORMS = ("cell {}", "cell {}", "cell {}", "cell {}", "c{}", "cell{}", "site {}", "cell number {}", "cell #{}")
+_SLOT = re.compile(r"<([cCIsStvnxzk])>")
+_WORD_LIST = re.compile(r"@([a-z_]+)")
+_MOST_VERSION = 60
+_CELL_FORMS = (
+    *("cell {}",) * 8, *("c{}", "cell{}", "site {}") * 2, "cell number {}", "cell #{}", "cell no {}", "gnb {}",
+    "base station {}", "the cell {}", "cell id {}", "cell-{}", "node {}", "number {}", "bs {}",
+)  # fmt: skip
+_LAST_CELL = (
+    "that cell", "this cell", "that one", "it", "the same cell", "that site", "this one", "this site",
+    "that base station", "the cell", "the site", "this same cell",
+)  # fmt: skip
+_ITS = ("its", "its", "that cell's", "the cell's", "this cell's", "that site's", "that one's")
+_LAST_SLICE = (
+    "that slice", "this slice", "that service", "the same slice", "this service", "the slice", "that traffic", "it",
+    "that one", "them", "those",
+)  # fmt: skip
+_SPELLED_ODDS = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +79,25 @@ class Focus:
 
 def read_phrasings(path: Path) -> tuple[Phrasing, ...]:
     """Read a file of phrasings; raises AgentInputInvalid with the line that can't be read."""
+    words = read_words(FOLDER / "words.txt")
     phrasings: list[Phrasing] = []
     calls: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.startswith("#"):
             calls = tuple(_read_header(part, f"{path.name}:{number}") for part in line[1:].split(" + "))
         elif line.strip():
-            phrasings.append(Phrasing(text=line.strip(), calls=calls))
+            phrasings.append(Phrasing(text=_with_words(line.strip(), words, f"{path.name}:{number}"), calls=calls))
     return tuple(phrasings)
+
+
+def read_words(path: Path) -> dict[str, str]:
+    """Lists of words that mean much the same here: `name = this|that`, which may use lists above them."""
+    words: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, options = line.partition(" = ")
+        if options:
+            words[name] = "{" + _with_words(options, words, f"{path.name}:{number}") + "}"
+    return words
 
 
 def fill(phrasing: Phrasing, network: Network, focus: Focus, rng: np.random.Generator) -> Utterance:
@@ -84,6 +113,13 @@ def fill(phrasing: Phrasing, network: Network, focus: Focus, rng: np.random.Gene
 def skeleton(text: str) -> str:
     """A text with every slot blanked, case and spacing apart: equal skeletons are the same phrasing."""
     return re.sub(r"[^a-z0-9<>%]", "", _SLOT.sub("<>", text).lower())
+
+
+def _with_words(text: str, words: dict[str, str], where: str) -> str:
+    unknown = [name for name in _WORD_LIST.findall(text) if name not in words]
+    if unknown:
+        raise AgentInputInvalid(f"{where}: {unknown} name no list of words; {sorted(words)} do")
+    return _WORD_LIST.sub(lambda match: words[match.group(1)], text)
 
 
 def _read_header(part: str, where: str) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -104,51 +140,91 @@ def _choose(text: str, rng: np.random.Generator) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _draw(
-    phrasing: Phrasing, network: Network, focus: Focus, rng: np.random.Generator
-) -> dict[str, int | float | None]:
-    first, second = rng.permutation(len(network.slices))[:2] + 1
-    ranges = [value for _, fixed in phrasing.calls for name, value in fixed if name == "value"]
-    return {
-        "c": int(rng.choice(network.cells)),
+def _draw(phrasing: Phrasing, network: Network, focus: Focus, rng: np.random.Generator) -> dict[str, Value]:
+    """A value for every slot; no two numbers and no two slices are the same, so that a text says what it means."""
+    others = [n for n in range(1, len(network.slices) + 1) if n != focus.slice]
+    first, second = ([*rng.permutation(others), None] if len(others) == 1 else list(rng.permutation(others)))[:2]
+    ranges = [value for _, fixed in phrasing.calls for name, value in fixed if name == "value" and "-" in value]
+    slots: dict[str, Value] = {
         "C": focus.cell,
-        "s": int(first),
+        "I": focus.cell,
         "S": focus.slice,
-        "t": int(second),
-        "v": _draw_value(ranges, rng),
-        "n": int(rng.integers(1, 60)),
+        "s": int(first),
+        "t": None if second is None else int(second),
+        "x": network.stranger(rng),
     }
+    taken = {float(focus.cell)} if focus.cell is not None else set[float]()
+    for slot in "cvnzk":
+        number = _draw_number(slot, ranges, network, rng)
+        while number in taken:
+            number = _draw_number(slot, ranges, network, rng)
+        slots[slot] = number
+        taken |= {float(number)}
+    return slots
 
 
-def _draw_value(ranges: Sequence[str], rng: np.random.Generator) -> int | float | None:
-    if not ranges:
-        return None
+def _draw_number(slot: str, ranges: Sequence[str], network: Network, rng: np.random.Generator) -> int | float:
+    if slot == "c":
+        return int(rng.choice(network.cells))
+    if slot == "v" and ranges:
+        return _draw_value(ranges, rng)
+    if slot == "z":
+        return int(max(network.cells) + rng.integers(1, 300))
+    return int(rng.integers(1, _MOST_VERSION))
+
+
+def _draw_value(ranges: Sequence[str], rng: np.random.Generator) -> int | float:
     low, high = map(int, ranges[0].split("-"))
     value = int(rng.integers(low, high + 1))
     return value + int(rng.integers(1, 10)) / 10 if rng.random() < 0.12 and high < 100 else value
 
 
-def _arguments(
-    tool: str, fixed: dict[str, str], unused: list[str], slots: dict[str, int | float | None]
-) -> dict[str, int | float | str | None]:
+def _arguments(tool: str, fixed: dict[str, str], unused: list[str], slots: dict[str, Value]) -> dict[str, Value]:
     """What the call takes from the slots that no call before it has taken."""
-    named = {"c": "cell", "C": "cell", "s": "slice", "S": "slice", "t": "yields", "v": "value", "n": "version"}
-    filled: dict[str, int | float | str | None] = {name: v for name, v in fixed.items() if name != "value"}
+    named = {
+        "c": "cell",
+        "C": "cell",
+        "I": "cell",
+        "s": "slice",
+        "S": "slice",
+        "t": "yields",
+        "v": "value",
+        "n": "version",
+    }
+    filled: dict[str, Value] = {name: _fixed(v) for name, v in fixed.items() if "-" not in v}
     for slot in tuple(unused):
-        if named[slot] in ARGUMENTS[tool]:
+        if named.get(slot) in ARGUMENTS[tool]:
             filled[named[slot]] = slots[slot]
             unused.remove(slot)
     return filled
 
 
-def _mention(slot: str, slots: dict[str, int | float | None], network: Network, rng: np.random.Generator) -> str:
+def _fixed(value: str) -> Value:
+    return int(value) if value.isdecimal() else value
+
+
+def _mention(slot: str, slots: dict[str, Value], network: Network, rng: np.random.Generator) -> str:
     value = slots[slot]
     if slot == "C":
-        return str(rng.choice(("that cell", "this cell", "that one", "it", "the same cell", "that site")))
+        return str(_LAST_CELL[rng.integers(len(_LAST_CELL))])
+    if slot == "I":
+        return str(_ITS[rng.integers(len(_ITS))])
     if slot == "S":
-        return str(rng.choice(("that slice", "this slice", "that service", "the same slice")))
-    if slot == "c":
-        return str(rng.choice(_CELL_FORMS)).format(value)
+        return str(_LAST_SLICE[rng.integers(len(_LAST_SLICE))])
+    if slot == "x":
+        return str(value)
     if slot in "st" and isinstance(value, int):
         return network.mention(value, rng)
-    return f"{value:g}"
+    number = _spelled(value) if isinstance(value, int) and rng.random() < _SPELLED_ODDS else f"{value:g}"
+    form = _CELL_FORMS[rng.integers(len(_CELL_FORMS))] if slot in "cz" else "{}"
+    return form.format(f"{value:g}" if form[0] == "c" and " " not in form else number)
+
+
+def _spelled(number: int) -> str:
+    """A number in words, where it has a short one."""
+    if 1 < number < len(UNITS):
+        return UNITS[number]
+    tens, units = divmod(number, 10)
+    if not len(UNITS) <= number < 100:
+        return str(number)
+    return TENS[tens - 2] + (f" {UNITS[units]}" if units else "")
