@@ -63,11 +63,13 @@ class WatchConfig:
     """Part of the offered CPU cycles below which an idle edge node counts as failed."""
     busy_utilisation: float = 0.8
     """An edge node above this is overloaded, not failed."""
-    backhaul_factor: float = 1.5
-    """Backhaul delay over its usual one that scores 0.5."""
-    interference_rise_db: float = 4.0
+    backhaul_factor: float = 2.5
+    """Backhaul delay over its usual one that scores 0.5; load well below the link's capacity doubles it."""
+    busy_backhaul: float = 0.8
+    """A link with this part of its capacity in demand is overloaded, not failed."""
+    interference_rise_db: float = 5.5
     """Over the usual that scores 0.5."""
-    efficiency_left: float = 0.7
+    efficiency_left: float = 0.6
     """Mean rate of a PRB over its usual one, across the slices, that scores 0.5."""
     claim_ratio: float = 1.5
     """Devices' word about their demand over the cell's count that scores 0.5."""
@@ -107,6 +109,7 @@ class Watch:
         self._usual_backhaul_ms: PerCell = np.array([cell.backhaul_ms for cell in topology.cells])
         self._usual_interference_dbm: PerCell = np.full(len(topology.cells), np.nan)
         self._num_looks: PerCell = np.zeros(len(topology.cells))
+        self._backhaul_kbps: PerCell = np.array([1000.0 * cell.backhaul_mbps for cell in topology.cells])
         self._usual_kbps: PerGroup = np.full(num_groups, np.nan)
         self._usual_log_kbps_per_prb: PerGroup = np.full(num_groups, np.nan)
 
@@ -149,7 +152,7 @@ class Watch:
         scores = {
             (AnomalyKind.RADIO, Severity.CRITICAL, "outage"): np.where(sighting.cells.is_up < 0.5, 1.0, 0.0),
             (AnomalyKind.COMPUTE, Severity.CRITICAL, "cpu"): self._starved(sighting),
-            (AnomalyKind.BACKHAUL, Severity.MAJOR, "delay"): self._congested(sighting.cells),
+            (AnomalyKind.BACKHAUL, Severity.MAJOR, "delay"): self._congested(sighting),
             (AnomalyKind.RADIO, Severity.MAJOR, "noise"): np.minimum(
                 self._disturbed(sighting), self._worsened(sighting.slices)
             ),
@@ -213,9 +216,13 @@ class Watch:
         idle = sighting.cells.edge_utilisation < self._config.busy_utilisation
         return np.where(usable & idle, _score(np.maximum(1.0 - done, 0.0), 1.0 - self._config.starved_share), 0.0)
 
-    def _congested(self, cells: CellEstimates) -> PerCell:
-        excess = np.maximum(cells.backhaul_delay_ms / np.maximum(self._usual_backhaul_ms, 1e-3) - 1.0, 0.0)
-        return _score(excess, self._config.backhaul_factor - 1.0)
+    def _congested(self, sighting: Sighting) -> PerCell:
+        """A backhaul far slower than usual although its own cell asks for less than it carries."""
+        usual_ms = np.maximum(self._usual_backhaul_ms, 1e-3)
+        excess = np.maximum(sighting.cells.backhaul_delay_ms / usual_ms - 1.0, 0.0)
+        demand_kbps = sighting.slices.demand_kbps.reshape(len(self._topology.cells), -1).sum(axis=1)
+        has_room = demand_kbps < self._config.busy_backhaul * self._backhaul_kbps
+        return np.where(has_room, _score(excess, self._config.backhaul_factor - 1.0), 0.0)
 
     def _disturbed(self, sighting: Sighting) -> PerCell:
         """Interference over the usual; the cell is up and awake, or the figure means nothing."""
@@ -236,7 +243,7 @@ class Watch:
     def _learn_usual(self, sighting: Sighting) -> None:
         """Running levels that an alarm moves ten times more slowly."""
         cells = sighting.cells
-        weight = np.where(self._congested(cells) >= ALARM, 0.01, 0.1)
+        weight = np.where(self._congested(sighting) >= ALARM, 0.01, 0.1)
         known = cells.backhaul_delay_ms > 0
         step = np.where(known, cells.backhaul_delay_ms - self._usual_backhaul_ms, 0.0)
         self._usual_backhaul_ms = self._usual_backhaul_ms + weight * step
