@@ -54,7 +54,7 @@ def pretrain(
     answers. The operator's model reads phrasings and writes tool calls; its checkpoints lie in --out/.work.
     """
     if task == "operator":
-        _train_operator(out, seed, 300 if quick else steps or 1400, dry_run=dry_run, as_json=as_json)
+        _train_operator(out, seed, 300 if quick else steps or 3000, dry_run=dry_run, as_json=as_json)
         return
     from agent.output_folder import claim_folder
     from agent.weight_building import full_schedule, quick_schedule

@@ -1,4 +1,4 @@
-"""From phrasings to the weights that understand operators; about six minutes of one idle core."""
+"""From phrasings to the weights that understand operators; about ten minutes of one core."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train_operator_model(
     out: Path,
     *,
     seed: int,
-    num_steps: int = 1400,
+    num_steps: int = 3000,
     batch_size: int = 64,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> float | None:
