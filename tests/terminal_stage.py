@@ -15,6 +15,7 @@ _PROMPT = "you> "
 _QUESTION = "to agree: "
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r|\x07")
 _TIMEOUT_S = 300
+_LOST_AFTER_S = 10
 
 README = (
     "which cell is worst right now and why?",
@@ -57,6 +58,13 @@ class Terminal:
             self.child.sendline(said)
             self.child.readline()
         return plain(shown + str(self.child.before))
+
+    def interrupt(self) -> None:
+        """Ctrl-C at the prompt, until the prompt is back: one that comes before the prompt reads keys is lost."""
+        while True:
+            self.child.send("\x03")
+            if self.child.expect_exact([_PROMPT, pexpect.TIMEOUT], timeout=_LOST_AFTER_S) == 0:
+                return
 
     def end(self) -> int:
         """Leave by /exit; the process's exit status."""

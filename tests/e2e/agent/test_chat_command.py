@@ -60,8 +60,7 @@ def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) ->
     assert "forecast" in refused
     assert "Nothing changed" in refused
     assert "is in force" in terminal.say("/apply")
-    terminal.child.sendcontrol("c")
-    terminal.child.expect_exact("you> ")
+    terminal.interrupt()
     back = terminal.say("/rollback")
     assert "min " in back
     assert "Rolled back to version 0" in back
