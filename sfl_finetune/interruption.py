@@ -17,12 +17,13 @@ INTERRUPTED = 130
 
 @contextmanager
 def stop_on_sigint() -> Iterator[Callable[[], bool]]:
-    """A question that becomes true at the first SIGINT; the second one ends the process as usual."""
+    """A question that becomes true at the first SIGINT; the second one raises KeyboardInterrupt."""
     asked: list[int] = []
 
     def remember(number: int, _: object) -> None:
         asked.append(number)
-        signal.signal(signal.SIGINT, previous)
+        # Not the handler before: a shell that put the process in the background may have had it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         click.echo("Stopping after this round; press again to stop at once", err=True)
 
     previous = signal.signal(signal.SIGINT, remember)

@@ -16,8 +16,23 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
         seed=3,
         size=TINY,
         stages=(
-            StageBudget(name="synthetic", num_examples=30, num_steps=2, learning_rate=1e-3, is_simulated=False),
-            StageBudget(name="sites", num_examples=24, num_steps=1, learning_rate=1e-3, is_simulated=True),
+            StageBudget(
+                name="synthetic",
+                num_examples=30,
+                num_steps=2,
+                learning_rate=1e-3,
+                number_spread=1.5,
+                is_simulated=False,
+            ),
+            StageBudget(
+                name="sites",
+                num_examples=24,
+                num_steps=1,
+                learning_rate=1e-3,
+                number_spread=0.75,
+                is_simulated=True,
+                num_rehearsed=10,
+            ),
         ),
         num_evaluated=12,
     )
@@ -33,6 +48,7 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
     assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("sites", 1, 1)]
     assert len(read_examples(work / "synthetic-30.jsonl")) == 30
     assert len(read_examples(work / "sites-24.jsonl")) == 24
+    assert [stage["num_examples"] for stage in record["stages"]] == [30, 34]
     assert record["static"]["num_instances"] == 12
     assert 0.0 < record["static"]["ratio_mean"] <= 1.0
     written = json.loads((out / "training.json").read_text())
