@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from edge_preprocess.digest import AnomalyKind
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.faults import FaultKind, FaultPlan
@@ -19,7 +17,6 @@ from telemetry_sim.scenarios import scenario
 if TYPE_CHECKING:
     from edge_preprocess.digest import EdgeDigest
     from telemetry_sim.faults import Fault
-    from telemetry_sim.scenarios import BackhaulGaps, SatelliteBackhaul
 
 INTERVAL_S = 10.0
 _GRAVE = (Severity.CRITICAL, Severity.MAJOR)
@@ -47,7 +44,7 @@ class FaultScore:
     """Named in another cell only."""
     num_false: int = 0
     num_quiet: int = 0
-    """Cell-intervals without any fault or gap of the backhaul in the cell."""
+    """Cell-intervals without any fault in the cell."""
     by_kind: Counter[str] = field(default_factory=Counter)
     false_evidence: list[str] = field(default_factory=list)
 
@@ -79,18 +76,8 @@ def score_faults(seeds: range, *, num_intervals: int, with_faults: bool = True, 
         for fault in network.ground_truth():
             if fault.severity in _GRAVE:
                 _judge(fault, digests, score)
-        gaps = scenario(name).backhaul_gaps
-        _count_false(network.ground_truth(), [_linked(interval, gaps) for interval in digests], score)
+        _count_false(network.ground_truth(), digests, score)
     return score
-
-
-def _linked(digests: tuple[EdgeDigest, ...], gaps: BackhaulGaps | SatelliteBackhaul | None) -> dict[int, EdgeDigest]:
-    """Digests by place, without cells whose satellite was out of sight: to tell of a lost link is no false alarm."""
-    if gaps is None:
-        return dict(enumerate(digests))
-    seconds = np.arange(max(digests[0].start_s - _AFTERMATH_S, 0.0), digests[0].end_s)
-    factors = np.array([gaps.factors(len(digests), float(time_s)) for time_s in seconds])
-    return {cell: digest for cell, digest in enumerate(digests) if factors[:, cell].min() >= 1.0}
 
 
 def _judge(fault: Fault, digests: list[tuple[EdgeDigest, ...]], score: FaultScore) -> None:
@@ -109,9 +96,9 @@ def _judge(fault: Fault, digests: list[tuple[EdgeDigest, ...]], score: FaultScor
     score.by_kind[f"{fault.kind} {'seen' if fault.cell in where else 'missed'}"] += 1
 
 
-def _count_false(faults: tuple[Fault, ...], digests: list[dict[int, EdgeDigest]], score: FaultScore) -> None:
+def _count_false(faults: tuple[Fault, ...], digests: list[tuple[EdgeDigest, ...]], score: FaultScore) -> None:
     for interval in digests:
-        for cell, digest in interval.items():
+        for cell, digest in enumerate(interval):
             active = [f for f in faults if _overlaps(f, digest)]
             if any(f.cell == cell for f in active):
                 continue
