@@ -35,19 +35,41 @@ class Factors:
         return self.b @ self.a
 
 
-def aggregate(states: Sequence[AdapterState], weights: Sequence[float], method: Method) -> AdapterState:
+def aggregate(
+    states: Sequence[AdapterState],
+    weights: Sequence[float],
+    method: Method,
+    *,
+    former: AdapterState | None = None,
+    shared_rank: int | None = None,
+) -> AdapterState:
     """One adapter from several.
 
-    Freezing A makes the plain average exact; `exact` is the plain average too, whose residual goes into the base.
+    Freezing A makes the plain average exact; `exact` is the plain average too, whose residual goes into the base. Where
+    ranks differ, `former` is the global adapter before, whose shapes the new one has, and `shared_rank` what every
+    client holds.
     """
-    merged = fedavg(states, weights)
-    if method == "svd":
-        for name_a in [name for name in merged if _A in name]:
-            name_b = name_a.replace(_A, _B)
-            stacked = stack([Factors(a=state[name_a], b=state[name_b]) for state in states], weights)
-            factors = refactor(stacked, rank=merged[name_a].shape[0])
-            merged[name_a], merged[name_b] = factors.a, factors.b
+    if method in {"fedavg", "freeze_a"}:
+        return fedavg(states, weights)
+    merged = fedavg(
+        [{name: value for name, value in state.items() if not _is_factor(name)} for state in states], weights
+    )
+    whole = states[0] if former is None else former
+    for name_a in [name for name in whole if _A in name]:
+        name_b = name_a.replace(_A, _B)
+        before = Factors(a=whole[name_a], b=whole[name_b])
+        rank = len(before.a)
+        held = [Factors(a=state[name_a], b=state[name_b]) for state in states]
+        if method == "svd":
+            factors = refactor(stack(held, weights), rank=rank)
+        else:
+            factors = shared_mean(held, weights, before, shared_rank=rank if shared_rank is None else shared_rank)
+        merged[name_a], merged[name_b] = factors.a, factors.b
     return merged
+
+
+def _is_factor(name: str) -> bool:
+    return _A in name or _B in name
 
 
 def fedavg(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> AdapterState:
@@ -55,12 +77,8 @@ def fedavg(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> 
 
     Source: McMahan et al. 2017, algorithm 1; inexact for the product of A and B.
     """
-    shares = _shares(states, weights)
     return {
-        name: torch.stack([share * state[name].double() for share, state in zip(shares, states, strict=True)])
-        .sum(dim=0)
-        .to(first.dtype)
-        for name, first in states[0].items()
+        name: _mean([state[name] for state in states], weights).to(first.dtype) for name, first in states[0].items()
     }
 
 
@@ -93,26 +111,32 @@ def refactor(factors: Factors, *, rank: int) -> Factors:
     return Factors(a=a.to(factors.a.dtype), b=b.to(factors.b.dtype))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExactMean:
-    """Averaged factors and what they miss."""
+def shared_mean(factors: Sequence[Factors], weights: Sequence[float], former: Factors, *, shared_rank: int) -> Factors:
+    """Factors of `former`'s rank whose product every client holds, whatever its own rank.
 
-    factors: Factors
-    residual: Tensor
-    """(out, in): the mean of the products less the product of the means; belongs into the frozen base."""
-
-
-def exact_mean(factors: Sequence[Factors], weights: Sequence[float]) -> ExactMean:
-    """FedAvg of equal-rank factors with the residual that makes it exact.
-
-    Source: Singhal et al. 2024 (FedEx-LoRA), equation 7.
+    Only the leading `shared_rank` columns of B are averaged. The others are zero, so that a client without them misses
+    nothing; their rows of A are the mean of those who have them, else `former`'s, so that they can be learnt anew.
     """
-    shares = _shares(factors, weights)
-    mean = Factors(
-        a=torch.stack([share * one.a for share, one in zip(shares, factors, strict=True)]).sum(dim=0),
-        b=torch.stack([share * one.b for share, one in zip(shares, factors, strict=True)]).sum(dim=0),
-    )
-    return ExactMean(factors=mean, residual=stack(factors, weights).product() - mean.product())
+    a, b = former.a.clone(), torch.zeros_like(former.b)
+    b[:, :shared_rank] = _mean([one.b[:, :shared_rank] for one in factors], weights)
+    for rank in sorted({len(one.a) for one in factors}, reverse=True):
+        holders = [position for position, one in enumerate(factors) if len(one.a) >= rank]
+        if sum(weights[position] for position in holders) > 0:
+            a[:rank] = _mean([factors[position].a[:rank] for position in holders], [weights[p] for p in holders])
+    return Factors(a=a, b=b)
+
+
+def residual(factors: Sequence[Factors], weights: Sequence[float], merged: Factors) -> Tensor:
+    """What `merged` misses of the mean of the products, (out, in); belongs into the frozen base.
+
+    Source: Singhal et al. 2024 (FedEx-LoRA), equation 7; ranks may differ.
+    """
+    return stack(factors, weights).product() - merged.product()
+
+
+def _mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    shares = _shares(tensors, weights)
+    return torch.stack([share * one.double() for share, one in zip(shares, tensors, strict=True)]).sum(dim=0)
 
 
 def _shares(items: Sequence[object], weights: Sequence[float]) -> list[float]:

@@ -12,6 +12,7 @@ from sfl_finetune.errors import MessageInvalid
 from sfl_finetune.lora import AdapterSlots, AdapterState, Task, load_state, state_of
 from sfl_finetune.optimisation import OptimiserSettings, make_optimiser, take_step
 from sfl_finetune.randomness import seeded
+from sfl_finetune.ranks import narrowed
 from sfl_finetune.wire import Message
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ class Client:
         batch_size: int,
         optimiser: OptimiserSettings,
         seed: int,
+        rank: int | None = None,
     ) -> None:
-        """The segments are the client's own; `seed` decides batches and dropout."""
+        """The segments are the client's own; `seed` decides batches and dropout, `rank` how much of the adapter."""
         self.site = site
         self.segment = segment.train()
         self.head = None if head is None else head.train()
@@ -46,6 +48,8 @@ class Client:
         parts: list[nn.Module] = [segment] if head is None else [segment, head]
         slots = [AdapterSlots(part) for part in parts]
         self.names = tuple(name for slot in slots for name in slot.names)
+        for slot in slots:
+            slot.fill(narrowed(slot.names, slot.current(), rank))
         self.adapter = tuple(weight for slot in slots for weight in slot.current())
         self.optimiser = make_optimiser(self.adapter, optimiser)
         self._batch: Batch | None = None

@@ -1,7 +1,7 @@
 """The exact average inside training: what the mean of the factors misses is added to the frozen weights.
 
-Source: Singhal et al. 2024 (FedEx-LoRA), equation 7. Every party holds the changed weights from then on: the server in
-its base, a client in the layers below its cut, which it would be sent once a round.
+Source: Singhal et al. 2024 (FedEx-LoRA), equation 7, here for unequal ranks too. Every party holds the changed weights
+from then on: the server in its base, a client in the layers below its cut, which it would be sent once a round.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sfl_finetune.aggregation import Factors, exact_mean
+from sfl_finetune.aggregation import Factors, residual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,13 +30,13 @@ class Bases:
         self._paths = tuple(name.removesuffix(_A) for name in names if name.endswith(_A))
         self._models = tuple(models)
 
-    def add_residuals(self, states: Sequence[AdapterState], weights: Sequence[float]) -> None:
-        """Add to each weight what the mean of its factors misses of the mean of their products."""
+    def add_residuals(self, states: Sequence[AdapterState], weights: Sequence[float], merged: AdapterState) -> None:
+        """Add to each weight what the factors in `merged` miss of the mean of the products in `states`."""
         for path in self._paths:
             layer: Any = self._models[0].get_submodule(path)
-            factors = [Factors(a=state[path + _A].double(), b=state[path + _B].double()) for state in states]
-            residual = exact_mean(factors, weights).residual * layer.scaling["default"]
-            change = residual.T if layer.fan_in_fan_out else residual
+            factors = [_factors(state, path) for state in states]
+            missing = residual(factors, weights, _factors(merged, path)) * layer.scaling["default"]
+            change = missing.T if layer.fan_in_fan_out else missing
             with torch.no_grad():
                 for weight in self._holders(path):
                     weight.add_(change.to(weight))
@@ -65,3 +65,7 @@ class Bases:
             weight = layer.get_base_layer().weight
             found[id(weight)] = weight
         return list(found.values())
+
+
+def _factors(state: Mapping[str, Tensor], path: str) -> Factors:
+    return Factors(a=state[path + _A].double(), b=state[path + _B].double())

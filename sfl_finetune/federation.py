@@ -24,6 +24,7 @@ from sfl_finetune.lora import (
     trainable_state,
 )
 from sfl_finetune.optimisation import make_optimiser, take_step
+from sfl_finetune.ranks import check_ranks, leading
 from sfl_finetune.round_report import RoundReport, Tally
 from sfl_finetune.server import Pending, Server
 from sfl_finetune.split import check_cut, client_segment, head_segment
@@ -105,6 +106,8 @@ class Federation:
         cuts = {site.name: settings.cut_of(site.name) for site in sites}
         for cut in cuts.values():
             check_cut(cut, self.parts.num_layers)
+        if settings.ranks:
+            check_ranks(settings.ranks, list(cuts), self.state)
         for site in sites:
             self.clients[site.name] = Client(
                 site,
@@ -114,6 +117,7 @@ class Federation:
                 batch_size=settings.batch_size,
                 optimiser=settings.optimiser,
                 seed=settings.seed,
+                rank=settings.ranks.get(site.name),
             )
         self.server = Server(
             self.model,
@@ -123,6 +127,7 @@ class Federation:
             optimiser=settings.optimiser,
             is_u_shaped=settings.is_u_shaped,
             seed=settings.seed,
+            ranks=settings.ranks,
         )
         for name, client in self.clients.items():
             owned = {*client.names, *self.server.seats[name].slots.names}
@@ -134,6 +139,9 @@ class Federation:
             self._bases = Bases([self.model, *segments], self.state)
         self._synced = {name: nn.Parameter(value.clone()) for name, value in self.state.items()}
         self._sync_optimiser = make_optimiser(self._synced.values(), settings.optimiser)
+        if settings.ranks:
+            # What only the larger ranks would hold of the first adapter goes where every client has it.
+            self._merge([self.state], [1.0])
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser with state worth keeping, by its owner."""
@@ -224,8 +232,9 @@ class Federation:
 
     def _parallel_round(self, present: Sequence[str], round_: int, tally: Tally) -> None:
         for name in present:
-            self.clients[name].load(self.state)
-            self.server.seats[name].load(self.state)
+            state = leading(self.state, self.settings.ranks.get(name))
+            self.clients[name].load(state)
+            self.server.seats[name].load(state)
         for local in range(self.settings.local_steps):
             self._steps([name for name in present if name not in tally.dropped], round_, local, tally)
         survivors = list(tally.targets)
@@ -235,13 +244,18 @@ class Federation:
         if self.settings.sync == "gradients":
             self._sync_step(survivors, weights, self._rate(round_))
         else:
-            states = [{**self.clients[name].state(), **self.server.seats[name].state()} for name in survivors]
-            # The order of names is the unsplit model's, whatever the first survivor's cut.
-            merged = aggregate(states, weights, self.settings.aggregation)
-            self.state = {name: merged[name] for name in self.state if name in merged}
-            if self._bases is not None:
-                self._bases.add_residuals(states, weights)
-                self.state |= self._bases.state()
+            self._merge([{**self.clients[n].state(), **self.server.seats[n].state()} for n in survivors], weights)
+
+    def _merge(self, states: Sequence[AdapterState], weights: Sequence[float]) -> None:
+        """Take the average of `states` for the global adapter."""
+        ranks = self.settings.ranks
+        shared_rank = min(ranks.values()) if ranks else None
+        merged = aggregate(states, weights, self.settings.aggregation, former=self.state, shared_rank=shared_rank)
+        # The order of names is the unsplit model's, whatever the first survivor's cut.
+        self.state = {name: merged[name] for name in self.state if name in merged}
+        if self._bases is not None:
+            self._bases.add_residuals(states, weights, merged)
+            self.state |= self._bases.state()
 
     def _sync_step(self, survivors: Sequence[str], weights: Sequence[float], rate: float) -> None:
         gradients = []

@@ -25,6 +25,8 @@ class FederationSettings:
     scheme: Scheme
     cut_layer: int | Mapping[str, int] = 1
     """Layers at the client: one number for all, or one by site."""
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """LoRA ranks of sites that can't hold the adapter's own, which all others have."""
     local_steps: int = 1
     """Steps of each client between two averages."""
     num_rounds: int = 10
@@ -56,6 +58,22 @@ class FederationSettings:
             raise SettingInvalid("aggregation='exact' adds to the base: it wants precision fp32 and sync='adapters'")
         if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
             raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
+
+        self._check_ranks()
+
+    def _check_ranks(self) -> None:
+        if not self.ranks:
+            return
+        if min(self.ranks.values()) < 1:
+            raise SettingInvalid(f"ranks={dict(self.ranks)}; allowed: 1 and up")
+        if self.aggregation not in {"svd", "exact"}:
+            raise SettingInvalid(
+                f"ranks by site can't be averaged by aggregation={self.aggregation!r}; allowed: svd, exact"
+            )
+        if self.scheme.is_relay or self.scheme.is_batched or not self.scheme.is_split or self.sync != "adapters":
+            raise SettingInvalid(
+                f"ranks by site want an adapter per client: not scheme {self.scheme.name!r} with sync={self.sync!r}"
+            )
 
     def cut_of(self, site: str) -> int:
         """The cut layer of a site."""

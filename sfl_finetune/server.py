@@ -14,6 +14,7 @@ from sfl_finetune.errors import MessageInvalid
 from sfl_finetune.lora import AdapterSlots, AdapterState, load_state, state_of
 from sfl_finetune.optimisation import OptimiserSettings, make_optimiser, take_step
 from sfl_finetune.randomness import seeded
+from sfl_finetune.ranks import narrowed
 from sfl_finetune.split import ServerSegment, server_segment
 from sfl_finetune.wire import Message
 
@@ -71,8 +72,12 @@ class Server:
         optimiser: OptimiserSettings,
         is_u_shaped: bool = False,
         seed: int = 0,
+        ranks: Mapping[str, int] | None = None,
     ) -> None:
-        """`cuts` gives each client's cut layer. Clients with the same cut share a segment unless bases are copied."""
+        """`cuts` gives each client's cut layer, `ranks` those with less than the whole adapter.
+
+        Clients with the same cut share a segment unless bases are copied.
+        """
         self._settings = optimiser
         self._seed = seed
         self.is_u_shaped = is_u_shaped
@@ -92,7 +97,7 @@ class Server:
                 shared[cut] = (segment, AdapterSlots(segment))
             segment, slots = shared[cut]
             if cut not in relay or not scheme.is_relay:
-                adapter = slots.fresh()
+                adapter = narrowed(slots.names, slots.fresh(), (ranks or {}).get(client))
                 optimiser_ = make_optimiser(adapter, optimiser)
                 relay[cut] = Seat(segment=segment, slots=slots, adapter=adapter, optimiser=optimiser_)
             self.seats[client] = relay[cut]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfl_finetune.aggregation import Factors, aggregate, exact_mean, fedavg, refactor, stack
+from sfl_finetune.aggregation import Factors, aggregate, fedavg, refactor, residual, shared_mean, stack
 from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.ranks import leading
 
 _IN, _OUT = 13, 29
 
@@ -36,11 +37,30 @@ def test_stacking_is_exact_for_unequal_ranks() -> None:
 
 def test_mean_and_residual_together_are_exact() -> None:
     factors = _factors(4, 4, 4)
-    mean = exact_mean(factors, [3.0, 1.0, 1.0])
-    truth = _mean_product(factors, [3.0, 1.0, 1.0])
-    torch.testing.assert_close(mean.factors.product() + mean.residual, truth, rtol=0, atol=1e-6)
-    assert mean.residual.shape == (_OUT, _IN)
-    assert mean.residual.abs().max() > 0.1
+    weights = [3.0, 1.0, 1.0]
+    mean = shared_mean(factors, weights, factors[0], shared_rank=4)
+    missing = residual(factors, weights, mean)
+    torch.testing.assert_close(mean.product() + missing, _mean_product(factors, weights), rtol=0, atol=1e-6)
+    assert missing.shape == (_OUT, _IN)
+    assert missing.abs().max() > 0.1
+    plain = fedavg([{"a": one.a, "b": one.b} for one in factors], weights)
+    assert torch.equal(mean.a, plain["a"])
+    assert torch.equal(mean.b, plain["b"])
+
+
+def test_whatever_its_rank_a_client_holds_the_whole_mean() -> None:
+    factors, weights = _factors(2, 5, 3), [1.0, 2.0, 4.0]
+    former = _factors(7)[0]
+    mean = shared_mean(factors, weights, former, shared_rank=2)
+    missing = residual(factors, weights, mean)
+    for rank in (2, 3, 5, 7):
+        part = leading({"q.lora_A.x": mean.a, "q.lora_B.x": mean.b}, rank)
+        held = part["q.lora_B.x"] @ part["q.lora_A.x"]
+        torch.testing.assert_close(held + missing, _mean_product(factors, weights), rtol=0, atol=1e-6)
+    torch.testing.assert_close(mean.a[3:5], factors[1].a[3:])
+    assert torch.equal(mean.a[5:], former.a[5:])
+    # Nothing could be learnt in a rank whose row of A is zero as well.
+    assert mean.a.abs().amax(dim=1).min() > 0
 
 
 def test_refactoring_to_the_full_rank_loses_nothing() -> None:
@@ -73,8 +93,8 @@ def test_svd_aggregation_is_nearer_the_true_mean_than_fedavg() -> None:
 def test_with_one_shared_a_the_plain_average_is_exact() -> None:
     factors = _factors(4, 4)
     shared = [Factors(a=factors[0].a, b=one.b) for one in factors]
-    mean = exact_mean(shared, [1.0, 3.0])
-    assert mean.residual.abs().max() < 1e-12
+    mean = shared_mean(shared, [1.0, 3.0], shared[0], shared_rank=4)
+    assert residual(shared, [1.0, 3.0], mean).abs().max() < 1e-12
 
 
 def test_average_follows_the_weights() -> None:

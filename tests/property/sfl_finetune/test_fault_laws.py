@@ -1,0 +1,101 @@
+"""A client or model that can't be used is refused by name; the round and the other clients go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from peft import TaskType
+from transformers import AlbertConfig, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, T5Config
+
+from sfl_finetune.anatomy import anatomy
+from sfl_finetune.errors import ModelUnsupported, SettingInvalid, TrainingFailed
+from sfl_finetune.faults import Fault
+from sfl_finetune.federation import Federation
+from sfl_finetune.federation_settings import FederationSettings
+from sfl_finetune.schemes import lean, sfl
+from sfl_finetune.wire import Message
+from tests.federation_stage import SIZES, assert_same, make_federation, make_model, make_sites
+
+
+@pytest.mark.parametrize("kind", ["vanish", "nan", "shape", "oversize", "absent"])
+@pytest.mark.parametrize("is_u_shaped", [False, True])
+def test_average_is_the_survivors_when_a_client_fails(kind: Any, is_u_shaped: bool) -> None:
+    faults = [Fault(client="site1", round=0, kind=kind, step=1 if kind != "absent" else 0)]
+    given: dict[str, Any] = {"local_steps": 2, "is_u_shaped": is_u_shaped, "limit_bytes": 50_000}
+    hurt = make_federation(faults=faults, **given)
+    report = hurt.run_round(0)
+    gone = make_federation(faults=[Fault(client="site1", round=0, kind="absent")], **given)
+    gone.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert set(report.dropped) == {"site1"}
+    assert_same(hurt.state, gone.state, atol=0)
+    assert hurt.run_round(1).participants == ("site0", "site1", "site2")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "shape"])
+def test_a_head_that_answers_with_rubbish_is_out_of_the_round(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    federation = make_federation(is_u_shaped=True)
+    client = federation.clients["site1"]
+    finish = client.finish
+
+    def spoilt(features: Message) -> Message:
+        reply = finish(features)
+        assert reply.features is not None
+        if what == "loss":
+            return replace(reply, loss=float("nan"))
+        bad = reply.features[:, 1:] if what == "shape" else reply.features * torch.nan
+        return replace(reply, features=bad)
+
+    monkeypatch.setattr(client, "finish", spoilt)
+    report = federation.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert "site1" in report.dropped["site1"]
+    gone = make_federation(is_u_shaped=True, faults=[Fault(client="site1", round=0, kind="absent")])
+    gone.run_round(0)
+    assert_same(federation.state, gone.state, atol=0)
+
+
+def test_a_loss_that_is_none_costs_one_client_its_round() -> None:
+    federation = make_federation(scheme=sfl())
+    with torch.no_grad():
+        federation.server.seats["site1"].segment.model.get_submodule("lm_head").weight.fill_(torch.inf)  # type: ignore[operator]
+    report = federation.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert "the loss is nan" in report.dropped["site1"]
+
+
+@pytest.mark.parametrize(
+    ("auto", "config", "reason"),
+    [
+        (AutoModelForSequenceClassification, AlbertConfig(**SIZES, intermediate_size=24, embedding_size=8), "0 lists"),
+        (AutoModelForSeq2SeqLM, T5Config(vocab_size=40, d_model=16, num_layers=2, num_heads=2, d_ff=24), "backbone"),
+    ],
+    ids=["one layer used again and again", "encoder and decoder"],
+)
+def test_a_family_that_can_not_be_split_is_refused(auto: Any, config: Any, reason: str) -> None:
+    with pytest.raises(ModelUnsupported, match=reason):
+        anatomy(auto.from_config(config))
+
+
+def test_round_without_clients_fails_clearly() -> None:
+    faults = [Fault(client=f"site{number}", round=0, kind="absent") for number in range(3)]
+    with pytest.raises(TrainingFailed, match="no client took part"):
+        make_federation(faults=faults).run_round(0)
+
+
+@pytest.mark.parametrize("cut_layer", [0, 3, -1, 17])
+def test_cut_outside_the_model_is_refused(cut_layer: int) -> None:
+    with pytest.raises(SettingInvalid, match="allowed: 1 to 2"):
+        make_federation(cut_layer=cut_layer)
+
+
+def test_soft_prompts_belong_to_no_segment() -> None:
+    from peft import PromptTuningConfig
+
+    settings = FederationSettings(task="causal_lm", scheme=lean())
+    config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=4)
+    with pytest.raises(ModelUnsupported):
+        Federation(make_model("causal_lm"), config, make_sites("causal_lm"), settings)

@@ -1,0 +1,64 @@
+"""A run that is stopped and resumed, or ends early, is the run it would have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfl_finetune.errors import CheckpointInvalid
+from sfl_finetune.optimisation import OptimiserSettings
+from sfl_finetune.schemes import SCHEMES, scheme_named
+from sfl_finetune.training import RunSettings, train
+from tests.federation_stage import assert_same, make_federation, make_sites
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_stopped_and_resumed_run_ends_bit_identical(tmp_path: Path, name: str) -> None:
+    given: dict[str, Any] = {"scheme": scheme_named(name), "dropout": 0.2, "local_steps": 2}
+    whole = make_federation(**given)
+    train(whole, RunSettings(folder=tmp_path / "whole"))
+    stopped = make_federation(**given)
+    seen: list[int] = []
+    first = train(
+        stopped,
+        RunSettings(folder=tmp_path / "parts"),
+        on_round=lambda report: seen.append(report.round),
+        should_stop=lambda: len(seen) >= 3,
+    )
+    assert first.was_interrupted
+    resumed = make_federation(**given)
+    second = train(resumed, RunSettings(folder=tmp_path / "parts", is_resumed=True))
+    assert (first.num_rounds, second.num_rounds) == (3, 6)
+    assert_same(resumed.state, whole.state, atol=0)
+    whole_rows, part_rows = ((tmp_path / part / "metrics.jsonl").read_text() for part in ("whole", "parts"))
+    assert whole_rows == part_rows
+
+
+def test_a_fresh_run_stopped_at_once_leaves_the_former_one_as_it_was(tmp_path: Path) -> None:
+    run = RunSettings(folder=tmp_path)
+    train(make_federation(num_rounds=2), run)
+    before = {file: file.read_bytes() for file in sorted(tmp_path.rglob("*")) if file.is_file()}
+    train(make_federation(num_rounds=2), run, should_stop=lambda: True)
+    assert {file: file.read_bytes() for file in sorted(tmp_path.rglob("*")) if file.is_file()} == before
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    train(make_federation(), RunSettings(folder=tmp_path))
+    with pytest.raises(CheckpointInvalid, match="another run"):
+        train(make_federation(seed=6), RunSettings(folder=tmp_path, is_resumed=True))
+
+
+def test_missing_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointInvalid, match="no readable checkpoint"):
+        train(make_federation(), RunSettings(folder=tmp_path, is_resumed=True))
+
+
+def test_run_ends_early_when_validation_stops_improving(tmp_path: Path) -> None:
+    optimiser = OptimiserSettings(name="sgd", learning_rate=1e-12, schedule="constant")
+    federation = make_federation(optimiser=optimiser)
+    run = RunSettings(folder=tmp_path, evaluate_every=1, patience=2)
+    result = train(federation, run, validation=make_sites("causal_lm")[0].examples)
+    assert result.num_rounds < 6
+    assert not result.was_interrupted
