@@ -7,29 +7,18 @@ Shapes: S streams, K scales, M remembered windows a scale, P parts of a window (
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
-from telemetry_sim.compiled import kernel
+from telemetry_sim.compiled import kernel, reordering_kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 _MIN_WINDOWS = 20
 """Fewer remembered windows say nothing about what is near."""
 _FEW = 16
-
-
-def _vectorised(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Machine code that may reorder sums and takes NaN for impossible: the search needs both to go many at once."""
-    return cast("Callable[_P, _R]", numba.njit(cache=True, fastmath=True, nogil=True)(function))
 
 
 class Memory(NamedTuple):
@@ -132,7 +121,7 @@ def _fill_parts(query: NDArray[np.float32], newest: NDArray[np.float64], end: in
         last -= width
 
 
-@_vectorised
+@reordering_kernel
 def _nearest(
     query: NDArray[np.float32], num_parts: int, parts: NDArray[np.float32], count: int, totals: NDArray[np.float32]
 ) -> float:
