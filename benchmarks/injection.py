@@ -202,7 +202,7 @@ def measure_liar(num_devices: int = 200) -> list[dict[str, object]]:
     rows = []
     for factors, how in (
         ((2.0, 10.0, 1e3), "exaggerating its demand up to 1,000 times"),
-        ((1e9,), "reporting the impossible, which costs it its rows"),
+        ((1e9,), "claiming the impossible, which is not heard"),
     ):
         worst = max(_moved_prbs(recording, liar, factor) for liar in _one_of_each(recording) for factor in factors)
         name = f"PRBs of a cell that one of {num_devices} devices moves by {how}"

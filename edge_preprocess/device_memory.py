@@ -5,6 +5,7 @@ Shapes: N rows of the interval, K devices known.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,21 @@ class DeviceMemory:
         self._ids: Int64[NDArray[np.int64], " known"] = np.empty(0, dtype=np.int64)
         self._time_s: Float64[NDArray[np.float64], " known"] = np.empty(0)
         self._backlog_bits: Float64[NDArray[np.float64], " known"] = np.empty(0)
+
+    def with_held_backlogs(self, rows: Rows) -> Rows:
+        """The rows, each doubted backlog replaced by the device's last believed one; 0 where there was none."""
+        backlog = rows.columns["backlog_bits"]
+        doubted = rows.is_doubted & np.isnan(backlog)
+        if not doubted.any():
+            return rows
+        order = np.argsort(rows.device, kind="stable")
+        device, in_doubt = rows.device[order], doubted[order]
+        newest = np.maximum.accumulate(np.where(in_doubt, 0, np.arange(len(order))))
+        is_known = (device[newest] == device) & ~in_doubt[newest]
+        held = np.where(is_known, backlog[order][newest], self._remembered_backlog(rows, np.zeros(len(rows)))[order])
+        believed = backlog.copy()
+        believed[order] = np.where(in_doubt, held, backlog[order])
+        return replace(rows, columns=rows.columns | {"backlog_bits": believed})
 
     def offered_bits(self, rows: Rows) -> PerRow:
         """Reported arrivals, or served + dropped + growth of the backlog where a row reports none.
@@ -67,12 +83,14 @@ class DeviceMemory:
         previous = _previous_row(rows)
         before = backlog[previous]
         first = previous == np.arange(len(rows))
-        place = np.searchsorted(self._ids, rows.device_id)
-        place = np.minimum(place, max(len(self._ids) - 1, 0))
-        if len(self._ids):
-            remembered = first & (self._ids[place] == rows.device_id)
-            before = np.where(remembered, self._backlog_bits[place], before)
-        return before
+        return np.where(first, self._remembered_backlog(rows, before), before)
+
+    def _remembered_backlog(self, rows: Rows, otherwise: PerRow) -> PerRow:
+        """The device's backlog in the interval before; `otherwise` where it was not heard then."""
+        if not len(self._ids):
+            return otherwise
+        place = np.minimum(np.searchsorted(self._ids, rows.device_id), len(self._ids) - 1)
+        return np.where(self._ids[place] == rows.device_id, self._backlog_bits[place], otherwise)
 
 
 def _previous_row(rows: Rows) -> PerRowIndex:

@@ -47,6 +47,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "energy_j": (0.0, 1e9),
     "battery_j": (0.0, 1e12),
 }
+_CLAIMS = ("offered_bits", "dropped_bits", "backlog_bits")
+"""What a device says of its own demand. An impossible claim is not heard; what else its row says still is, because a
+device that could take its row out of its cell's means by a wild claim would move shares by it."""
+_SAID_OF_THE_LINK = tuple(name for name in _BOUNDS if name not in _CLAIMS)
 _IN_TIME_SLACK = 1.001
 
 
@@ -64,6 +68,8 @@ class Rows:
     period_s: PerRow
     columns: dict[str, PerRow]
     """By DeviceColumns' names; NaN where the source reports nothing."""
+    is_doubted: PerRowFlag
+    """True where a claim of demand was impossible; it is NaN in the columns."""
 
     def __len__(self) -> int:
         return len(self.device_id)
@@ -117,11 +123,13 @@ def take_in(
         usable.append(frame)
     cell, rows = _concatenate(usable, num_slices)
     received += _rows_per_cell(cell, num_cells)
+    doubt = _unheard_claims(rows)
     fault = _row_faults(rows, cell, usable, num_cells, num_slices)
-    if fault.any():
-        codes, numbers = np.unique(fault[fault > 0], return_counts=True)
+    refused = np.where((doubt > 0) & np.isin(fault, (0, _MISSING)), doubt, fault)
+    if refused.any():
+        codes, numbers = np.unique(refused[refused > 0], return_counts=True)
         reasons.update({_REASONS[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
-        quarantined += _rows_per_cell(cell[fault > 0], num_cells)
+        quarantined += _rows_per_cell(cell[refused > 0], num_cells)
         rows = _kept(rows, fault == 0)
     believed, absurd = without_absurd(usable, num_cells)
     if absurd.any():
@@ -173,6 +181,7 @@ def _concatenate(frames: Sequence[TelemetryFrame], num_slices: int) -> tuple[Per
         time_s=np.repeat(np.array([frame.time_s for frame in frames], dtype=np.float64), counts),
         period_s=np.repeat(np.array([frame.period_s for frame in frames], dtype=np.float64), counts),
         columns=dict(zip(_FLOAT_COLUMNS, values, strict=True)),
+        is_doubted=np.zeros(sum(counts), dtype=bool),
     )
 
 
@@ -201,6 +210,22 @@ _REASONS = {
     7: "absurd",
     8: "inconsistent",
 }
+_MISSING, _INFINITE, _NEGATIVE, _ABSURD = 4, 5, 6, 7
+
+
+def _unheard_claims(rows: Rows) -> NDArray[np.int8]:
+    """Take impossible claims of demand out of the rows; a code of _REASONS per row, 0 where nothing was taken."""
+    doubt = np.zeros(len(rows), dtype=np.int8)
+    for name in _CLAIMS:
+        values = rows.columns[name]
+        lowest, highest = _BOUNDS[name]
+        outside = (values < lowest) | (values > highest)
+        if outside.any():
+            code = np.where(np.isinf(values), _INFINITE, np.where(values < 0, _NEGATIVE, _ABSURD))
+            doubt = np.where(outside & (doubt == 0), code, doubt).astype(np.int8)
+            rows.is_doubted[outside] = True
+            values[outside] = np.nan
+    return doubt
 
 
 def _row_faults(
@@ -220,15 +245,16 @@ def _row_faults(
     mark(2, (slice_index < 0) | (slice_index >= num_slices))
     mark(3, _is_duplicate(rows, frames))
     served, offered = rows.columns["served_bits"], rows.columns["offered_bits"]
-    mark(4, np.isnan(served) & np.isnan(offered))
-    for name, (lowest, highest) in _BOUNDS.items():
+    mark(_MISSING, np.isnan(served) & np.isnan(offered))
+    for name in _SAID_OF_THE_LINK:
+        lowest, highest = _BOUNDS[name]
         values = rows.columns[name]
         # One comparison pair clears a clean column; NaN means "not reported" and passes.
         outside = (values < lowest) | (values > highest)
         if outside.any():
-            mark(5, np.isinf(values))
-            mark(6, outside & (values < 0) & (lowest == 0.0))
-            mark(7, outside)
+            mark(_INFINITE, np.isinf(values))
+            mark(_NEGATIVE, outside & (values < 0) & (lowest == 0.0))
+            mark(_ABSURD, outside)
     mark(8, rows.columns["in_time_bits"] > served * _IN_TIME_SLACK + 1.0)
     return fault
 
@@ -253,4 +279,5 @@ def _kept(rows: Rows, keep: PerRowFlag) -> Rows:
         time_s=rows.time_s[keep],
         period_s=rows.period_s[keep],
         columns={name: values[keep] for name, values in rows.columns.items()},
+        is_doubted=rows.is_doubted[keep],
     )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from edge_preprocess.digest import Anomaly
     from edge_preprocess.estimates import CellEstimates, SliceEstimates
-    from edge_preprocess.intake import Intake, PerRow
+    from edge_preprocess.intake import Intake, PerRow, Rows
     from edge_preprocess.log_tally import LogTally
     from edge_preprocess.windows import PerCell
     from telemetry_sim.records import LogRecord, SliceColumns, TelemetryFrame
@@ -168,7 +168,7 @@ class EdgePipeline:
         return tuple(found)
 
     def _measure(self, intake: Intake, logs: Sequence[_CellLogs], start_s: float, end_s: float) -> Interval:
-        rows = intake.rows
+        rows = self._devices.with_held_backlogs(intake.rows)
         duration_s = sum(frame.period_s for frame in intake.frames) or self._interval_s
         offered_bits = self._devices.offered_bits(rows)
         statistics = windows.row_statistics(
@@ -182,7 +182,7 @@ class EdgePipeline:
         self._devices.remember(rows, end_s)
         slices = self._estimator.slices(statistics, intake.frames, duration_s)
         if intake.frames:
-            self._learn(slices, intake, offered_bits)
+            self._learn(slices, intake.frames, rows, offered_bits)
         cells = self._estimator.cells(intake.frames, slices, duration_s)
         anomalies = self._look(intake, logs, slices, cells, start_s, end_s)
         forecast_kbps = self._demand.next_value()
@@ -236,12 +236,14 @@ class EdgePipeline:
             )
         )
 
-    def _learn(self, slices: SliceEstimates, intake: Intake, offered_bits: PerRow) -> None:
+    def _learn(
+        self, slices: SliceEstimates, frames: Sequence[TelemetryFrame], rows: Rows, offered_bits: PerRow
+    ) -> None:
         """What the forecasts take from the interval: its means and how it ended."""
-        by_frame = windows.offered_by_frame(intake.frames, intake.rows, offered_bits, num_groups=self._num_groups)
+        by_frame = windows.offered_by_frame(frames, rows, offered_bits, num_groups=self._num_groups)
         self._demand.learn(slices.demand_kbps, closing_guesses(by_frame / 1000.0))
-        tasks = windows.slice_counter(intake.frames, lambda s: s.tasks_offered, num_groups=self._num_groups)
-        period_s = np.array([frame.period_s for frame in intake.frames if frame.slices is not None])[:, None]
+        tasks = windows.slice_counter(frames, lambda s: s.tasks_offered, num_groups=self._num_groups)
+        period_s = np.array([frame.period_s for frame in frames if frame.slices is not None])[:, None]
         self._tasks.learn(slices.tasks_per_s, closing_guesses(tasks / period_s))
 
     def _quality(self, intake: Intake, logs: Sequence[_CellLogs], end_s: float) -> tuple[DataQuality, ...]:

@@ -16,8 +16,7 @@ _GOOD = {"offered_bits": 10.0, "served_bits": 10.0}
     [
         ({"offered_bits": np.nan, "served_bits": np.nan}, "missing"),
         ({"served_bits": np.inf}, "infinite"),
-        ({"backlog_bits": -1.0}, "negative"),
-        ({"backlog_bits": -np.inf}, "infinite"),
+        ({"energy_j": -1.0}, "negative"),
         ({"served_bits": 1e15}, "absurd"),
         ({"rsrp_dbm": 1e-9}, "absurd"),
         ({"bler": 1.5}, "absurd"),
@@ -33,6 +32,30 @@ def test_impossible_rows_are_quarantined(topology, make_frame, values, reason):
     assert len(intake.rows) == 1
     assert intake.received[0] == 2
     assert intake.quarantined[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"backlog_bits": -1.0}, "negative"),
+        ({"backlog_bits": -np.inf}, "infinite"),
+        ({"offered_bits": 1e15}, "absurd"),
+        ({"dropped_bits": 1e15}, "absurd"),
+    ],
+)
+def test_an_impossible_claim_of_demand_is_not_heard_but_the_rest_of_its_row_is(topology, make_frame, values, reason):
+    frame = make_frame(1, (1,), (0,), (0,), **_GOOD | {"sinr_db": 12.0} | values)
+    intake = take_in((frame,), topology, after_s=0)
+    assert (intake.reasons, intake.quarantined[0]) == ({reason: 1}, 1)
+    assert np.isnan(intake.rows.columns[next(iter(values))]).all()
+    assert intake.rows.columns["sinr_db"].tolist() == [12.0]
+
+
+def test_what_a_row_without_any_traffic_claims_does_not_hide_why_it_was_refused(topology, make_frame):
+    frame = make_frame(1, (1,), (0,), (0,), offered_bits=1e15, served_bits=np.nan)
+    intake = take_in((frame,), topology, after_s=0)
+    assert intake.reasons == {"absurd": 1}
+    assert len(intake.rows) == 0
 
 
 def test_the_same_device_twice_in_a_frame_counts_once(topology, make_frame):
@@ -77,6 +100,38 @@ def test_rows_older_than_the_interval_are_marked_stale(topology, make_frame):
     frames = [make_frame(t, (1,), (0,), (0,), **_GOOD) for t in range(1, 16)]
     (first, _) = EdgePipeline(topology, interval_s=10.0).digest(frames, ())
     assert first.quality.rows_stale == 5
+
+
+def _digests_when(topology, make_frame, claim, since_s):
+    """Two intervals of three devices; device 6 makes the claim from a moment on, and it is the one with a good link."""
+    pipeline = EdgePipeline(topology)
+    honest = {"served_bits": 1e6, "prb": 2.0, "sinr_db": (5.0, 25.0, 6.0)}
+    found = []
+    for start_s in (0, 10):
+        frames = []
+        for time_s in range(start_s + 1, start_s + 11):
+            told = claim if time_s > since_s else 1e6
+            values = dict.fromkeys(("offered_bits", "backlog_bits", "dropped_bits"), (1000000.0, told, 1000000.0))
+            frames.append(make_frame(time_s, (5, 6, 7), (0, 0, 0), (0, 0, 0), **honest | values))
+        digest = pipeline.digest(frames, ())[0]
+        found.append(digest.model_copy(update={"quality": None}))
+    return found
+
+
+@pytest.mark.parametrize("claim", [1e15, np.inf, -1.0])
+def test_a_device_that_begins_to_claim_the_impossible_is_taken_at_its_last_believed_word(topology, make_frame, claim):
+    lied = _digests_when(topology, make_frame, claim, since_s=10)
+    honest = _digests_when(topology, make_frame, 1e6, since_s=10)
+    assert lied[1].slices[0].backlog_kbit == honest[1].slices[0].backlog_kbit
+    assert lied[1].slices[0].kbps_per_prb == honest[1].slices[0].kbps_per_prb
+    assert lied[1].slices[0].num_devices == 3
+
+
+def test_a_device_that_never_made_a_believable_claim_still_tells_of_its_link(topology, make_frame):
+    lied = _digests_when(topology, make_frame, 1e15, since_s=0)
+    honest = _digests_when(topology, make_frame, 1e6, since_s=0)
+    assert [digest.slices[0].kbps_per_prb for digest in lied] == [digest.slices[0].kbps_per_prb for digest in honest]
+    assert lied[1].slices[0].backlog_kbit == 2000.0
 
 
 @pytest.mark.parametrize("ids", [(3, 1, 2, 1), (-5, 10**15, 7, 10**15), (0, 0, 0, 0), ()])
