@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.topology import CORE, Topology
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 
 def neighbour_graph(topology: Topology) -> nx.Graph:
     """Cells as nodes (by id), an edge where either names the other, with their distance in metres."""
+    import networkx as nx
+
     graph = nx.Graph()
     sites = {cell.id: cell for cell in topology.cells}
     graph.add_nodes_from(sites)
@@ -28,13 +32,16 @@ def refuse_isolated_cells(topology: Topology) -> None:
         backhaul_routes(topology)
     if len(topology.cells) == 1:
         return
-    alone = sorted(nx.isolates(neighbour_graph(topology)))
+    named = {other for cell in topology.cells for other in cell.neighbours}
+    alone = sorted(cell.id for cell in topology.cells if not cell.neighbours and cell.id not in named)
     if alone:
         raise ScenarioInvalid(f"topology.cells: {alone[:10]} have no neighbours; each cell of several needs one")
 
 
 def backhaul_graph(topology: Topology) -> nx.Graph:
     """Cells, routers and the core as nodes (by name), the shared links with capacity, delay and number as edges."""
+    import networkx as nx
+
     graph = nx.Graph()
     names = [CORE, *(cell.name for cell in topology.cells)]
     ways = [frozenset(link.ends) for link in topology.backhaul]
@@ -48,6 +55,8 @@ def backhaul_graph(topology: Topology) -> nx.Graph:
 
 def backhaul_routes(topology: Topology) -> tuple[tuple[int, ...], ...]:
     """Numbers of the links on each cell's quickest way to the core; raises ScenarioInvalid where there is none."""
+    import networkx as nx
+
     graph = backhaul_graph(topology)
     # A hair per hop, so that of equally quick ways the one with fewer links is taken.
     ways = nx.single_source_dijkstra_path(graph, CORE, weight=lambda _a, _b, edge: edge["delay_ms"] + 1e-9)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from agent.errors import StoreUnusable
+from agent.store.tables import AUDIT_HEAD, METADATA
 
 SCHEMA_REVISION = "0001"
 """The newest migration."""
@@ -71,8 +72,9 @@ def _tune_sqlite(engine: Engine) -> None:
 
 
 def _migrate(engine: Engine) -> None:
-    """Bring the schema up to date; alembic is imported only where there is something to do."""
-    if _current_revision(engine) == SCHEMA_REVISION:
+    """Bring the schema up to date; alembic is imported only where there is something to carry over."""
+    revision = _current_revision(engine)
+    if revision == SCHEMA_REVISION or (revision is None and _create(engine)):
         return
     from alembic import command
     from alembic.config import Config
@@ -83,6 +85,19 @@ def _migrate(engine: Engine) -> None:
         config.attributes["connection"] = connection
         with connection.begin():
             command.upgrade(config, "head")
+
+
+def _create(engine: Engine) -> bool:
+    """The current schema at once, where the database holds none of its tables yet."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        # Looked up inside the transaction: of two processes that start together one creates.
+        if inspect(connection).get_table_names():
+            return False
+        METADATA.create_all(connection, checkfirst=False)
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_REVISION}')")  # noqa: S608 (ours)
+        connection.execute(insert(AUDIT_HEAD).values(id=1, seq=0, hash="0" * 64))
+    return True
 
 
 def _current_revision(engine: Engine) -> str | None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, inspect, text
 
 from agent.errors import AgentInputInvalid, PolicyInvalid, StoreUnusable
 from agent.goal import Expectation, Goal, TargetMetric
@@ -330,3 +330,33 @@ def test_a_closed_store_takes_no_more_work(store):
     store.close()
     with pytest.raises(StoreUnusable, match="closed"):
         store.write(lambda t: set_switch(t, "late", {}, actor="ann"))
+
+
+def test_a_schema_made_at_once_is_the_one_that_the_migrations_lead_to(tmp_path):
+    made, migrated = (create_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("made", "migrated"))
+    with migrated.begin() as connection:
+        # One of somebody's own tables: then the migrations run.
+        connection.execute(text("CREATE TABLE other (id INTEGER)"))
+    for engine in (made, migrated):
+        Store.open(str(engine.url)).close()
+    with migrated.begin() as connection:
+        connection.execute(text("DROP TABLE other"))
+    assert _schema(made) == _schema(migrated)
+    made.dispose()
+    migrated.dispose()
+
+
+def _schema(engine):
+    """Tables with their columns and indexes, and the rows that are there from the start."""
+    found = inspect(engine)
+    tables = {
+        name: (
+            [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(name)],
+            found.get_pk_constraint(name)["constrained_columns"],
+            sorted((index["name"], tuple(index["column_names"])) for index in found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }
+    with engine.connect() as connection:
+        rows = {name: connection.execute(text(f"SELECT * FROM {name}")).all() for name in tables}
+    return tables, rows
