@@ -34,6 +34,7 @@ from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.operations")
 _MAX_PENDING_EVENTS = 100
+_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +109,14 @@ class Operations:
     def states(self) -> tuple[TargetState, ...]:
         return self.dispatcher.states()
 
-    def start(self, *, pace_s: float) -> None:
-        """In a thread: take up the stored state, then turn for ever, one interval every `pace_s` of wall-clock time."""
+    def start(self, *, pace_s: float, is_awaited: Callable[[], bool] = lambda: False) -> None:
+        """In a thread: take up the stored state, then turn for ever, one interval every `pace_s` of wall-clock time.
+
+        Not before `is_awaited` says no: what comes first should not share the processor with a first interval.
+        """
         self._is_resumed = False
-        self._thread = threading.Thread(target=self._run, args=(pace_s,), name="control-loop", daemon=True)
+        arguments = (pace_s, is_awaited)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="control-loop", daemon=True)
         self._thread.start()
 
     def resume(self) -> None:
@@ -218,7 +223,9 @@ class Operations:
         if not self._is_resumed:
             raise DispatchTimeout("the stored state is still being taken up; try again")
 
-    def _run(self, pace_s: float) -> None:
+    def _run(self, pace_s: float, is_awaited: Callable[[], bool]) -> None:
+        while is_awaited() and not self._stopping.is_set():
+            self._wake.wait(_POLL_S)
         while not self._stopping.is_set():
             began = time.monotonic()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import json
 import logging
@@ -150,7 +151,10 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
     sys.setswitchinterval(_SWITCH_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    operations.start(pace_s=options.pace_s)
+    operations.start(pace_s=options.pace_s, is_awaited=lambda: not server.started)
+    # What was made so far lives as long as the server; the collector need not go through it again.
+    gc.freeze()
+    gc.enable()
     announce(_address(listening, operations, options))
     try:
         server.run(sockets=[listening])
