@@ -120,13 +120,14 @@ def _cell(value: Any) -> str:
 
 
 def plot_all(folder: Path, rows: Sequence[Row], courses: Sequence[Trajectory], timelines: dict[str, Timeline]) -> None:
-    """Accuracy against virtual time, memory bars, and a Gantt chart of one step per scheme."""
+    """Accuracy against virtual time, memory bars, and a Gantt chart of one step per scheme that has clients."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     _plot_accuracy(folder / "accuracy.png", rows, courses)
     _plot_memory(folder / "memory.png", rows)
-    _plot_timelines(folder / "gantt.png", timelines)
+    if timelines:
+        _plot_timelines(folder / "gantt.png", timelines)
 
 
 def _plot_accuracy(file: Path, rows: Sequence[Row], courses: Sequence[Trajectory]) -> None:
@@ -157,7 +158,7 @@ def _plot_memory(file: Path, rows: Sequence[Row]) -> None:
 def _plot_timelines(file: Path, timelines: dict[str, Timeline]) -> None:
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(max(1, len(timelines)), 1, figsize=(8, 1.6 * len(timelines) + 0.5), squeeze=False)
+    figure, panels = plt.subplots(len(timelines), 1, figsize=(8, 1.6 * len(timelines) + 0.5), squeeze=False)
     for axes, (name, timeline) in zip(panels[:, 0], timelines.items(), strict=False):
         for span in timeline.spans:
             axes.barh(span.client, span.end - span.start, left=span.start, color=_COLOURS[span.phase], height=0.7)

@@ -86,8 +86,14 @@ def finetune(**options: Any) -> None:
     "--dealing", "dealings", multiple=True, type=click.Choice(("iid", "dirichlet")), help="How texts are dealt."
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="80 by default, 16 with --quick.")
-@click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="0.002 by default, 0.005 with --quick.")
-@click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", show_default=True)
+@click.option(
+    "--learning-rate",
+    type=FiniteRange(0, min_open=True),
+    help="For every scheme; by default 0.0005 for centralised and sl, 0.002 for the others, 0.005 with --quick.",
+)
+@click.option(
+    "--precision", type=click.Choice(("fp32", "bf16")), help="Of the frozen base; bf16 by default, fp32 with --quick."
+)
 @click.option(
     "--target", default=0.89, show_default=True, type=FiniteRange(0, 1), help="Accuracy whose time is reported."
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from sfl_finetune.case_study import Trajectory
+from sfl_finetune.case_study_run import check_learnt, planned_runs, rate_for
 from sfl_finetune.commands import casestudy
-from sfl_finetune.errors import CorpusInvalid
+from sfl_finetune.encoder import pretrain_on_labels
+from sfl_finetune.errors import CorpusInvalid, TrainingFailed
 from sfl_finetune.labelled_texts import deal_by_dirichlet, deal_evenly, read_labelled, tokenise
 
 _WORDS = {"calm": ("quiet", "rest"), "storm": ("thunder", "wind"), "fog": ("mist", "grey")}
@@ -37,6 +41,7 @@ def run(data: Path, out: Path, *options: str) -> Any:
 
 def test_a_report_without_runs_says_so(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
+    pretrain_on_labels(["calm wind", "fog"], [0, 1], out / "encoder", num_layers=4, hidden_size=32, num_steps=1, seed=0)
     told = run(data, out, "--report-only", "--scheme", "lean")
     assert told["rows"] == []
     assert (out / "report.md").read_text() == "Nothing was trained yet.\n"
@@ -58,6 +63,48 @@ def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path
     assert told["rows"] == first["rows"]
     again = run(data, out, *options)
     assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
+
+
+def course(accuracy: float, *, is_complete: bool = True) -> Trajectory:
+    return Trajectory(
+        scheme="lean",
+        dealing="iid",
+        num_rounds=4,
+        is_complete=is_complete,
+        accuracy=((2, 0.9), (4, accuracy)),
+        macro_f1=(),
+        uplink_bytes=0,
+        downlink_bytes=0,
+        seconds=None,
+    )
+
+
+def test_a_run_that_learnt_nothing_fails_by_name(data: Path) -> None:
+    splits = read_labelled(data)
+    commonest = max(Counter(row.label for row in splits.validation).values()) / len(splits.validation)
+    check_learnt([course(commonest + 0.06), course(0.0, is_complete=False)], splits)
+    with pytest.raises(TrainingFailed, match=r"lean \(iid\) learnt nothing") as refused:
+        check_learnt([course(1.0), course(commonest + 0.04)], splits)
+    assert refused.value.exit_status == 3
+
+
+@pytest.mark.slow
+def test_quick_study_that_can_not_learn_still_writes_its_report(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    with pytest.raises(TrainingFailed, match="learnt nothing"):
+        run(data, out, "--rounds", "1", "--scheme", "centralised", "--learning-rate", "1e-9")
+    assert "centralised" in (out / "report.md").read_text()
+
+
+def test_pooled_texts_are_trained_on_once_at_a_rate_of_their_own() -> None:
+    assert planned_runs(("lean", "centralised"), ("iid", "dirichlet")) == [
+        ("lean", "iid"),
+        ("centralised", "iid"),
+        ("lean", "dirichlet"),
+    ]
+    plain = {"learning_rate": None, "quick": False}
+    assert (rate_for(plain, "centralised"), rate_for(plain, "sl"), rate_for(plain, "lean")) == (5e-4, 5e-4, 2e-3)
+    assert rate_for({"learning_rate": 0.1, "quick": False}, "sl") == 0.1
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
