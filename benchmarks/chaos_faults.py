@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from benchmarks.chaos_rig import CELLS, TRIAL_S, Rig
 from telemetry_sim.mqtt_target import BrokerAddress
 
 ROOT = Path(__file__).parents[1]
+_FIRST_ANSWER_WITHIN_S = 120.0
 
 
 def in_flight(rig: Rig, rng: random.Random, fault: Callable[[], None], heal: Callable[[], None]) -> tuple[int, str]:
@@ -89,6 +91,8 @@ def server_kill(rig: Rig, rng: random.Random) -> str:
     enforced = [int(line.split()[1]) for line in said if line.startswith("enforced")]
     rig.open_server()
     rig.gate.resume()
+    if not said:
+        return f"no policy was answered within {_FIRST_ANSWER_WITHIN_S:g} s: it hangs"
     newest = rig.gate.desired.version
     return f"version {enforced[-1]} was enforced, {newest} is known: lost" if enforced and newest < enforced[-1] else ""
 
@@ -176,7 +180,8 @@ def _killed(code: str, *arguments: str, within_s: float) -> list[str]:
     command = [sys.executable, "-c", code, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None
-    first = process.stdout.readline()
+    is_heard, _, _ = select.select([process.stdout], [], [], _FIRST_ANSWER_WITHIN_S)
+    first = process.stdout.readline() if is_heard else ""
     time.sleep(within_s)
     process.send_signal(signal.SIGKILL)
     lines = [first, *process.stdout.read().splitlines(keepends=True)]

@@ -53,6 +53,13 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    async def heal(self) -> None:
+        if self.is_deaf:
+            # What was lost can't be found again in the middle of a stream, so the connection ends.
+            self.cut()
+            self.is_deaf = False
+        self.is_open = True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.is_open:
             writer.transport.abort()
@@ -163,12 +170,8 @@ class Rig:
         self.proxies[cell].is_deaf = True
 
     def heal(self, cell: int) -> None:
-        if self.proxies[cell].is_deaf:
-            # What was lost can't be found again in the middle of a stream, so the connection ends.
-            self.cut(cell)
-            self.proxies[cell].is_deaf = False
-            time.sleep(0.01)
-        self.proxies[cell].is_open = True
+        """Done when it returns: on a busy machine a cut that was asked for before may still be to come."""
+        self.on_loop(self.proxies[cell].heal())
 
     def policy(self, rng: random.Random) -> SchedulingPolicy:
         return next_policy(self.gate, rng)
