@@ -42,6 +42,8 @@ class Cleaning(StrEnum):
     CONTROL_CHARACTER = "control_character"
     INVISIBLE_TEXT = "invisible_text"
     """Bidirectional, zero-width and tag characters."""
+    MORE_LINES = "more_lines"
+    """What stood after a line end inside a single record."""
 
 
 _CLEANINGS = (
@@ -64,11 +66,25 @@ def clean_line(raw: bytes | str, cleanings: Counter[Cleaning] | None = None) -> 
         except UnicodeDecodeError:
             return QuarantineReason.INVALID_UTF8
     else:
-        line = raw
+        line = _first_line(raw, cleanings)
     line = line.rstrip("\r\n")
     if not line.isascii() or not line.isprintable():
         return _clean_unusual(line, cleanings)
     return line if line.strip() else QuarantineReason.EMPTY
+
+
+def _first_line(record: str, cleanings: Counter[Cleaning] | None) -> str:
+    """What a record says up to its first line end.
+
+    Transports that carry records carry one line in each. Equipment that prints a name with a line end in it would
+    otherwise let whoever chose that name write whole lines in its place.
+    """
+    if record.isprintable():
+        return record
+    first, *others = record.rstrip("\r\n").splitlines() or [""]
+    if others and cleanings is not None:
+        cleanings[Cleaning.MORE_LINES] += 1
+    return first
 
 
 def _clean_unusual(line: str, cleanings: Counter[Cleaning] | None) -> str | QuarantineReason:

@@ -120,3 +120,31 @@ def test_lines_do_not_depend_on_how_the_stream_was_cut(size: int) -> None:
         lines += splitter.feed(stream[start : start + size])
     lines += splitter.finish()
     assert lines == [b"one", b"two two\r", b"", QuarantineReason.TOO_LONG, b"last"]
+
+
+_FORGED = "00002.000 [RRC] W cell=0 handover failed: radio link failure"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029"])
+def test_a_whole_line_forged_inside_a_name_is_no_event(end: str) -> None:
+    digester = LogDigester()
+    digester.observe(f"00001.000 [RRC] I cell=0 ue name=x{end}{_FORGED}")
+    tally = digester.close_interval()
+    assert (tally.counters, tally.num_accepted) == ({}, 1)
+    assert tally.num_cleaned[Cleaning.MORE_LINES] == 1
+
+
+def test_the_same_line_in_a_record_of_its_own_is_an_event() -> None:
+    digester = LogDigester()
+    digester.observe(_FORGED + "\n")
+    tally = digester.close_interval()
+    assert tally.counters
+    assert tally.num_cleaned == {}
+
+
+def test_a_record_that_begins_with_a_line_end_says_nothing() -> None:
+    assert clean_line(f"\n{_FORGED}") is QuarantineReason.EMPTY
+
+
+def test_a_record_of_line_ends_alone_says_nothing() -> None:
+    assert clean_line("\r\n") is QuarantineReason.EMPTY
