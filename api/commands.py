@@ -52,6 +52,13 @@ _MODES = ("suggest-only", "supervised", "autonomous")
 @click.option("--new-token", metavar="NAME:ROLE", help="Make an API token (viewer, operator, approver), show it, end.")
 @click.option("--tls-certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--rate-limit",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    help="Requests a second that one caller may make.",
+)
 @click.option("--simulator-mode", is_flag=True, help="Emulate O-RAN's A1 simulator beside the conformant interface.")
 @click.option(
     "--log-level", type=click.Choice(("debug", "info", "warning", "error")), default="warning", show_default=True
@@ -78,6 +85,7 @@ def serve(
     new_token: str | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
+    rate_limit: int,
     simulator_mode: bool,
     log_level: str,
     as_json: bool,
@@ -116,6 +124,8 @@ def serve(
             callback_hosts=frozenset(allow_callback),
             callbacks_may_be_local=allow_local_callbacks,
             simulator_mode=simulator_mode,
+            requests_per_s=rate_limit,
+            burst=rate_limit,
         ),
     )
 
