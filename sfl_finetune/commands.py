@@ -27,6 +27,9 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--local-steps", default=4, show_default=True, type=click.IntRange(min=1), help="Steps a client a round.")
 @click.option("--cut-layer", default=1, show_default=True, type=int, help="Layers each client keeps.")
 @click.option("--rank", default=16, show_default=True, type=int, help="LoRA rank.")
+@click.option(
+    "--site-rank", "site_ranks", multiple=True, help="SITE=RANK for a site that holds less; wants --aggregation svd."
+)
 @click.option("--alpha", type=FiniteRange(0, min_open=True), help="LoRA scale; twice the rank by default.")
 @click.option("--dropout", default=0.0, show_default=True, type=FiniteRange(0, 1, max_open=True), help="LoRA dropout.")
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
@@ -89,7 +92,7 @@ def finetune(**options: Any) -> None:
 @click.option(
     "--learning-rate",
     type=FiniteRange(0, min_open=True),
-    help="For every scheme; by default 0.0005 for centralised and sl, 0.002 for the others, 0.005 with --quick.",
+    help="0.0005 for centralised and sl, 0.002 for the others by default; 2.5 times that with --quick.",
 )
 @click.option(
     "--precision", type=click.Choice(("fp32", "bf16")), help="Of the frozen base; bf16 by default, fp32 with --quick."

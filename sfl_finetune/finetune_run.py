@@ -24,7 +24,7 @@ from sfl_finetune.schemes import scheme_named
 from sfl_finetune.training import RunResult, RunSettings, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sfl_finetune.round_report import RoundReport
@@ -67,6 +67,7 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
         task="causal_lm",
         scheme=scheme_named(options["scheme"], wire=options["wire"], precision=options["precision"]),
         cut_layer=options["cut_layer"],
+        ranks=_ranks(options["site_ranks"]),
         local_steps=options["local_steps"],
         num_rounds=options["rounds"],
         batch_size=options["batch_size"],
@@ -89,6 +90,14 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
         faults=[parse_fault(text) for text in options["faults"]],
         finish_seconds=_clock(options, settings, lora),
     )
+
+
+def _ranks(texts: Sequence[str]) -> dict[str, int]:
+    pairs = [text.partition("=") for text in texts]
+    wrong = [text for text, (site, _, rank) in zip(texts, pairs, strict=True) if not site or not rank.isdecimal()]
+    if wrong:
+        raise SettingInvalid(f"--site-rank {wrong[0]!r} is no SITE=RANK, such as north=4")
+    return {site: int(rank) for site, _, rank in pairs}
 
 
 def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraSettings) -> Any:

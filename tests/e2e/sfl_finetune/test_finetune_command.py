@@ -85,6 +85,21 @@ def test_adapter_loads_in_plain_peft_and_lowers_the_loss(base: Path, corpus: Pat
     assert not torch.allclose(tuned(ids).logits, plain(ids).logits)
 
 
+def test_a_site_may_hold_less_of_the_adapter_than_the_others(base: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    options = ("--rounds", "3", "--learning-rate", "0.02", "--aggregation", "svd", "--site-rank", "south=2")
+    summary(invoke(base, corpus, out, *options))
+    rows = [json.loads(line) for line in (out / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert {len(value) for name, value in load_file(out / "adapter_model.safetensors").items() if "lora_A" in name} == {
+        4
+    }
+    for wrong, reason in (("south", "no SITE=RANK"), ("south=9", "allowed: 1 to 4"), ("west=2", "west")):
+        refused = invoke(base, corpus, tmp_path / "refused", "--aggregation", "svd", "--site-rank", wrong)
+        assert isinstance(refused.exception, SettingInvalid)
+        assert reason in str(refused.exception)
+
+
 def test_a_run_goes_on_from_an_adapter_of_its_base_and_refuses_any_other(
     base: Path, corpus: Path, tmp_path: Path
 ) -> None:
