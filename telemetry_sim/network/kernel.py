@@ -43,6 +43,7 @@ from telemetry_sim.network.scheduling import (
     TTI_S,
     activate,
     discard_late,
+    note,
     serve_millisecond,
 )
 from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, Records, State
@@ -143,7 +144,9 @@ def _open_step(
             _update_link(state, table, cell, device)
             discard_late(state, device, row, begin_s, math.inf)
             state.devices[device].average_bits *= forget
-            if is_first:
+            if state.active_place[device] >= 0:
+                note(state, device, row)
+            elif is_first:
                 activate(state, device, row, num_active)
             _note_event(state, device, events, begin_s, step_s)
 

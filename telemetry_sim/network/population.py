@@ -258,6 +258,9 @@ def build_state(
         start=np.zeros(len(rows) + 2, np.int64),
         active=np.zeros(num, np.int32),
         active_place=np.full(num, -1, np.int32),
+        active_ready_s=np.zeros(num),
+        active_rank=np.zeros(num),
+        active_need_prb=np.zeros(num),
         event_next=np.full(num, -1, np.int32),
     )
 

@@ -26,26 +26,57 @@ FAIRNESS_MS = 200.0
 """Memory of proportional fairness."""
 CAP_BURST_MS = 20.0
 """How far a rate-capped device may run ahead."""
-PICK = np.dtype([("rank", np.float64), ("device", np.int64)], align=True)
+PICK = np.dtype([("device", np.int64)], align=True)
 """A device about to be served."""
 _LATER = 1e12
 
 
 @inner
 def activate(state: State, device: int, row: int, num_active: NDArray[np.int64]) -> None:
-    """Enter a device among its row's backlogged ones."""
-    if state.active_place[device] < 0 and state.devices[device].count > 0:
+    """Enter a device among its row's backlogged ones, or note that its backlog has grown there."""
+    place = state.active_place[device]
+    if place >= 0:
+        place += state.start[row]
+        if state.active_ready_s[place] < math.inf:
+            state.active_need_prb[place] = state.devices[device].backlog_bits / state.devices[device].bits_per_prb_ms
+        else:
+            note(state, device, row)
+    elif state.devices[device].count > 0:
         state.active[state.start[row] + num_active[row]] = device
         state.active_place[device] = num_active[row]
         num_active[row] += 1
+        note(state, device, row)
+
+
+@inner
+def note(state: State, device: int, row: int) -> None:
+    """Note side by side what the scheduler looks at every millisecond; it changes only with the device's own events."""
+    devices = state.devices
+    place = state.start[row] + state.active_place[device]
+    rate = devices[device].bits_per_prb_ms
+    if rate <= 0.0:
+        state.active_ready_s[place] = math.inf
+        state.active_need_prb[place] = 0.0
+        return
+    state.active_ready_s[place] = max(devices[device].head_ready_s, devices[device].blocked_until_s)
+    state.active_need_prb[place] = devices[device].backlog_bits / rate
+    if state.rows[row].scheduler == EARLIEST_DEADLINE:
+        state.active_rank[place] = devices[device].head_arrival_s + state.rows[row].budget_s
+    else:
+        state.active_rank[place] = -rate / (devices[device].average_bits + 1.0)
 
 
 @inner
 def _deactivate(state: State, device: int, row: int, num_active: NDArray[np.int64]) -> None:
+    start = state.start[row]
     place = state.active_place[device]
     num_active[row] -= 1
-    last = state.active[state.start[row] + num_active[row]]
-    state.active[state.start[row] + place] = last
+    end = start + num_active[row]
+    last = state.active[end]
+    state.active[start + place] = last
+    state.active_ready_s[start + place] = state.active_ready_s[end]
+    state.active_rank[start + place] = state.active_rank[end]
+    state.active_need_prb[start + place] = state.active_need_prb[end]
     state.active_place[last] = place
     state.active_place[device] = -1
 
@@ -81,17 +112,29 @@ def _needed_prb(state: State, row: int, num_active: int, ceiling: float, begin_s
     """PRBs that would empty the row's buffers within the millisecond, counted up to a ceiling."""
     devices = state.devices
     start = state.start[row]
+    is_capped = state.rows[row].cap_bits_per_ms < math.inf
     total = 0.0
     for place in range(start, start + num_active):
-        device = state.active[place]
-        rate = devices[device].bits_per_prb_ms
-        if rate <= 0.0 or devices[device].blocked_until_s > begin_s:
+        if state.active_ready_s[place] > begin_s and devices[state.active[place]].blocked_until_s > begin_s:
             continue
-        bits = min(devices[device].backlog_bits, _allowance_bits(state, device, row, begin_s + TTI_S))
-        total += bits / rate
+        need = state.active_need_prb[place]
+        if is_capped:
+            need = _capped_need_prb(state, state.active[place], row, begin_s)
+        total += need
         if total >= ceiling:
             return ceiling
     return total
+
+
+@inner
+def _capped_need_prb(state: State, device: int, row: int, begin_s: float) -> float:
+    """As `active_need_prb`, within the rate cap."""
+    devices = state.devices
+    rate = devices[device].bits_per_prb_ms
+    if rate <= 0.0:
+        return 0.0
+    bits = min(devices[device].backlog_bits, _allowance_bits(state, device, row, begin_s + TTI_S))
+    return float(bits / rate)
 
 
 @inner
@@ -108,41 +151,50 @@ def serve_millisecond(
 
     With no guarantee anywhere in the cell there are no slices to the scheduler: one pool, run by the first slice's.
     """
-    rows = state.rows
     num_slices = scratch.shape[1]
     first = cell * num_slices
     guaranteed_total = 0.0
     num_waiting, waiting = 0, 0
     for s in range(num_slices):
-        guaranteed_total += rows[first + s].guaranteed
+        guaranteed_total += state.rows[first + s].guaranteed
         if num_active[first + s] > 0:
             num_waiting += 1
             waiting = s
-    if num_waiting == 1:
-        _serve_rows(
-            state,
-            first + waiting,
-            first + waiting + 1,
-            num_active,
-            picks,
-            _alone(state, first, waiting, num_slices, capacity),
-            begin_s,
-        )
-        return
-    if guaranteed_total <= 0.0:
-        _serve_rows(state, first, first + num_slices, num_active, picks, capacity, begin_s)
-        return
+    granted = scratch[4]
+    is_pool = num_waiting > 1 and guaranteed_total <= 0.0
+    begin, end = (waiting, waiting + 1) if num_waiting == 1 else (0, 1 if is_pool else num_slices)
+    if is_pool:
+        granted[0] = capacity
+    elif num_waiting == 1:
+        granted[waiting] = _alone(state, first, waiting, num_slices, capacity)
+    else:
+        _grant(state, first, num_active, scratch, capacity, begin_s)
+    # One place that serves: it is inlined, and several copies of it crowd the instruction cache.
+    for s in range(begin, end):
+        if granted[s] > 0.0 or num_waiting == 1 or is_pool:
+            last = num_slices if is_pool else s + 1
+            _serve_rows(state, first + s, first + last, num_active, picks, granted[s], begin_s)
+
+
+@inner
+def _grant(
+    state: State,
+    first: int,
+    num_active: NDArray[np.int64],
+    scratch: NDArray[np.float64],
+    capacity: float,
+    begin_s: float,
+) -> None:
+    """Divide the PRBs between slices that wait, into `scratch[4]`."""
+    rows = state.rows
     needs, dedicated, guaranteed, ceilings, granted = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
-    for s in range(num_slices):
+    for s in range(needs.shape[0]):
         row = first + s
         dedicated[s] = rows[row].dedicated * capacity
         guaranteed[s] = rows[row].guaranteed * capacity
         ceilings[s] = rows[row].ceiling * capacity
         needs[s] = _needed_prb(state, row, num_active[row], ceilings[s], begin_s) if num_active[row] else 0.0
     share_capacity(needs, dedicated, guaranteed, ceilings, capacity, granted)
-    for s in range(num_slices):
-        if granted[s] > 0.0:
-            _serve_rows(state, first + s, first + s + 1, num_active, picks, granted[s], begin_s)
 
 
 @inner
@@ -166,45 +218,45 @@ def _serve_rows(
     begin_s: float,
 ) -> None:
     """Serve the devices of some rows one after another, each with all the PRBs, until the millisecond is full."""
-    cursor_s = begin_s
-    if state.rows[first].scheduler == ROUND_ROBIN:
-        num_picks = _take_turns(state, first, last, num_active, picks)
-        _serve_picks(state, first, last, num_active, picks, num_picks, num_prb, cursor_s, begin_s + TTI_S, True)
-        return
-    for _ in range(MAX_DEVICES_PER_TTI // PICKS_AT_A_TIME * (last - first)):
-        num_picks = _pick_best(state, first, last, num_active, picks, begin_s)
-        cursor_s = _serve_picks(
-            state, first, last, num_active, picks, num_picks, num_prb, cursor_s, begin_s + TTI_S, False
-        )
-        if num_picks < PICKS_AT_A_TIME or cursor_s >= begin_s + TTI_S:
+    cursor_s, end_s = begin_s, begin_s + TTI_S
+    is_in_turns = state.rows[first].scheduler == ROUND_ROBIN
+    num_batches = 1 if is_in_turns else MAX_DEVICES_PER_TTI // PICKS_AT_A_TIME * (last - first)
+    for _ in range(num_batches):
+        is_alone = not is_in_turns and last == first + 1 and num_active[first] == 1
+        most = 1 if is_alone else PICKS_AT_A_TIME
+        if is_in_turns:
+            most = _take_turns(state, first, last, num_active, picks)
+        elif not is_alone:
+            _withhold_capped(state, first, last, num_active, end_s)
+        num_served = 0
+        while num_served < most and cursor_s < end_s:
+            limit_s = end_s
+            if is_in_turns:
+                limit_s = cursor_s + (end_s - cursor_s) / (most - num_served)
+            elif not _pick_best(state, first, last, num_active, picks, num_served, is_alone, begin_s):
+                break
+            device = picks[num_served].device
+            num_served += 1
+            row = first if last == first + 1 else first + state.devices[device].slice
+            if _is_servable(state, device, row, end_s):
+                cursor_s = _serve_device(state, device, row, num_prb, cursor_s, limit_s)
+        _put_back(state, first, last, num_active, picks, num_served)
+        if is_alone or num_served < most or cursor_s >= end_s:
             return
 
 
 @inner
-def _serve_picks(
-    state: State,
-    first: int,
-    last: int,
-    num_active: NDArray[np.int64],
-    picks: Records,
-    num_picks: int,
-    num_prb: float,
-    cursor_s: float,
-    end_s: float,
-    is_in_turns: bool,
-) -> float:
-    """Serve the picked devices in order; the time when that is done."""
+def _put_back(
+    state: State, first: int, last: int, num_active: NDArray[np.int64], picks: Records, num_picks: int
+) -> None:
+    """After their service devices leave the backlogged ones or are noted anew."""
     for n in range(num_picks):
         device = picks[n].device
         row = first if last == first + 1 else first + state.devices[device].slice
-        limit_s = cursor_s + (end_s - cursor_s) / (num_picks - n) if is_in_turns else end_s
-        if _is_servable(state, device, row, end_s):
-            cursor_s = _serve_device(state, device, row, num_prb, cursor_s, limit_s)
         if state.devices[device].count == 0:
             _deactivate(state, device, row, num_active)
-        if cursor_s >= end_s:
-            break
-    return cursor_s
+        else:
+            note(state, device, row)
 
 
 @inner
@@ -237,46 +289,70 @@ def _take_turns(state: State, first: int, last: int, num_active: NDArray[np.int6
 
 
 @inner
-def _pick_best(
-    state: State, first: int, last: int, num_active: NDArray[np.int64], picks: Records, begin_s: float
-) -> int:
-    """Fill `picks` with the devices that the scheduler prefers, best first; their number."""
-    most = PICKS_AT_A_TIME
-    num_picks = 0
-    if last == first + 1 and num_active[first] == 1:
-        picks[0].device = state.active[state.start[first]]
-        return 1
+def _withhold_capped(state: State, first: int, last: int, num_active: NDArray[np.int64], end_s: float) -> None:
+    """Keep devices that have used up what their row's rate cap allows from being picked."""
     for row in range(first, last):
+        if state.rows[row].cap_bits_per_ms == math.inf:
+            continue
         start = state.start[row]
         for place in range(start, start + num_active[row]):
             device = state.active[place]
-            if not _is_servable(state, device, row, begin_s + TTI_S):
-                continue
-            rank = _rank(state, device, row, begin_s)
-            if num_picks == most and rank >= picks[most - 1].rank:
-                continue
-            n = min(num_picks, most - 1)
-            num_picks = min(num_picks + 1, most)
-            while n > 0 and picks[n - 1].rank > rank:
-                picks[n].rank = picks[n - 1].rank
-                picks[n].device = picks[n - 1].device
-                n -= 1
-            picks[n].rank = rank
-            picks[n].device = device
-    return num_picks
+            note(state, device, row)
+            if state.active_ready_s[place] < end_s and _allowance_bits(state, device, row, end_s) <= 0.0:
+                state.active_ready_s[place] = math.inf
 
 
 @inner
-def _rank(state: State, device: int, row: int, begin_s: float) -> float:
-    """The lower, the sooner served."""
-    devices = state.devices
-    ready_s = max(devices[device].head_ready_s, devices[device].blocked_until_s)
-    if ready_s > begin_s:
-        # Not there yet: after everybody who is, the earliest first.
-        return float(_LATER + ready_s)
-    if state.rows[row].scheduler == EARLIEST_DEADLINE:
-        return float(devices[device].head_arrival_s + state.rows[row].budget_s)
-    return float(-devices[device].bits_per_prb_ms / (devices[device].average_bits + 1.0))
+def _pick_best(
+    state: State,
+    first: int,
+    last: int,
+    num_active: NDArray[np.int64],
+    picks: Records,
+    pick: int,
+    is_alone: bool,
+    begin_s: float,
+) -> bool:
+    """Write the device that the scheduler prefers, the first of equals, into a pick; False where none can be served."""
+    if is_alone:
+        picks[pick].device = state.active[state.start[first]]
+        return True
+    best, best_row = math.inf, -1
+    for row in range(first, last):
+        start = state.start[row]
+        least = _least_rank(state.active_ready_s, state.active_rank, start, start + num_active[row], begin_s)
+        if least < best:
+            best, best_row = least, row
+    if best_row < 0:
+        return False
+    place = state.start[best_row]
+    while _rank(state.active_ready_s[place], state.active_rank[place], begin_s) != best:
+        place += 1
+    picks[pick].device = state.active[place]
+    # Not to be found again before all of the batch have been served.
+    state.active_ready_s[place] = math.inf
+    return True
+
+
+@inner
+def _least_rank(
+    ready_s: NDArray[np.float64], ranks: NDArray[np.float64], start: int, stop: int, begin_s: float
+) -> float:
+    """Least of the ranks at some places; infinite where none can be served."""
+    least = math.inf
+    # Unsigned, so that no place is looked up from the end: the loop stays free of that test.
+    for place in range(np.uint64(start), np.uint64(stop)):
+        rank = _rank(ready_s[place], ranks[place], begin_s)
+        least = min(least, rank)
+    return least
+
+
+@inner
+def _rank(ready_s: float, rank: float, begin_s: float) -> float:
+    """The lower, the sooner served; infinite for what is not ready within the millisecond."""
+    # Not there yet: after everybody who is, the earliest first.
+    later = _LATER + ready_s if ready_s < begin_s + TTI_S else math.inf
+    return rank if ready_s <= begin_s else later
 
 
 @inner

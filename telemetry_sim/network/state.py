@@ -213,6 +213,12 @@ class State(NamedTuple):
     """Scratch of the same layout: each row's backlogged devices."""
     active_place: NDArray[np.int32]
     """Place of a device in its row's active part, -1 when idle."""
+    active_ready_s: NDArray[np.float64]
+    """By place in `active`: when the head can be sent, infinite while nothing can."""
+    active_rank: NDArray[np.float64]
+    """By place in `active`: the scheduler's rank once the head is ready; the lower, the sooner served."""
+    active_need_prb: NDArray[np.float64]
+    """By place in `active`: PRBs that would empty the buffer within a millisecond."""
     event_next: NDArray[np.int32]
     """Linked lists of devices that share a millisecond of their next event."""
 
