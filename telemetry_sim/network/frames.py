@@ -9,87 +9,90 @@ import numpy as np
 
 from telemetry_sim.compiled import kernel
 from telemetry_sim.energy import EDGE_BUSY_W_PER_GHZ, EDGE_IDLE_W_PER_GHZ, LOAD_SLOPE, SLEEP_W, STATIC_W
-from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, Records, State
+from telemetry_sim.network.load import attached_counts
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, State
 from telemetry_sim.records import CellColumns, DeviceColumns, SliceColumns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_GATHERED = (
-    *("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits", "served_packets", "delay_sum_s"),
-    *("prb_ms", "sinr_sum_db", "signal_mw", "energy_j", "battery_j"),
+_VALUES = (
+    *("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits", "delay_ms", "prb", "sinr_db"),
+    *("rsrp_dbm", "cqi", "mcs", "bler", "energy_j", "battery_j"),
 )
 
 
-def device_columns(
-    state: State, table: LinkTable, reporting: NDArray[np.int64], *, num_steps: int, period_s: float
-) -> DeviceColumns:
-    """Rows of the devices that report now."""
-    devices = state.devices
-    places = np.empty((2, len(reporting)), np.int16)
-    values = np.empty((len(_GATHERED), len(reporting)))
-    _gather(devices, reporting, places, values)
-    column = dict(zip(_GATHERED, values, strict=True))
-    sinr_db = column["sinr_sum_db"] / num_steps
-    entry = np.clip(((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB).astype(np.int64), 0, len(table.cqi) - 1)
-    served = column["served_packets"]
-    delay_ms = np.full(len(reporting), math.nan)
-    np.divide(column["delay_sum_s"] * 1000.0, served, out=delay_ms, where=served > 0)
-    power_mw = np.maximum(column["signal_mw"], 1e-30)
-    return DeviceColumns(
-        device_id=reporting,
-        cell=places[0],
-        slice=places[1],
-        offered_bits=column["offered_bits"],
-        served_bits=column["served_bits"],
-        in_time_bits=column["in_time_bits"],
-        dropped_bits=column["dropped_bits"],
-        backlog_bits=column["backlog_bits"],
-        delay_ms=delay_ms,
-        prb=column["prb_ms"] / (period_s * 1000.0),
-        sinr_db=sinr_db,
-        # Power of one of a PRB's twelve subcarriers.
-        rsrp_dbm=10.0 * np.log10(power_mw / 12.0),
-        cqi=table.cqi[entry].astype(np.float64),
-        mcs=table.mcs[entry].astype(np.float64),
-        bler=table.bler[entry].astype(np.float64),
-        energy_j=column["energy_j"],
-        battery_j=column["battery_j"],
-    )
+def device_columns(state: State, table: LinkTable, *, time_s: float, num_steps: int, period_s: float) -> DeviceColumns:
+    """Rows of the devices whose report is due; their next one is an interval later."""
+    num_devices = len(state.devices)
+    reporting = np.empty(num_devices, np.int64)
+    places = np.empty((2, num_devices), np.int16)
+    values = np.empty((len(_VALUES), num_devices))
+    num_reporting = _collect(state, table, time_s, num_steps, period_s, reporting, places, values)
+    if num_reporting < num_devices:
+        reporting, places = reporting[:num_reporting].copy(), places[:, :num_reporting].copy()
+        values = values[:, :num_reporting].copy()
+    column = dict(zip(_VALUES, values, strict=True))
+    # NumPy's logarithm takes eight at a time.
+    rsrp_dbm = column["rsrp_dbm"]
+    np.multiply(np.log10(rsrp_dbm, out=rsrp_dbm), 10.0, out=rsrp_dbm)
+    return DeviceColumns(device_id=reporting, cell=places[0], slice=places[1], **column)
 
 
 @kernel
-def _gather(
-    devices: Records, reporting: NDArray[np.int64], places: NDArray[np.int16], values: NDArray[np.float64]
-) -> None:
-    """Columns from records in one look at each; `values` has the rows of _GATHERED."""
-    for n in range(reporting.shape[0]):
-        device = reporting[n]
-        places[0, n] = devices[device].cell
+def _collect(
+    state: State,
+    table: LinkTable,
+    time_s: float,
+    num_steps: int,
+    period_s: float,
+    reporting: NDArray[np.int64],
+    places: NDArray[np.int16],
+    values: NDArray[np.float64],
+) -> int:
+    """Number of reports; each in one look at its device. `values` has the rows of _VALUES, RSRP not yet in dBm."""
+    devices = state.devices
+    num_slices = state.rows.shape[0] // state.cells.shape[0]
+    n = 0
+    for device in range(devices.shape[0]):
+        cell = devices[device].cell
+        if cell < 0 or not devices[device].is_on or devices[device].next_report_s > time_s + 1e-9:
+            continue
+        row = int(cell) * num_slices + int(devices[device].slice)
+        devices[device].next_report_s = time_s + state.rows[row].report_interval_s
+        reporting[n] = device
+        places[0, n] = cell
         places[1, n] = devices[device].slice
+        served = float(devices[device].served_packets)
+        sinr_db = devices[device].sinr_sum_db / num_steps
+        entry = min(max(int((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB), 0), table.cqi.shape[0] - 1)
         values[0, n] = devices[device].offered_bits
         values[1, n] = devices[device].served_bits
         values[2, n] = devices[device].in_time_bits
         values[3, n] = devices[device].dropped_bits
         values[4, n] = devices[device].backlog_bits
-        values[5, n] = devices[device].served_packets
-        values[6, n] = devices[device].delay_sum_s
-        values[7, n] = devices[device].prb_ms
-        values[8, n] = devices[device].sinr_sum_db
-        values[9, n] = devices[device].signal_mw
-        values[10, n] = devices[device].energy_j
-        values[11, n] = devices[device].battery_j
+        values[5, n] = devices[device].delay_sum_s * 1000.0 / served if served > 0.0 else math.nan
+        values[6, n] = devices[device].prb_ms / (period_s * 1000.0)
+        values[7, n] = sinr_db
+        # Power of one of a PRB's twelve subcarriers.
+        values[8, n] = max(devices[device].signal_mw, 1e-30) / 12.0
+        values[9, n] = table.cqi[entry]
+        values[10, n] = table.mcs[entry]
+        values[11, n] = table.bler[entry]
+        values[12, n] = devices[device].energy_j
+        values[13, n] = devices[device].battery_j
+        n += 1
+    return n
 
 
 def slice_columns(state: State, *, period_s: float) -> SliceColumns:
     """What each cell counted per slice."""
-    rows, devices = state.rows, state.devices
+    rows = state.rows
     num_cells = len(state.cells)
     num_rows = len(rows)
     shape = (num_cells, num_rows // num_cells)
-    attached = (devices["cell"] >= 0) & devices["is_on"]
-    row = devices["cell"][attached].astype(np.int64) * shape[1] + devices["slice"][attached]
-    refused = np.bincount(row, ~devices["is_admitted"][attached], minlength=num_rows)
+    attached, refused = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
+    _count(state, attached, refused)
     delay_ms = np.full(num_rows, math.nan)
     np.divide(rows["task_delay_s"] * 1000.0, rows["tasks_done"], out=delay_ms, where=rows["tasks_done"] > 0)
 
@@ -97,7 +100,7 @@ def slice_columns(state: State, *, period_s: float) -> SliceColumns:
         return values.astype(np.float64).reshape(shape)
 
     return SliceColumns(
-        num_devices=grid(np.bincount(row, minlength=num_rows)),
+        num_devices=grid(attached),
         offered_bits=grid(rows["offered_bits"]),
         served_bits=grid(rows["served_bits"]),
         in_time_bits=grid(rows["in_time_bits"]),
@@ -113,10 +116,23 @@ def slice_columns(state: State, *, period_s: float) -> SliceColumns:
     )
 
 
+@kernel
+def _count(state: State, attached: NDArray[np.int64], refused: NDArray[np.int64]) -> None:
+    """Devices per row that are on, and those of them that admission refuses."""
+    devices = state.devices
+    num_slices = state.rows.shape[0] // state.cells.shape[0]
+    for device in range(devices.shape[0]):
+        cell = devices[device].cell
+        if cell >= 0 and devices[device].is_on:
+            row = int(cell) * num_slices + int(devices[device].slice)
+            attached[row] += 1
+            refused[row] += not devices[device].is_admitted
+
+
 def cell_columns(state: State, policy_version: NDArray[np.int32], *, period_s: float) -> CellColumns:
     """What each cell says about itself."""
-    cells, devices = state.cells, state.devices
-    num_attached = np.bincount(devices["cell"][devices["cell"] >= 0], minlength=len(cells))
+    cells = state.cells
+    num_attached = attached_counts(state).reshape(len(cells), -1).sum(axis=1)
     interference_mw = np.maximum(cells["interference_mw"] / np.maximum(num_attached, 1), 1e-30)
     edge_utilisation = np.minimum(1.0, cells["edge_cycles"] / (cells["edge_hz"] * period_s))
     # The busier direction counts.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from telemetry_sim.compiled import kernel
 from telemetry_sim.event_log import log_fault
 from telemetry_sim.faults import FaultKind
 from telemetry_sim.records import Alarm
@@ -13,9 +14,11 @@ from telemetry_sim.records import Alarm
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from telemetry_sim.event_log import EventLog
     from telemetry_sim.faults import Fault
-    from telemetry_sim.network.state import State
+    from telemetry_sim.network.state import Records, State
 
 _CHATTER_PER_S = 0.15
 """Lines a second and cell that mean nothing."""
@@ -71,10 +74,7 @@ def _log_mobility(log: EventLog, state: State, cell: int, time_s: float) -> None
 
 def _log_pressure(log: EventLog, state: State, time_s: float) -> None:
     devices, cells = state.devices, state.cells
-    weak = np.flatnonzero(
-        (devices["sinr_db"] < _LOW_SINR_DB) & (devices["cell"] >= 0) & (devices["served_packets"] > 0)
-    )
-    for device in weak[:_MANY]:
+    for device in _first_weak(devices, _MANY):
         if log.times(0.1):
             log.gnb(
                 time_s,
@@ -83,13 +83,40 @@ def _log_pressure(log: EventLog, state: State, time_s: float) -> None:
                 "W",
                 f"ue=0x{int(device) + 1:04x} max retransmissions reached",
             )
-    low = np.flatnonzero((devices["battery_j"] < 2000.0) & (devices["battery_j"] > 0.0))
-    for device in low[:_MANY]:
+    for device in _first_low(devices, _MANY):
         if log.times(0.05):
             log.firmware(time_s, max(0, int(devices["cell"][device])), int(device), "W battery low, 3.31 V")
     for cell in np.flatnonzero(cells["edge_cycles"] > _BUSY * cells["edge_hz"]):
         if log.times(0.2):
             log.gateway(time_s, int(cell), "taskd", f"WARN cpu load high, {log.number(10, 250)} tasks queued")
+
+
+@kernel
+def _first_weak(devices: Records, most: int) -> NDArray[np.int64]:
+    """The first devices that received something over a weak link."""
+    found = np.empty(most, np.int64)
+    num = 0
+    for device in range(devices.shape[0]):
+        if devices[device].sinr_db < _LOW_SINR_DB and devices[device].cell >= 0 and devices[device].served_packets > 0:
+            found[num] = device
+            num += 1
+            if num == most:
+                break
+    return found[:num]
+
+
+@kernel
+def _first_low(devices: Records, most: int) -> NDArray[np.int64]:
+    """The first devices whose batteries are low but not empty."""
+    found = np.empty(most, np.int64)
+    num = 0
+    for device in range(devices.shape[0]):
+        if 0.0 < devices[device].battery_j < 2000.0:
+            found[num] = device
+            num += 1
+            if num == most:
+                break
+    return found[:num]
 
 
 def alarms_between(faults: Sequence[Fault], begin_s: float, end_s: float) -> tuple[Alarm, ...]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from telemetry_sim.compiled import kernel
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from telemetry_sim.network.state import State
+    from telemetry_sim.network.state import Records, State
     from telemetry_sim.scenarios import LoadPlan
 
 HORIZON_S = 3600
@@ -80,8 +82,10 @@ def _episode_levels(plan: LoadPlan, num_episodes: int, rng: np.random.Generator)
 def usual_prb_share(state: State) -> NDArray[np.float64]:
     """Share of a cell's PRBs that one device's source needs at factor 1, on average over the slice; cells x slices."""
     devices = state.devices
-    row, num_rows = _attached_rows(state)
+    num_rows = len(state.rows)
     attached = devices["cell"] >= 0
+    num_slices = num_rows // len(state.cells)
+    row = devices["cell"][attached].astype(np.int64) * num_slices + devices["slice"][attached]
     bits_per_ms = devices["packets_per_s"][attached] * devices["size_bits"][attached] / 1000.0
     prb = bits_per_ms / np.maximum(devices["bits_per_prb_ms"][attached], 1e-9)
     share = np.bincount(row, prb, minlength=num_rows) / np.maximum(np.bincount(row, minlength=num_rows), 1)
@@ -90,16 +94,22 @@ def usual_prb_share(state: State) -> NDArray[np.float64]:
 
 def num_attached(state: State) -> NDArray[np.int64]:
     """Devices per cell and slice."""
-    row, num_rows = _attached_rows(state)
-    return np.bincount(row, minlength=num_rows).reshape(len(state.cells), -1)
+    return attached_counts(state).reshape(len(state.cells), -1)
 
 
-def _attached_rows(state: State) -> tuple[NDArray[np.int64], int]:
-    devices = state.devices
-    num_rows = len(state.rows)
-    num_slices = num_rows // len(state.cells)
-    attached = devices["cell"] >= 0
-    return devices["cell"][attached].astype(np.int64) * num_slices + devices["slice"][attached], num_rows
+def attached_counts(state: State) -> NDArray[np.int64]:
+    """Devices per row."""
+    counts = np.zeros(len(state.rows), np.int64)
+    _count_attached(state.devices, len(state.rows) // len(state.cells), counts)
+    return counts
+
+
+@kernel
+def _count_attached(devices: Records, num_slices: int, counts: NDArray[np.int64]) -> None:
+    for device in range(devices.shape[0]):
+        cell = devices[device].cell
+        if cell >= 0:
+            counts[int(cell) * num_slices + int(devices[device].slice)] += 1
 
 
 def demand_factor(

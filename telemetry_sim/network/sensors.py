@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from telemetry_sim.faults import Fault
-    from telemetry_sim.network.state import State
     from telemetry_sim.scenarios import Scenario
 
 _SENSOR_FAULTS = frozenset(
@@ -56,14 +55,15 @@ class Sensors:
 
     def read(
         self,
-        state: State,
         reporting: NDArray[np.int64],
+        cells: NDArray[np.int16],
         is_heard: NDArray[np.bool_],
         faults: Sequence[Fault],
         time_s: float,
     ) -> SensorColumns:
-        """Readings of the devices that report now; `is_heard` tells, per device, whose came through."""
-        who = reporting[(self._stream[reporting] >= 0) & (state.devices["cell"][reporting] >= 0) & is_heard[reporting]]
+        """Readings of the devices that report now, in their cells; `is_heard` tells, per device, whose came through."""
+        is_read = (self._stream[reporting] >= 0) & is_heard[reporting]
+        who = reporting[is_read]
         wave = np.sin(2.0 * math.pi * (time_s / WAVE_S + self._phase[who]))
         value = self._level[who] + self._swing[who] * wave + self._noise[who] * self._rng.standard_normal(len(who))
         stamp_s = np.full(len(who), time_s)
@@ -74,7 +74,7 @@ class Sensors:
         return SensorColumns(
             time_s=stamp_s,
             device_id=who,
-            cell=state.devices["cell"][who],
+            cell=cells[is_read],
             stream=self._stream[who],
             value=value,
         )

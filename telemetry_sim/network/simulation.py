@@ -33,7 +33,7 @@ from telemetry_sim.network.population import (
     nearest_by_tile,
 )
 from telemetry_sim.network.sensors import Sensors
-from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, clear_counters, copy_state
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, add_up, clear_counters, copy_state
 from telemetry_sim.records import Telemetry, TelemetryFrame
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Network:
         self._usual = self._attach_all()
         self._bits = dict.fromkeys(("offered_bits", "served_bits", "dropped_bits"), 0.0)
         self._packets = dict.fromkeys(("offered_packets", "served_packets", "dropped_packets"), 0)
-        self._waiting_tasks = 0
+        self._waiting_packets = self._waiting_tasks = 0
         self._packet_s = self._task_s = 0.0
 
     def run(self, duration_s: float) -> Telemetry:
@@ -208,7 +208,6 @@ class Network:
         num_steps = round(scenario.period_s / scenario.step_s)
         end_s = begin_s + scenario.period_s
         clear_counters(state)
-        waiting_packets = int(state.devices["count"].sum())
         self._set_demand(begin_s)
         impose(self._faults, scenario.backhaul_gaps, state, begin_s, self._num_slices)
         self._set_backhaul(begin_s)
@@ -220,10 +219,11 @@ class Network:
         run_detached(state, begin_s, end_s)
         self._in_parts(functools.partial(self._run_cells, begin_s, num_steps), len(state.cells))
         self.time_s = end_s
-        for name in self._bits:
-            self._bits[name] += float(state.devices[name].sum())
-        for name in self._packets:
-            self._packets[name] += int(state.devices[name].sum())
+        *counted, waiting_packets = add_up(state.devices)
+        for name, bits in zip(self._bits, counted[:3], strict=True):
+            self._bits[name] += bits
+        for name, packets in zip(self._packets, counted[3:], strict=True):
+            self._packets[name] += int(packets)
         self._add_areas(waiting_packets, begin_s, end_s)
         self._note_wanted()
         frame = self._report(num_steps)
@@ -234,10 +234,10 @@ class Network:
         return frame
 
     def _add_areas(self, waiting_packets: int, begin_s: float, end_s: float) -> None:
-        """Add the period's areas under the queues: what waited at its begin, what came and what went."""
+        """Add the period's areas under the queues: what waited at its begin and end, what came and what went."""
         rows = self._state.rows
-        packets = int(self._state.devices["count"].sum())
-        self._packet_s += packets * end_s - waiting_packets * begin_s
+        self._packet_s += waiting_packets * end_s - self._waiting_packets * begin_s
+        self._waiting_packets = waiting_packets
         self._packet_s += float(rows["packets_went_s"].sum() - rows["packets_came_s"].sum())
         tasks = self._waiting_tasks + int(rows["tasks_came"].sum() - rows["tasks_went"].sum())
         self._task_s += tasks * end_s - self._waiting_tasks * begin_s
@@ -303,20 +303,15 @@ class Network:
 
     def _report(self, num_steps: int) -> TelemetryFrame:
         state, period_s = self._state, self._scenario.period_s
-        devices = state.devices
-        is_due = (devices["next_report_s"] <= self.time_s + 1e-9) & devices["is_on"] & (devices["cell"] >= 0)
-        reporting = np.flatnonzero(is_due).astype(np.int64)
-        row = devices["cell"][reporting].astype(np.int64) * self._num_slices + devices["slice"][reporting]
-        devices["next_report_s"][reporting] = self.time_s + state.rows["report_interval_s"][row]
         is_heard = self._lora.send(state, self.time_s - period_s, self.time_s)
-        rows = device_columns(state, self._table, reporting, num_steps=num_steps, period_s=period_s)
+        rows = device_columns(state, self._table, time_s=self.time_s, num_steps=num_steps, period_s=period_s)
         return TelemetryFrame(
             time_s=self.time_s,
             period_s=period_s,
             devices=exaggerate(rows, self._faults, self.time_s),
             slices=slice_columns(state, period_s=period_s),
             cells=cell_columns(state, self._policy_version, period_s=period_s),
-            sensors=self._sensors.read(state, reporting, is_heard, self._faults, self.time_s),
+            sensors=self._sensors.read(rows.device_id, rows.cell, is_heard, self._faults, self.time_s),
             stream_names=self._sensors.names,
         )
 

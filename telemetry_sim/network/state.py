@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from telemetry_sim.compiled import kernel
 from telemetry_sim.compute import TASK_QUEUE_FIELDS
 from telemetry_sim.queueing import QUEUE_FIELDS
 
@@ -262,11 +263,6 @@ def _copy(array: Records) -> Records:
     return fresh
 
 
-_DEVICE_COUNTERS = (
-    *("offered_bits", "served_bits", "in_time_bits", "dropped_bits"),
-    *("offered_packets", "served_packets", "dropped_packets", "delay_sum_s"),
-    *("prb_ms", "busy_s", "uplink_s", "sinr_sum_db", "energy_j"),
-)
 _CELL_COUNTERS = (
     *("prb_ms", "edge_cycles", "backhaul_bits", "backhaul_up_bits", "backhaul_wait_s", "backhaul_packets"),
     *("interference_mw", "num_handovers", "num_handover_failures"),
@@ -280,8 +276,8 @@ _ROW_COUNTERS = (
 
 def clear_counters(state: State) -> None:
     """Begin a period: the counters of the last one go."""
+    _clear_devices(state.devices)
     for records, names in (
-        (state.devices, _DEVICE_COUNTERS),
         (state.cells, _CELL_COUNTERS),
         (state.rows, _ROW_COUNTERS),
     ):
@@ -289,3 +285,38 @@ def clear_counters(state: State) -> None:
             records[name] = 0
     state.delay_counts[:] = 0
     state.task_delay_counts[:] = 0
+
+
+@kernel
+def _clear_devices(devices: Records) -> None:
+    """In one look at each record; column by column every line of memory would be fetched several times."""
+    for device in range(devices.shape[0]):
+        devices[device].offered_bits = 0.0
+        devices[device].served_bits = 0.0
+        devices[device].in_time_bits = 0.0
+        devices[device].dropped_bits = 0.0
+        devices[device].offered_packets = 0
+        devices[device].served_packets = 0
+        devices[device].dropped_packets = 0
+        devices[device].delay_sum_s = 0.0
+        devices[device].prb_ms = 0.0
+        devices[device].busy_s = 0.0
+        devices[device].uplink_s = 0.0
+        devices[device].sinr_sum_db = 0.0
+        devices[device].energy_j = 0.0
+
+
+@kernel
+def add_up(devices: Records) -> tuple[float, float, float, int, int, int, int]:
+    """Bits and packets offered, served and dropped in the period, and packets that wait: whole numbers, all exact."""
+    offered_bits, served_bits, dropped_bits = 0.0, 0.0, 0.0
+    offered, served, dropped, waiting = 0, 0, 0, 0
+    for device in range(devices.shape[0]):
+        offered_bits += devices[device].offered_bits
+        served_bits += devices[device].served_bits
+        dropped_bits += devices[device].dropped_bits
+        offered += devices[device].offered_packets
+        served += devices[device].served_packets
+        dropped += devices[device].dropped_packets
+        waiting += devices[device].count
+    return offered_bits, served_bits, dropped_bits, offered, served, dropped, waiting
