@@ -54,7 +54,7 @@ def pretrain(
     answers. The operator's model reads phrasings and writes tool calls; its checkpoints lie in --out/.work.
     """
     if task == "operator":
-        _train_operator(out, seed, 300 if quick else steps or 3000, dry_run=dry_run, as_json=as_json)
+        _train_operator(out, seed, 300 if quick else steps, dry_run=dry_run, as_json=as_json)
         return
     from agent.output_folder import claim_folder
     from agent.weight_building import full_schedule, quick_schedule
@@ -75,7 +75,10 @@ def pretrain(
         click.echo(f"weights in {out}: {score['ratio_mean']:.4f} of the optimum on {score['num_instances']} instances")
 
 
-def _train_operator(out: Path, seed: int, num_steps: int, *, dry_run: bool, as_json: bool) -> None:
+def _train_operator(out: Path, seed: int, steps: int | None, *, dry_run: bool, as_json: bool) -> None:
+    from agent.pretraining.operator_language.recipe import NUM_STEPS, train_operator_model
+
+    num_steps = steps or NUM_STEPS
     if dry_run:
         text = {"task": "operator", "steps": num_steps, "seed": seed}
         click.echo(json.dumps(text) if as_json else f"operator     {num_steps:>6} steps of 64 phrasings")
@@ -84,7 +87,6 @@ def _train_operator(out: Path, seed: int, num_steps: int, *, dry_run: bool, as_j
     from rich.progress import Progress
 
     from agent.output_folder import claim_folder
-    from agent.pretraining.operator_language.recipe import train_operator_model
 
     claim_folder("--out", out)
     with Progress(console=Console(stderr=True)) as bars:

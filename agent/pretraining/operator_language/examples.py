@@ -23,7 +23,7 @@ from agent.pretraining.operator_language.phrasebook import (
     skeleton,
 )
 
-_BOOKS = ("looking.txt", "acting.txt", "several.txt", "refusing.txt")
+_BOOKS = ("looking.txt", "acting.txt", "several.txt", "refusing.txt", "idioms.txt")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _FAMILY_WEIGHT = {
     "decline": 3.6,
@@ -58,7 +58,16 @@ _JOINTS = (
     ", and", "and please", ", and then", "; also",
 )  # fmt: skip
 _SEQUEL_ODDS = 0.08
-_BEFORE_ODDS, _AFTER_ODDS, _SLIP_ODDS, _LOSS_ODDS = 0.3, 0.3, 0.2, 0.1
+_BEFORE_ODDS, _AFTER_ODDS, _SLIP_ODDS = 0.3, 0.3, 0.2
+_TERSE_ODDS, _DROPPED_ODDS, _FILLER_ODDS = 0.15, 0.6, 0.15
+_SMALL_WORDS = frozenset({"the", "a", "an", "of", "that", "is", "are", "please", "to", "do", "does", "will", "would"})
+"""Words that a terse operator leaves out."""
+_FILLERS = (
+    "just", "really", "basically", "kind of", "sort of", "actually", "maybe", "somehow", "like", "er", "uh", "please",
+    "perhaps", "simply", "quickly", "again", "honestly", "by the way", "you know", "i guess", "say", "for once",
+)  # fmt: skip
+_FILLER_PLACES = frozenset({"the", "in", "at", "for", "with", "and", "if", "is", "are", "our", "you", "we", "it"})
+"""Words before which a talkative one puts others that mean nothing."""
 
 
 def training_phrasings() -> tuple[Phrasing, ...]:
@@ -70,10 +79,15 @@ def held_out_skeletons() -> frozenset[str]:
     return frozenset(skeleton(phrasing.text) for phrasing in read_phrasings(FOLDER / "held_out.txt"))
 
 
+def validation_skeletons() -> frozenset[str]:
+    """Phrasings on which the least confidence is chosen; one that was learned would make it too low."""
+    return frozenset(skeleton(phrasing.text) for phrasing in read_phrasings(FOLDER / "validation.txt"))
+
+
 def operator_examples(num_examples: int, *, seed: int) -> Iterator[Example]:
     """Prompt and calls; the same seed gives the same rows."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    phrasings, refused = training_phrasings(), held_out_skeletons()
+    phrasings, refused = training_phrasings(), held_out_skeletons() | validation_skeletons()
     refused_texts = frozenset(normal_text(case.text) for case in read_held_out())
     words = read_words(FOLDER / "words.txt")
     starts = np.cumsum(_odds(phrasings))
@@ -157,14 +171,26 @@ def _random_focus(phrasing: Phrasing, network: Network, rng: np.random.Generator
 
 
 def _dress(text: str, network: Network, words: dict[str, str], rng: np.random.Generator) -> str:
-    """The text with politeness around it and slips of the finger in it."""
+    """The text with politeness around it, words left out or added, and slips of the finger in it."""
     if rng.random() < _BEFORE_ODDS:
         text = f"{_one_of(words['before'], rng)} {text}"
     if rng.random() < _AFTER_ODDS:
         text = f"{text} {_one_of(words['after'], rng)}"
+    if rng.random() < _TERSE_ODDS:
+        text = " ".join(w for w in text.split(" ") if w not in _SMALL_WORDS or rng.random() > _DROPPED_ODDS)
+    if rng.random() < _FILLER_ODDS:
+        text = _with_filler(text, rng)
     while rng.random() < _SLIP_ODDS:
         text = _mistype(text, network, rng)
     return text
+
+
+def _with_filler(text: str, rng: np.random.Generator) -> str:
+    words = text.split(" ")
+    places = [i for i, word in enumerate(words) if word in _FILLER_PLACES]
+    if places:
+        words.insert(places[rng.integers(len(places))], _FILLERS[rng.integers(len(_FILLERS))])
+    return " ".join(words)
 
 
 def _one_of(words: str, rng: np.random.Generator) -> str:

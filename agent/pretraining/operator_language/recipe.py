@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HIDDEN, _LAYERS, _HEADS = 192, 3, 4
 _TOKENIZER_SAMPLE = 20_000
+NUM_STEPS = 4500
 _PASSES = 2
 """How often each example is seen."""
 _MERGE_DROPOUT = 0.05
@@ -33,7 +34,7 @@ def train_operator_model(
     out: Path,
     *,
     seed: int,
-    num_steps: int = 3000,
+    num_steps: int = NUM_STEPS,
     batch_size: int = 64,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> float | None:

@@ -18,7 +18,8 @@ from agent.models.tiny_llama import Cache, load_tiny_llama
 from agent.pretraining.operator_language.calibration import Trial, least_confidence, validation_cases
 from agent.pretraining.operator_language.examples import held_out_skeletons, operator_examples, training_phrasings
 from agent.pretraining.operator_language.held_out import TEST_SHA256, held_out_hash, read_held_out
-from agent.pretraining.operator_language.phrasebook import FOLDER, read_phrasings, skeleton
+from agent.pretraining.operator_language.networks import Network, random_network
+from agent.pretraining.operator_language.phrasebook import FOLDER, Focus, fill, read_phrasings, skeleton
 from agent.pretraining.operator_language.tokenizer import train_operator_tokenizer
 from agent.pretraining.tokenizer import save_tokenizer
 from agent.tools.acting import STATE_CHANGING
@@ -46,6 +47,40 @@ def test_validation_shares_no_phrasing_with_the_frozen_test() -> None:
     validation = {skeleton(phrasing.text) for phrasing in read_phrasings(FOLDER / "validation.txt")}
     assert len(validation) >= 300
     assert not validation & held_out_skeletons()
+
+
+def test_no_training_example_says_a_validation_phrasing() -> None:
+    """Else the least confidence would be chosen on what was learned by heart."""
+    phrasings = read_phrasings(FOLDER / "validation.txt")
+    plain = {normal_text(phrasing.text) for phrasing in phrasings if not set("<{") & set(phrasing.text)}
+    assert len(plain) >= 100
+    assert not plain & {example.prompt.partition("<u> ")[2] for example in operator_examples(3000, seed=5)}
+
+
+def test_every_phrasing_can_be_filled() -> None:
+    rng = np.random.default_rng(3)
+    network = Network(cells=(1, 2, 3, 4), slices=("robots", "video", "sensors"))
+    for phrasing in training_phrasings():
+        said = fill(phrasing, network, Focus(cell=2, slice=3, version=1), rng)
+        assert not set("{|}@") & set(said.text), said.text
+
+
+def test_a_nickname_is_never_a_word_of_another_slice() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(300):
+        network = random_network(rng)
+        for number, name in enumerate(network.slices, start=1):
+            others = {word for other in network.slices if other != name for word in other.split("-")}
+            said = {network.mention(number, rng) for _ in range(5)}
+            foreign = {word for form in said for word in form.split()} - {"the", "slice", *name.split("-")}
+            assert not foreign & others, (network.slices, said)
+
+
+def test_robots_and_video_are_learned_as_nicknames() -> None:
+    rng = np.random.default_rng(5)
+    iot = Network(cells=(1, 2), slices=("motion-control", "driverless-trucks", "inspection", "vibration"))
+    assert "robots" in {iot.mention(1, rng).removeprefix("the ") for _ in range(200)}
+    assert "video" in {iot.mention(3, rng).removeprefix("the ") for _ in range(200)}
 
 
 def test_there_are_many_hundred_phrasings_for_every_kind_of_request() -> None:
