@@ -59,6 +59,7 @@ _MODES = ("suggest-only", "supervised", "autonomous")
     show_default=True,
     help="Requests a second that one caller may make.",
 )
+@click.option("--traces", metavar="URL", help="Send OpenTelemetry traces to this OTLP/HTTP endpoint (extra: otel).")
 @click.option("--simulator-mode", is_flag=True, help="Emulate O-RAN's A1 simulator beside the conformant interface.")
 @click.option(
     "--log-level", type=click.Choice(("debug", "info", "warning", "error")), default="warning", show_default=True
@@ -86,6 +87,7 @@ def serve(
     tls_certificate: Path | None,
     tls_key: Path | None,
     rate_limit: int,
+    traces: str | None,
     simulator_mode: bool,
     log_level: str,
     as_json: bool,
@@ -119,6 +121,7 @@ def serve(
         max_share_step_pct=max_share_step,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
+        traces=traces,
         settings=ApiSettings(
             tokens_are_needed=require_token,
             callback_hosts=frozenset(allow_callback),

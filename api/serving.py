@@ -25,10 +25,12 @@ from agent.gate.risk import Mode
 from agent.gate.stops import Stops
 from agent.store.store import Store
 from agent.store.tokens import has_tokens
+from agent.tracing import TracedPlanner, collect_spans
 from api.app import create_app
 from api.errors import ServerMisconfigured
 from api.operations import Operations
 from api.settings import ApiSettings
+from api.tracing import TracedRequests, open_tracer
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.scenarios import scenario
 
@@ -76,6 +78,8 @@ class ServeOptions:
     max_share_step_pct: int = 60
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    traces: str | None = None
+    """OTLP/HTTP endpoint for OpenTelemetry traces; None: none are made."""
     settings: ApiSettings = ApiSettings()  # noqa: RUF009 (frozen)
 
 
@@ -106,6 +110,8 @@ def build_operations(options: ServeOptions) -> Operations:
     topology = scenario(options.scenario, options.num_devices).topology
     store = Store.open(options.store_url)
     loop = _broker_loop(options, topology) if options.broker else _embedded_loop(options, topology)
+    if options.traces is not None:
+        loop.planner = TracedPlanner(loop.planner)
     mode = options.mode or (Mode.SUGGEST_ONLY if options.broker else Mode.AUTONOMOUS)
     gate = Gate(
         store=store,
@@ -125,13 +131,15 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
 
     settings = options.settings
     _check_exposure(options)
+    send_rest = _start_tracing(options)
     listening = _listen(options.host, options.port)
     operations = build_operations(options)
     if not settings.tokens_are_needed and not _is_loopback(options.host) and not operations.store.read(has_tokens):
         operations.store.close()
         raise ServerMisconfigured(f"host {options.host!r} is not loopback: make a token first (`--new-token`)")
+    app = create_app(operations, settings)
     config = uvicorn.Config(
-        create_app(operations, settings),
+        app if options.traces is None else TracedRequests(app),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -165,6 +173,16 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
             if close is not None:
                 close()
         operations.store.close()
+        send_rest()
+
+
+def _start_tracing(options: ServeOptions) -> Callable[[], None]:
+    """Collect spans where that is asked for; what sends the last of them."""
+    if options.traces is None:
+        return lambda: None
+    tracer, send_rest = open_tracer(options.traces)
+    collect_spans(tracer)
+    return send_rest
 
 
 def _address(listening: socket.socket, operations: Operations, options: ServeOptions) -> dict[str, object]:

@@ -8,6 +8,7 @@ from agent.dispatch.desired import DesiredState, target_of
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import PolicyRejected
 from agent.policy import SchedulingPolicy
+from agent.tracing import traced
 from telemetry_sim.actions import Acknowledgement, ControlAction
 from telemetry_sim.errors import ActionInvalid
 from telemetry_sim.topology import Topology
@@ -33,6 +34,7 @@ class InProcessDispatcher:
         self._latest: SchedulingPolicy | None = None
         self._pending: dict[int, tuple[int, tuple[ControlAction, ...]]] = {}
 
+    @traced("dispatch")
     def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
         if not self._is_news(policy):
             return self.reconcile() or self._outcome()

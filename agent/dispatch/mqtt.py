@@ -17,6 +17,7 @@ from agent.dispatch.mqtt_session import MqttSession, open_session
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import BrokerLost, PolicyRejected
 from agent.policy import SchedulingPolicy
+from agent.tracing import traced
 from telemetry_sim.mqtt_protocol import (
     CONFIRMATION_TOPIC,
     PRESENCE_FILTER,
@@ -76,6 +77,7 @@ class MqttDispatcher:
         """Messages that could not be read."""
         return self._ledger.num_quarantined
 
+    @traced("dispatch")
     def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
         with self._calls:
             latest = self._latest

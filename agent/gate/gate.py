@@ -29,6 +29,7 @@ from agent.store.policies import (
 )
 from agent.store.store import Store
 from agent.store.writer import Transaction
+from agent.tracing import traced
 from telemetry_sim.actions import ControlAction
 from telemetry_sim.topology import Topology
 
@@ -133,6 +134,7 @@ class Gate:
             checks[name] = "ok"
         return Examination(checks=checks, risk=risk, needs_approval=needs_approval(risk, stops.mode), refusal=refusal)
 
+    @traced("gate")
     def submit(
         self,
         policy: SchedulingPolicy,
