@@ -32,8 +32,9 @@ READING_PRECISION = "relative error <= 0.1%"
 # float32 has 23 bits of mantissa; 9 of them are kept.
 _DROPPED_BITS = 14
 
-_PLAIN, _STEPS, _ROUNDED = "plain", "steps", "rounded"
-"""Ways to store an array: as it is, as differences of neighbours, and rounded with equal bytes side by side."""
+_PLAIN, _SAME, _STEPS, _SHORT_STEPS, _ROUNDED = "plain", "same", "steps", "short_steps", "rounded"
+"""Ways to store an array: as it is, as the one value it is full of, as differences of neighbours (in 16 bits where they
+fit), and rounded with equal bytes side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +91,14 @@ def _unpacked(raw: bytes) -> Extras:
     header: dict[str, Any] = json.loads(raw[_LENGTH.size : start])
     arrays: dict[str, NDArray[Any]] = {}
     for name, dtype, shape, way in header["arrays"]:
-        stored = np.dtype(np.float32) if way == _ROUNDED else np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * stored.itemsize
-        arrays[name] = _restored(raw[start : start + size], stored, way).astype(dtype).reshape(shape)
+        stored = np.dtype({_ROUNDED: np.float32, _SHORT_STEPS: np.int16}.get(way, dtype))
+        count = int(np.prod(shape, dtype=np.int64))
+        # One stored value could claim to fill any memory.
+        if not 0 <= count * stored.itemsize <= _MAX_BYTES:
+            raise ValueError(f"{name} has {count} values; at most {_MAX_BYTES} bytes of them are allowed")
+        size = stored.itemsize * (1 if way == _SAME else count)
+        restored = _restored(raw[start : start + size], stored, way, np.dtype(dtype))
+        arrays[name] = np.full(shape, restored[0]) if way == _SAME else restored.astype(dtype).reshape(shape)
         start += size
 
     def columns(part: str, kind: type[Any]) -> Any:
@@ -115,20 +121,28 @@ def _unpacked(raw: bytes) -> Extras:
 def _packed(name: str, array: NDArray[Any], *, is_exact: bool) -> tuple[list[Any], bytes]:
     head = [name, array.dtype.str, array.shape]
     if name == "sensors.device_id":
-        return [*head, _STEPS], np.diff(array, prepend=array.dtype.type(0)).tobytes()
+        steps = np.diff(array, prepend=array.dtype.type(0))
+        short = steps.astype(np.int16)
+        if np.array_equal(short, steps):
+            return [*head, _SHORT_STEPS], short.tobytes()
+        return [*head, _STEPS], steps.tobytes()
     if name == "sensors.value" and not is_exact:
         bits = array.astype(np.float32).view(np.uint32)
         half = np.uint32(1 << (_DROPPED_BITS - 1))
         rounded = np.where(np.isfinite(array), (bits + half) >> _DROPPED_BITS << _DROPPED_BITS, bits).astype(np.uint32)
         return [*head, _ROUNDED], rounded.view(np.uint8).reshape(-1, 4).T.tobytes()
-    return [*head, _PLAIN], array.tobytes()
+    stored = array.tobytes()
+    one = stored[: array.itemsize]
+    if array.size > 1 and stored == one * array.size:
+        return [*head, _SAME], one
+    return [*head, _PLAIN], stored
 
 
-def _restored(raw: bytes, dtype: np.dtype[Any], way: str) -> NDArray[Any]:
+def _restored(raw: bytes, dtype: np.dtype[Any], way: str, original: np.dtype[Any]) -> NDArray[Any]:
     if way == _ROUNDED:
         return np.frombuffer(raw, dtype=np.uint8).reshape(4, -1).T.copy().view(dtype).ravel()
     array = np.frombuffer(raw, dtype=dtype)
-    return np.cumsum(array, dtype=dtype) if way == _STEPS else array
+    return np.cumsum(array, dtype=original) if way in {_STEPS, _SHORT_STEPS} else array
 
 
 def _decision(stored: dict[str, Any]) -> PeerDecision:
