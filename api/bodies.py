@@ -37,7 +37,7 @@ def parse_json(body: bytes) -> Any:
     if not body.strip():
         raise refuse(400, "a JSON body is needed", param="body")
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except RecursionError as error:
         raise refuse(400, "the body is nested too deeply", param="body") from error
     except ValueError as error:
@@ -60,3 +60,7 @@ def invalid_body(error: ValidationError, *, prefix: str = "") -> Problem:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+# Made once: `json.loads` makes one for each body as soon as it is told about constants.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from agent.goal import Expectation, Goal, TargetMetric
-from telemetry_sim.topology import SliceId, SliceProfile, Topology
+from telemetry_sim.topology import SliceProfile, Topology
 
 POLICY_TYPE_ID = "ORAN_SliceSLATarget_1.0.0"
 _NO_DIFFERENTIATOR = 0xFFFFFF
@@ -178,7 +178,7 @@ def _profile(wanted: A1SliceId, topology: Topology) -> SliceProfile | None:
     """The slice with this id; where the request has no differentiator, the only slice of the type."""
     if wanted.sd is not None:
         differentiator = int(wanted.sd, 16)
-        exact = [p for p in topology.slices if p.id == SliceId.model_construct(sst=wanted.sst, sd=differentiator)]
+        exact = [p for p in topology.slices if p.id.sst == wanted.sst and p.id.sd == differentiator]
         return exact[0] if exact else None
     same_type = [profile for profile in topology.slices if profile.id.sst == wanted.sst]
     plain = [profile for profile in same_type if profile.id.sd == _NO_DIFFERENTIATOR]
