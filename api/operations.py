@@ -236,6 +236,9 @@ class Operations:
                     return
                 self.failure = ""
             except Exception as error:
+                if self._stopping.is_set():
+                    # It took longer than `stop` waits; what it began is taken up after a restart.
+                    return
                 # The loop must outlive a bad interval; the failure is shown by /readyz and counted.
                 self.failure = f"{type(error).__name__}: {error}"
                 self.metrics.failures.inc()
