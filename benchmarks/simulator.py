@@ -22,6 +22,8 @@ import numpy as np
 # Beside the script lie its parts; above it the project.
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
 
+_TURNS = 5
+
 
 def _figure(name: str, measured: float | None, target: str, *, holds: bool | None, **more: Any) -> dict[str, Any]:
     return {"figure": name, "measured": measured, "target": target, "holds": holds, **more}
@@ -152,7 +154,10 @@ def _link_figure() -> dict[str, Any]:
 
 
 def _simpy_figures() -> list[dict[str, Any]]:
-    """SimPy and the kernel on the same kind of work: 1,000 devices a cell, Poisson packets, proportional fairness."""
+    """SimPy and the kernel on the same kind of work: 1,000 devices a cell, Poisson packets, proportional fairness.
+
+    They take turns, and the ratio is the median of the turns': other work on the machine slows both alike.
+    """
     from simulator_simpy import device_steps_per_cpu_s
 
     from telemetry_sim.network import Network
@@ -160,24 +165,27 @@ def _simpy_figures() -> list[dict[str, Any]]:
     from telemetry_sim.traffic import TrafficKind, TrafficModel
 
     packets_per_s, size_bits = 1.0, 8000.0
-    theirs = device_steps_per_cpu_s(1000, 1, 5.0, packets_per_s, size_bits)
     made = scenario("smart-city", 8000)
     source = TrafficModel(kind=TrafficKind.POISSON, packets_per_s=packets_per_s, size_bits=size_bits)
     populations = tuple(dataclasses.replace(p, traffic=source, tasks_per_s=0.0) for p in made.populations)
     network = Network(dataclasses.replace(made, populations=populations, load=None), seed=1)
     network.run(2.0)
-    begin_s = time.process_time()
-    network.run(10.0)
-    ours = made.num_devices * 10.0 / made.step_s / (time.process_time() - begin_s)
+    ours, theirs = [], []
+    for _ in range(_TURNS):
+        theirs.append(device_steps_per_cpu_s(1000, 1, 3.0, packets_per_s, size_bits))
+        begin_s = time.process_time()
+        network.run(10.0)
+        ours.append(made.num_devices * 10.0 / made.step_s / (time.process_time() - begin_s))
+    ratio = float(np.median(np.divide(ours, theirs)))
     return [
-        _figure("device-steps per CPU-second, frames and logs included", ours, "report", holds=None),
-        _figure("device-steps per CPU-second of SimPy", theirs, "report", holds=None),
-        _figure("ratio to SimPy", ours / theirs, ">= 50", holds=ours / theirs >= 50),
+        _figure("device-steps per CPU-second, frames and logs included", float(np.median(ours)), "report", holds=None),
+        _figure("device-steps per CPU-second of SimPy", float(np.median(theirs)), "report", holds=None),
+        _figure("ratio to SimPy, median of turns", ratio, ">= 50", holds=ratio >= 50, turns=_TURNS),
     ]
 
 
 def _what_if_figures() -> list[dict[str, Any]]:
-    """Intervals of ten seconds at 1,000 devices: the planners' analytic twin, and forks of the network."""
+    """Intervals of ten seconds at 1,000 devices: the analytic twin of gate and planners, and forks of the network."""
     from agent.control_loop import initial_plan
     from agent.goal import resolve_goals
     from agent.twin import Twin
@@ -213,12 +221,17 @@ def _what_if_figures() -> list[dict[str, Any]]:
     where = f"what-if intervals per CPU-second at 1,000 devices on {len(cases)} cells"
     return [
         _figure(
-            f"{where}, the planners' twin (analytic, {twin.num_futures} futures each)",
+            f"{where}, the twin that the gate and the planners ask (analytic, {twin.num_futures} futures each)",
             analytic,
             ">= 200",
             holds=analytic >= 200,
         ),
-        _figure(f"{where}, forks of the network (every packet)", by_packet, ">= 200", holds=by_packet >= 200),
+        _figure(
+            f"{where}, forks of the network (every packet; the gate does not ask them)",
+            by_packet,
+            ">= 200",
+            holds=by_packet >= 200,
+        ),
     ]
 
 
