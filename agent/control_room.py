@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Protocol
 
 from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier, to_actions
+from agent.changes import LIVE_S, Changes, GatedChanges
 from agent.control_loop import TelemetrySource, digest_hash
 from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import DispatchOutcome
@@ -22,7 +23,6 @@ from agent.planner import Decision, Planner
 from agent.policy import SchedulingPolicy
 from agent.store.approvals import find_live_approval
 from agent.store.decisions import DecisionRecord, save_decision
-from agent.store.goals import OPERATOR_TYPE, StoredGoal, delete_goal, list_goals, put_goal
 from agent.store.policies import PolicyStatus, find_policy
 from agent.store.store import Store
 from agent.twin import Twin
@@ -33,7 +33,6 @@ from telemetry_sim.records import LogRecord, TelemetryFrame
 from telemetry_sim.topology import Topology
 
 _HISTORY = 120
-_LIVE_S = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,8 @@ class ControlRoom:
         interval_s: float = 10.0,
         is_read_only: bool = False,
         twin: Twin | None = None,
-        catch_up: Callable[[], None] | None = None,
+        catch_up: Callable[[], int] | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self.source = source
         self.planner = planner
@@ -95,6 +95,7 @@ class ControlRoom:
         self.store = store
         self.interval_s = interval_s
         self.is_read_only = is_read_only
+        self.changes: Changes = changes or GatedChanges(gate, store)
         self.twin = twin or Twin()
         self.intervals: deque[Interval] = deque(maxlen=_HISTORY)
         self.num_observed = 0
@@ -134,13 +135,11 @@ class ControlRoom:
     def refresh(self) -> None:
         """Look again where the network runs on by itself; one of our own waits until it is told to."""
         if self._catch_up is not None:
-            self._catch_up()
-            self.observe()
+            self.observe(self._catch_up())
 
     def goals(self) -> tuple[Goal, ...]:
         """The operator's goals, in the order in which they came."""
-        kept = self.store.read(lambda connection: list_goals(connection, policy_type=OPERATOR_TYPE))
-        return tuple(stored.goal for stored in kept if stored.goal is not None)
+        return self.changes.goals()
 
     def terms(self, digests: tuple[EdgeDigest, ...]) -> tuple[GoalTerms, ...]:
         goals = self.goals()
@@ -171,10 +170,11 @@ class ControlRoom:
             parent_version=self.gate.desired.version,
             planner=decision.planner,
             valid_from_s=self.now_s,
-            valid_until_s=self.now_s + _LIVE_S,
+            valid_until_s=self.now_s + LIVE_S,
             actions=tuple(actions),
             rationale=tuple(reasons),
         )
+        self.changes.keep(policy)
         now, then = [], []
         for decided, digest, term in zip(decision.cells, digests, terms, strict=True):
             current = self.plan_in_force(digest.cell)
@@ -235,42 +235,33 @@ class ControlRoom:
         """Keep the policy as awaiting approval; raises PolicyRejected where the gate refuses it."""
         if self.is_read_only:
             raise PolicyRejected("this session is read-only: nothing is changed")
-        found = self.examine(policy)
-        try:
-            self.gate.submit(policy, now_s=self.now_s, actor="chat")
-        except ApprovalNeeded:
-            return found
-        return found
+        return self.changes.hold(policy, now_s=self.now_s)
 
     def approve(self, policy: SchedulingPolicy, *, approver: str, reason: str) -> str:
         """Grant an approval bound to the policy's hash; the approval's id."""
         stored = self.store.read(lambda connection: find_policy(connection, policy.version))
         if stored is None or stored.status is not PolicyStatus.AWAITING_APPROVAL:
             self.request_approval(policy)
-        return self.gate.approve(
-            policy.version, policy_hash=policy.content_hash(), approver=approver, reason=reason, lifetime_s=_LIVE_S
-        ).id
+        return self.changes.approve(policy, approver=approver, reason=reason)
 
     def reject(self, policy: SchedulingPolicy) -> None:
         """Drop the proposal; one that waits for approval is kept as rejected."""
         stored = self.store.read(lambda connection: find_policy(connection, policy.version))
         if stored is not None and stored.status is PolicyStatus.AWAITING_APPROVAL:
-            self.gate.reject(policy.version, actor="chat", reason="rejected in the chat")
+            self.changes.reject(policy.version)
         if self.proposal is not None and self.proposal.policy == policy:
             self.proposal = None
 
     def apply(self, policy: SchedulingPolicy) -> DispatchOutcome:
         """Through the gate, which uses the approval up; then watch one interval."""
-        outcome = self.gate.submit(policy, now_s=self.now_s, actor="chat")
+        outcome = self.changes.submit(policy, now_s=self.now_s)
         if self.proposal is not None and self.proposal.policy == policy:
             self.proposal = None
         self.observe()
         return outcome
 
     def roll_back(self, to_version: int) -> DispatchOutcome:
-        outcome = self.gate.rollback(
-            to_version, now_s=self.now_s, lifetime_s=_LIVE_S, actor="chat", reason="rolled back in the chat"
-        )
+        outcome = self.changes.roll_back(to_version, now_s=self.now_s)
         self.proposal = None
         self.observe()
         return outcome
@@ -278,15 +269,13 @@ class ControlRoom:
     def set_goal(self, goal: Goal) -> None:
         """Keep a goal; raises GoalInvalid. Plans made before no longer fit."""
         check_goal(goal, self.topology)
-        wanted = StoredGoal(policy_type=OPERATOR_TYPE, id=goal.id, document=goal.model_dump_json(), goal=goal)
-        self.store.write(lambda transaction: put_goal(transaction, wanted, actor="chat"))
+        self.changes.put_goal(goal)
         self.proposal = None
 
     def clear_goals(self) -> int:
         """Remove every operator's goal; returns how many."""
-        ids = [goal.id for goal in self.goals()]
-        for goal_id in ids:
-            self.store.write(lambda t, key=goal_id: delete_goal(t, OPERATOR_TYPE, key, actor="chat"))  # type: ignore[misc]
+        ids = [goal.id for goal in self.changes.own_goals()]
+        self.changes.delete_goals(ids)
         self.proposal = None
         return len(ids)
 

@@ -25,12 +25,13 @@ from agent.errors import (
     StoreUnusable,
 )
 from api.context import Context
+from api.conversations import Conversations
 from api.errors import RequestRefused
 from api.guard import Guard
 from api.notifications import Notifier
 from api.operations import Operations
 from api.problems import MEDIA_TYPE, Problem
-from api.routes import a1, goals, health, network, plans, supervision
+from api.routes import a1, chat, goals, health, network, plans, submissions, supervision
 from api.security import Doorkeeper
 from api.settings import ApiSettings
 
@@ -47,12 +48,15 @@ _STATUS_OF: tuple[tuple[type[AgentError], int, str], ...] = (
 )
 
 
-def create_app(operations: Operations, settings: ApiSettings | None = None) -> FastAPI:
+def create_app(
+    operations: Operations, settings: ApiSettings | None = None, *, conversations: Conversations | None = None
+) -> FastAPI:
     """The REST face of a running control loop; starting and stopping the loop is the caller's business."""
     settings = settings or ApiSettings()
     metrics = operations.metrics
     notifier = Notifier(settings, metrics)
     operations.on_status = notifier.notify
+    conversations = conversations or Conversations(operations, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,6 +64,7 @@ def create_app(operations: Operations, settings: ApiSettings | None = None) -> F
         await notifier.start()
         yield
         await notifier.stop()
+        conversations.close()
 
     app = FastAPI(
         title="Edgewright",
@@ -71,12 +76,17 @@ def create_app(operations: Operations, settings: ApiSettings | None = None) -> F
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    app.state.context = Context(operations=operations, settings=settings, metrics=metrics)
+    app.state.context = Context(
+        operations=operations,
+        settings=settings,
+        metrics=metrics,
+        conversations=conversations,
+    )
     if settings.simulator_mode:
         from api.routes.simulator import build_simulator
 
         app.router.routes.extend(build_simulator().routes)
-    for module in (a1, network, goals, plans, supervision, health):
+    for module in (a1, network, goals, plans, submissions, supervision, chat, health):
         # Routes are added flat: matching through nested routers costs more than serving a policy.
         app.router.routes.extend(module.router.routes)
     _handle_errors(app)

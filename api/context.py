@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from agent.store.tokens import TokenOwner
+from api.conversations import Conversations
 from api.errors import refuse
 from api.metrics import Metrics
 from api.operations import Operations
@@ -22,6 +23,7 @@ class Context:
     operations: Operations
     settings: ApiSettings
     metrics: Metrics
+    conversations: Conversations
 
 
 def context_of(request: Request) -> Context:

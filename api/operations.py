@@ -8,6 +8,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,13 +17,14 @@ from agent.control_loop import ControlLoop, TelemetrySource, Turn
 from agent.control_room import plan_of
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import AgentError, DispatchTimeout
-from agent.gate.gate import Gate
+from agent.gate.gate import Examination, Gate
 from agent.gate.gated_dispatcher import GatedDispatcher
 from agent.goal import Goal, GoalTerms, resolve_goals
 from agent.planner import Decision, Source
 from agent.policy import SchedulingPolicy
 from agent.store.audit_trail import canonical_json
 from agent.store.decisions import DecisionRecord, save_decision
+from agent.store.policies import PolicyStatus, save_policy
 from agent.store.store import Store
 from api.fulfilment import Fulfilment
 from api.goal_book import GoalBook, StatusChange
@@ -34,6 +36,7 @@ from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.operations")
 _MAX_PENDING_EVENTS = 100
+_MOST_REMEMBERED = 120
 _POLL_S = 0.01
 
 
@@ -72,6 +75,8 @@ class Operations:
         self._thread: threading.Thread | None = None
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[LiveEvent]]] = set()
         self._turn: Turn | None = None
+        self.history: deque[tuple[EdgeDigest, ...]] = deque(maxlen=_MOST_REMEMBERED)
+        """Digests of the latest intervals, the oldest first."""
         self._yardstick = Yardstick()
         self._fulfilment = Fulfilment()
         self.last_turn_unix_s = 0.0
@@ -142,6 +147,7 @@ class Operations:
         if turn is None:
             return None
         self._turn = turn
+        self.history.append(turn.digests)
         self.last_turn_unix_s = self.store.clock()
         if turn.outcome is not None and self._is_dispatched(turn.outcome):
             self.goals.planned({key: revision for key, revision, _ in heeded})
@@ -163,10 +169,23 @@ class Operations:
             raise AgentError("no digest has come in yet; ask again after the first interval")
         wanted = tuple(goal for _, _, goal in self.goals.live()) if goals is None else goals
         terms = tuple(resolve_goals(wanted, self.topology, digest) for digest in digests)
+        decision = self.decide(digests, terms)
+        return self._as_policy(decision, terms), decision
+
+    def decide(self, digests: tuple[EdgeDigest, ...], terms: tuple[GoalTerms, ...]) -> Decision:
+        """What the loop's planner would do; nothing is kept or sent."""
         with self._planning:
             current = [self._loop.plan_in_force(digest.cell) for digest in digests]
-            decision = self._loop.planner.decide(digests, terms, current)
-        return self._as_policy(decision, terms), decision
+            return self._loop.planner.decide(digests, terms, current)
+
+    def keep(self, policy: SchedulingPolicy, *, actor: str) -> None:
+        """Note a proposal, so that it can be read, submitted and approved by its version and hash."""
+        self.store.write(lambda transaction: save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor))
+
+    def hold(self, policy: SchedulingPolicy, *, actor: str) -> Examination:
+        """Keep the policy as awaiting approval; raises PolicyRejected or PolicyInvalid."""
+        self.require_resumed()
+        return self.gate.hold(policy, now_s=self.now_s, actor=actor)
 
     def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> str:
         """Grant an approval; the approval's id."""

@@ -33,6 +33,8 @@ class PlanRequest(_Body):
 
     goals: Annotated[tuple[Goal, ...], MaxLen(100)] | None = None
     """Instead of the live goals: a what-if."""
+    keep: bool = False
+    """Note the plan under its version, to be submitted by its hash later; only with the live goals."""
     submit: bool = False
     """Send the plan through the gate; only with the live goals."""
 
@@ -57,6 +59,48 @@ class RollbackRequest(_Body):
 
     to_version: Version
     reason: Text
+
+
+class SubmissionRequest(_Body):
+    """Which content is to go out."""
+
+    policy_hash: Hash
+    hold: bool = False
+    """Wait for an approval even where the mode would let it pass without one."""
+
+
+class ChatRequest(_Body):
+    """A sentence or a command for the chat."""
+
+    request: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+    session: Annotated[str, StringConstraints(pattern=r"^~?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    """A name of one's own, kept until it is used again; without one the answer names a session that is not kept."""
+    read_only: bool = True
+    """Nothing can be changed, whatever the token's role."""
+
+
+class ConfirmationRequest(_Body):
+    """One person's yes or no to a change that the chat described."""
+
+    pending_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    binding: Hash
+    """Of what was shown."""
+    is_agreed: bool
+
+
+class ChatAnswer(BaseModel):
+    """An answer with the calls and evidence behind it."""
+
+    session: str
+    request: str
+    answer: str
+    tool_calls: list[dict[str, Any]]
+    evidence: list[dict[str, Any]]
+    pending: list[dict[str, Any]]
+    """Changes that wait for a person, each with its id, what it comes to and the binding of that."""
+    exit_status: int
+    tokens: dict[str, int]
+    timings: dict[str, float]
 
 
 class StopsBody(_Body):

@@ -16,6 +16,9 @@ class ApiSettings:
     """Per caller, sustained."""
     burst: int = 2_000
     max_concurrent: int = 256
+    chats_per_s: float = 2.0
+    """Requests of a chat, per caller, sustained; each costs what a hundred others do."""
+    chat_burst: int = 20
     max_goals: int = 10_000
     """More are refused with 507."""
     callback_hosts: frozenset[str] = frozenset()

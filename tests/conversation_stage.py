@@ -14,9 +14,10 @@ import yaml
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
+from agent.chat.answer import Answer, Pending
 from agent.chat.opening import open_room
 from agent.chat.room_options import RoomOptions
-from agent.chat.session import Answer, ChatSession, Pending
+from agent.chat.session import ChatSession
 from agent.chat.slash import run_slash
 from agent.control_room import ControlRoom
 from agent.store.store import Store

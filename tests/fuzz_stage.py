@@ -12,9 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
+from agent.chat.answer import Pending
 from agent.chat.opening import open_room
 from agent.chat.room_options import RoomOptions
-from agent.chat.session import ChatSession, Pending
+from agent.chat.session import ChatSession
 from agent.chat.slash import COMMANDS, run_slash
 from agent.control_room import ControlRoom, goal_document
 from agent.dispatch.desired import DesiredState

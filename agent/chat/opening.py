@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.chat.answer import SESSION_NAME
 from agent.chat.room_options import RoomOptions
 from agent.control_room import ControlRoom
 from agent.dispatch.in_process import InProcessDispatcher
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from agent.planner import Decision
     from edge_preprocess.digest import EdgeDigest
     from telemetry_sim.topology import Topology
-
-_SESSION_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
 @dataclass(slots=True)
@@ -156,7 +154,7 @@ def session_store(folder: Path, session: str | None) -> Store:
     """The store of a session's own file; in memory without a name. Raises AgentInputInvalid for an impossible name."""
     if session is None:
         return Store.open("sqlite://")
-    if not _SESSION_NAME.match(session):
+    if not SESSION_NAME.match(session):
         raise AgentInputInvalid(f"session {session[:70]!r}: letters, digits, '.', '_' and '-' are allowed, at most 64")
     return Store.open(f"sqlite:///{folder / session}.db")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,6 +49,34 @@ class ServerLink:
         """What the server answers to a document; raises ServerUnreachable or ServerRefused."""
         return self._ask("POST", path, json=body, timeout=_PLANNING_S)
 
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Server-sent events and their documents, until the server ends them; an `answer` is the last.
+
+        Raises ServerUnreachable, also where the server breaks off before that, or ServerRefused.
+        """
+        event, is_whole = "", False
+        try:
+            with self._client.stream(
+                "POST", path, json=body, timeout=_PLANNING_S, headers={"Accept": "text/event-stream"}
+            ) as response:
+                if response.is_error:
+                    response.read()
+                    raise _refusal(self.url, path, response)
+                for line in response.iter_lines():
+                    name, _, value = line.partition(": ")
+                    if name == "event":
+                        event = value
+                    elif name == "data":
+                        document = _parsed(self.url, path, value)
+                        if event == "problem":
+                            raise ServerRefused(f"server {self.url}: {str(document.get('detail'))[:200]}")
+                        is_whole = is_whole or event == "answer"
+                        yield event, document
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
+        if not is_whole:
+            raise ServerUnreachable(f"server {self.url} broke off in mid-answer; nothing was changed by this request")
+
     def close(self) -> None:
         self._client.close()
 
@@ -54,17 +84,22 @@ class ServerLink:
         try:
             response = self._client.request(method, path, **given)
         except httpx.HTTPError as error:
-            raise ServerUnreachable(
-                f"server {self.url} can't be reached ({str(error)[:120]}); is `edgewright serve` running there?"
-            ) from error
+            raise self._away(error) from error
         if response.is_error:
-            raise ServerRefused(f"server {self.url} refuses {path}: {response.status_code}, {_detail(response)}")
+            raise _refusal(self.url, path, response)
         try:
             return response.json()
         except ValueError as error:
             raise ServerUnreachable(
                 f"server {self.url}: {path} is no JSON; is this the port of `edgewright serve`?"
             ) from error
+
+    def _away(self, error: httpx.HTTPError) -> ServerUnreachable:
+        if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+            return ServerUnreachable(f"server {self.url} broke off in mid-answer; the session is kept")
+        return ServerUnreachable(
+            f"server {self.url} can't be reached ({str(error)[:120]}); is `edgewright serve` running there?"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +109,18 @@ class ServerLink:
     ) -> None:
         del kind, error, trace
         self.close()
+
+
+def _refusal(url: str, path: str, response: httpx.Response) -> ServerRefused:
+    return ServerRefused(f"server {url} refuses {path}: {response.status_code}, {_detail(response)}")
+
+
+def _parsed(url: str, path: str, value: str) -> dict[str, Any]:
+    try:
+        document = json.loads(value)
+    except ValueError as error:
+        raise ServerUnreachable(f"server {url}: {path} sends no JSON; is this `edgewright serve`?") from error
+    return document if isinstance(document, dict) else {}
 
 
 def _detail(response: httpx.Response) -> str:

@@ -125,8 +125,8 @@ def attach(link: ServerLink, store: Store) -> ControlRoom:
     return room
 
 
-def _mirror(link: ServerLink, store: Store, gate: Gate) -> None:
-    """Copy what changed on the server: goals, and the newest policies with their statuses."""
+def _mirror(link: ServerLink, store: Store, gate: Gate) -> int:
+    """Copy what changed on the server: goals, and the newest policies with their statuses; one interval to look at."""
     rows = link.get("/v1/goals")
     goals = {row["id"]: Goal.model_validate(row["goal"]) for row in rows if row["goal"] is not None}
     kept = link.get(f"/v1/policies?limit={_MIRRORED}")["items"]
@@ -146,6 +146,7 @@ def _mirror(link: ServerLink, store: Store, gate: Gate) -> None:
 
     store.write(work)
     gate.resume()
+    return 1
 
 
 def _as_stored(goal_id: str, goal: Goal) -> StoredGoal:

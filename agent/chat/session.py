@@ -6,12 +6,12 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.chat.answer import Answer, Pending, clean_request
 from agent.chat.chat_agent import build_agent
 from agent.control_room import goal_document
-from agent.errors import AgentError, AgentInputInvalid, ModelUnavailable
+from agent.errors import AgentError, ModelUnavailable
 from agent.store.sessions import load_session, save_session
 from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
 from agent.tools.finding import Finding
@@ -27,43 +27,16 @@ if TYPE_CHECKING:
     from agent.control_room import ControlRoom
     from agent.store.store import Store
 
-MAX_REQUEST = 4000
-"""Characters of one request; the rest of a paste is refused."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _THREAD = "chat"
 _LIMIT_REACHED = "Model call limits exceeded"
 """How LangChain's own message begins."""
 _STOPPED = "Stopped: the model kept calling tools instead of answering. What they found:"
 _NO_FIGURES = "I have no figures for that; ask me for a status, an explanation or a what-if."
+_KEPT_MESSAGES = 200
+"""Of a conversation."""
 _MOST_CAUGHT_UP = 360
 """Intervals that a session taken up again lets the network run on; an hour of ten-second intervals."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A change that waits for a person, with what it comes to."""
-
-    tool: str
-    arguments: dict[str, Any]
-    summary: str
-    resolved: dict[str, object]
-    """The policy's diff, forecast and risk, or the goal object."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Answer:
-    """What came of one request."""
-
-    text: str
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
-    """Changes that nobody has said yes to."""
-    exit_status: int = 0
-    num_input_tokens: int = 0
-    num_output_tokens: int = 0
-    first_token_s: float = 0.0
-    elapsed_s: float = 0.0
 
 
 class ChatSession:
@@ -78,19 +51,26 @@ class ChatSession:
         decide: Callable[[Pending], bool] | None = None,
         on_text: Callable[[str], None] = lambda _: None,
         on_call: Callable[[str, dict[str, Any]], None] = lambda _name, _arguments: None,
+        on_pending: Callable[[Pending], None] = lambda _: None,
         store: Store | None = None,
+        is_kept: bool = True,
         view: Callable[[str], Finding] | None = None,
     ) -> None:
         self.room = room
         self.view = view
         """Shows a server's own documents, where there is a server."""
         self._store = store or room.store
+        self._is_kept = is_kept
         self.name = name
         self.toolbox = Toolbox(room)
         self.decide = decide
         self.on_text = on_text
         self.on_call = on_call
+        self.on_pending = on_pending
+        """Told of each change that nobody said yes to."""
         self.num_tokens = [0, 0]
+        self.unanswered: list[Pending] = []
+        """Changes of the latest request that nobody has said yes to."""
         self._thread = 0
         self.change_model(model)
         self._take_up()
@@ -107,6 +87,11 @@ class ChatSession:
         if messages:
             self._agent.update_state(self._config(), {"messages": messages})
 
+    def take_over(self, other: ChatSession) -> None:
+        """Go on with what was said in another session."""
+        self.num_tokens = list(other.num_tokens)
+        self._restore(other.messages)
+
     def ask(self, text: str) -> Answer:
         """Answer a request; raises AgentInputInvalid for what can't be one, ModelUnavailable where the model fails."""
         from langchain_core.messages import HumanMessage
@@ -114,14 +99,14 @@ class ChatSession:
 
         request = clean_request(text)
         self.room.refresh()
-        self.toolbox.found.clear()
+        self.start_request()
         answer = Answer(text="")
         began, before = time.monotonic(), self.messages
         given: Any = {"messages": [HumanMessage(request)]}
         try:
             while given is not None:
                 waiting = self._run(given, answer, began)
-                given = None if waiting is None else Command(resume={"decisions": self._decisions(waiting, answer)})
+                given = None if waiting is None else Command(resume={"decisions": self._decisions(waiting)})
         except KeyboardInterrupt:
             self._restore(before)
             raise
@@ -135,6 +120,11 @@ class ChatSession:
         self._settle(answer, request)
         answer.elapsed_s = time.monotonic() - began
         return answer
+
+    def start_request(self) -> None:
+        """Forget what the request before found and asked."""
+        self.toolbox.found.clear()
+        self.unanswered.clear()
 
     def run_tool(self, name: str, arguments: dict[str, Any]) -> Finding:
         """A tool by its name, past the language model; a change still needs a person's yes."""
@@ -172,10 +162,10 @@ class ChatSession:
                         self.on_call(call["name"], call["args"])
         return None
 
-    def _decisions(self, waiting: list[dict[str, Any]], answer: Answer) -> list[dict[str, str]]:
+    def _decisions(self, waiting: list[dict[str, Any]]) -> list[dict[str, str]]:
         decisions: list[dict[str, str]] = []
         for request in waiting:
-            finding = self._ask_person(request["name"], request["args"], answer)
+            finding = self._ask_person(request["name"], request["args"])
             if finding is None:
                 decisions.append({"type": "approve"})
             else:
@@ -183,24 +173,27 @@ class ChatSession:
                 decisions.append({"type": "respond", "message": finding.to_json()})
         return decisions
 
-    def _ask_person(self, tool: str, arguments: dict[str, Any], answer: Answer | None = None) -> Finding | None:
+    def _ask_person(self, tool: str, arguments: dict[str, Any]) -> Finding | None:
         """None where a person, or an approval of this very plan, lets the call through; else what to say instead."""
         if self.room.is_read_only:
             return Finding(text="Not done: this session is read-only.", exit_status=4)
         try:
             pending = self.resolve(tool, arguments)
+            is_covered = tool == "apply_plan" and self.room.has_approval(self.room.find(arguments.get("version")))
         except (AgentError, TelemetrySimError, TypeError, ValueError) as error:
             return Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=2)
-        is_covered = tool == "apply_plan" and self.room.has_approval(self.room.find(arguments.get("version")))
+        refusal = self.room.changes.refusal(tool, is_approved=is_covered)
+        if refusal:
+            return Finding(text=f"Not done: {refusal}.", data=pending.resolved, exit_status=4)
         if not is_covered and (self.decide is None or not self.decide(pending)):
-            if answer is not None:
-                answer.pending.append(pending)
+            self.unanswered.append(pending)
+            self.on_pending(pending)
             said = "needs your approval" if self.decide is None else "not approved"
             return Finding(text=f"Nothing changed ({said}): {pending.summary}.", data=pending.resolved, exit_status=5)
         try:
             if tool == "apply_plan" and not is_covered:
                 policy = self.room.find(arguments.get("version"))
-                self.room.approve(policy, approver="operator", reason="approved at the prompt")
+                self.room.approve(policy, approver=self.room.changes.approver, reason="approved at the prompt")
         except AgentError as error:
             return Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
         self.room.confirm(tool, arguments)
@@ -213,6 +206,8 @@ class ChatSession:
             policy = self.room.find(arguments.get("version"))
             resolved = describe_policy(self.room, policy)
             summary = f"{summary}, version {policy.version}"
+        elif tool == "clear_goals":
+            resolved = {"removes": [describe_goal(self.room, goal) for goal in self.room.changes.own_goals()]}
         elif tool == "roll_back":
             target = rollback_target(self.room, arguments.get("version"))
             resolved = describe_rollback(self.room, target)
@@ -227,6 +222,7 @@ class ChatSession:
     def _settle(self, answer: Answer, request: str) -> None:
         """Take the last words, hold their numbers to what the tools found, and keep the conversation."""
         answer.calls = [self.as_call(*made) for made in self.toolbox.found]
+        answer.pending = list(self.unanswered)
         last = self.messages[-1] if self.messages else None
         answer.text = str(last.text) if last is not None and last.type == "ai" else ""
         evidence = request + " ".join(f.to_json() for _, _, f in self.toolbox.found) + self._standing()
@@ -237,6 +233,7 @@ class ChatSession:
         answer.exit_status = max((f.exit_status for _, _, f in self.toolbox.found), default=0)
         self.num_tokens[0] += answer.num_input_tokens
         self.num_tokens[1] += answer.num_output_tokens
+        self._shorten()
         self._save()
 
     @staticmethod
@@ -260,9 +257,23 @@ class ChatSession:
         if messages:
             self._agent.update_state(self._config(), {"messages": messages})
 
+    def _shorten(self) -> None:
+        """Only the latest messages, from a request on, and one state of them: a talk may last for months."""
+        messages, before = self.messages, self._config()
+        latest = messages[-_KEPT_MESSAGES:]
+        first = next((i for i, message in enumerate(latest) if message.type == "human"), 0)
+        self._restore(latest[first:])
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        saver = self._agent.checkpointer
+        if isinstance(saver, InMemorySaver):
+            saver.delete_thread(before["configurable"]["thread_id"])
+
     def _take_up(self) -> None:
         from langchain_core.messages import messages_from_dict
 
+        if not self._is_kept:
+            return
         kept = self._store.read(lambda connection: load_session(connection, self.name))
         if kept is not None and isinstance(kept.get("messages"), list):
             self._restore(messages_from_dict(kept["messages"]))  # type: ignore[arg-type]  # as written by _save
@@ -272,21 +283,11 @@ class ChatSession:
     def _save(self) -> None:
         from langchain_core.messages import messages_to_dict
 
+        if not self._is_kept:
+            return
         document = {"messages": messages_to_dict(self.messages), "num_observed": self.room.num_observed}
         plain = json.loads(json.dumps(document, default=str))
         self._store.write(lambda transaction: save_session(transaction, self.name, plain))
-
-
-def clean_request(text: str) -> str:
-    """The request without control sequences; raises AgentInputInvalid for empty, binary or huge ones."""
-    if len(text) > MAX_REQUEST:
-        raise AgentInputInvalid(f"request of {len(text)} characters: at most {MAX_REQUEST} are read")
-    plain = _CONTROL.sub("", text).strip()
-    if not plain:
-        raise AgentInputInvalid("request: nothing to read in it; type a question, or /help")
-    if plain.count("\ufffd") > len(plain) // 10:
-        raise AgentInputInvalid(f"request of {len(text)} characters: looks like binary data, not text")
-    return plain
 
 
 def unsupported_numbers(text: str, evidence: str) -> list[str]:

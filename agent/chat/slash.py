@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.chat.answer import Answer, clean_request
 from agent.chat.server_view import VIEWS
 from agent.errors import AgentError, AgentInputInvalid
-from agent.store.decisions import list_decisions
 from agent.tools.finding import Finding
+from telemetry_sim.errors import TelemetrySimError
 
 if TYPE_CHECKING:
     from agent.chat.session import ChatSession
@@ -31,10 +32,21 @@ class SlashCommand:
     """What may follow, for completion; cells and slices may always."""
 
 
+def answer_line(session: ChatSession, line: str) -> Answer:
+    """The answer to a sentence or a command; what went wrong is one too, and the session is kept either way."""
+    try:
+        if not line.lstrip().startswith("/"):
+            return session.ask(line)
+        session.start_request()
+        found = run_slash(session, line)
+    except (AgentError, TelemetrySimError) as error:
+        return Answer(text=f"Error: {error}", exit_status=error.exit_status)
+    calls = [session.as_call(*made) for made in session.toolbox.found]
+    return Answer(text=found.text, calls=calls, pending=list(session.unanswered), exit_status=found.exit_status)
+
+
 def run_slash(session: ChatSession, line: str) -> Finding:
     """The finding of a line that starts with a slash; raises AgentInputInvalid for an unknown command."""
-    from agent.chat.session import clean_request
-
     line = clean_request(line)
     word, *arguments = line.split()
     command = COMMANDS.get(word.lower())
@@ -113,6 +125,8 @@ def _run_on(session: ChatSession, words: list[str]) -> Finding:
 
 
 def _replay(session: ChatSession, words: list[str]) -> Finding:
+    from agent.store.decisions import list_decisions
+
     wanted = int(words[0]) if words else None
     kept = session.room.store.read(lambda connection: list_decisions(connection, limit=200))
     found = [decision for decision in kept if wanted in (None, decision.id)]
@@ -172,6 +186,11 @@ def _diff(session: ChatSession, words: list[str]) -> Finding:
 
 def _help(session: ChatSession, words: list[str]) -> Finding:
     del session, words
+    return show_help()
+
+
+def show_help() -> Finding:
+    """Every command and what it does."""
     rows = [(f"{name} {command.usage}".strip(), command.summary) for name, command in COMMANDS.items()]
     rows.append(("/exit", "End; the session is kept"))
     width = 2 + max(len(usage) for usage, _ in rows if len(usage) <= _WIDE)
@@ -182,6 +201,8 @@ def _help(session: ChatSession, words: list[str]) -> Finding:
     return Finding(text="\n".join(lines))
 
 
+OWN_MACHINE = frozenset({"/run", "/model", "/tokens", "/save", "/export", "/help"})
+"""About the session, its files and models: never run for somebody at another machine."""
 COMMANDS: dict[str, SlashCommand] = {
     "/status": SlashCommand(usage="[CELL]", summary="KPIs of the network or a cell", run=_status),
     "/slices": SlashCommand(usage="[SLICE]", summary="KPIs of the slices", run=_slices),

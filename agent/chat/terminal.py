@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,35 +13,39 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from agent.chat.talk import Listener
+from agent.chat.talk_opening import open_talk
 from agent.errors import AgentError
 from telemetry_sim.errors import TelemetrySimError
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
+    from agent.chat.answer import Pending
     from agent.chat.room_options import RoomOptions
-    from agent.chat.session import ChatSession, Pending
+    from agent.chat.talk import Talk
 
+_TROUBLE = "Error: "
 _SHOWN_ROWS = 24
 """Cells and slices of a diff in an approval prompt."""
 
 
 @dataclass(slots=True)
 class _Opening:
-    """A session that is being opened behind the prompt."""
+    """A conversation that is being opened behind the prompt."""
 
-    session: ChatSession | None = None
+    talk: Talk | None = None
     error: Exception | None = None
     thread: threading.Thread | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
-    def wait(self) -> ChatSession:
+    def wait(self) -> Talk:
         self.done.wait()
         if self.error is not None:
             raise self.error
-        if self.session is None:
+        if self.talk is None:
             raise AgentError("the session could not be opened")
-        return self.session
+        return self.talk
 
 
 def run_terminal(
@@ -92,16 +98,14 @@ def _open_behind(
 ) -> None:
     def work() -> None:
         try:
-            from agent.chat.opening import open_session
-
-            opening.session = open_session(options, model, folder, session=name, is_resumed=is_resumed)
+            opening.talk = open_talk(options, model, folder, name=name, is_resumed=is_resumed)
         except Exception as error:  # noqa: BLE001 - raised again where the session is asked for
             opening.error = error
         opening.done.set()
-        if opening.session is not None:
-            from agent.chat.opening import warm_up
-
-            warm_up(opening.session)
+        if opening.talk is not None:
+            # Trouble with a server is said at the first question.
+            with contextlib.suppress(AgentError):
+                opening.talk.warm_up()
 
     opening.thread = threading.Thread(target=work, name="opening", daemon=True)
     opening.thread.start()
@@ -134,31 +138,29 @@ def _completions(opening: _Opening, before: str) -> list[str]:
         return [*COMMANDS, "/exit"]
     command = COMMANDS.get(before.partition(" ")[0])
     words = [] if command is None else list(command.words)
-    if opening.session is None:
-        return words
-    topology = opening.session.room.topology
-    return [*words, *(profile.name for profile in topology.slices), *(str(site.id) for site in topology.cells)]
+    return words if opening.talk is None else [*words, *opening.talk.words()]
 
 
-def _answer(session: ChatSession, line: str, console: Console) -> None:
-    from agent.chat.slash import run_slash
-
-    session.decide = lambda pending: _decide(pending, console)
-    if line.startswith("/"):
-        console.print(run_slash(session, line).text, markup=False, highlight=False, soft_wrap=True)
-        return
+def _answer(talk: Talk, line: str, console: Console) -> None:
     streamed: list[str] = []
 
     def on_text(piece: str) -> None:
         streamed.append(piece)
         console.print(piece, end="", markup=False, highlight=False)
 
-    session.on_text = on_text
-    session.on_call = lambda name, given: console.print(f"· {name} {_arguments(given)}", style="dim", markup=False)
-    answer = session.ask(line)
-    console.print()
+    def on_call(name: str, given: dict[str, Any]) -> None:
+        console.print(f"· {name} {_arguments(given)}", style="dim", markup=False)
+
+    listener = Listener(decide=lambda pending: _decide(pending, console), on_text=on_text, on_call=on_call)
+    answer = talk.answer(line, listener)
+    if streamed:
+        console.print()
     if "".join(streamed).strip() != answer.text.strip():
-        console.print(answer.text, markup=False, highlight=False, soft_wrap=True)
+        is_trouble = answer.text.startswith(_TROUBLE)
+        if is_trouble:
+            console.print(_TROUBLE, style="red", end="")
+        text = answer.text.removeprefix(_TROUBLE)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _decide(pending: Pending, console: Console) -> bool:
@@ -170,7 +172,7 @@ def _decide(pending: Pending, console: Console) -> bool:
 
 
 def _resolved(pending: Pending) -> Table:
-    from agent.tools.reasoning import change_rows
+    from agent.tools.change_rows import change_rows
 
     table = Table(box=None, show_header=False)
     table.add_column()
@@ -185,20 +187,28 @@ def _resolved(pending: Pending) -> Table:
         table.add_row("gate", str(gate["refusal"]) or "passes every check")
     changes = pending.resolved.get("changes")
     if isinstance(changes, list):
-        rows = change_rows(changes)
-        for where, what in rows[:_SHOWN_ROWS]:
+        told = change_rows(changes)
+        for where, what in told[:_SHOWN_ROWS]:
             table.add_row(where, what)
-        if len(rows) > _SHOWN_ROWS:
-            table.add_row("…", f"{len(rows) - _SHOWN_ROWS} more cells and slices; /diff shows them")
-    means, replaces = pending.resolved.get("means"), pending.resolved.get("replaces")
-    if means is not None:
-        table.add_row("goal", "\n".join(str(means).split("; ")))
-    if isinstance(replaces, list) and replaces:
-        table.add_row("replaces", "\n".join(map(str, replaces)))
-    for name in ("from_version", "to_version", "hash"):
-        if name in pending.resolved:
-            table.add_row(name.replace("_", " "), str(pending.resolved[name]))
+        if len(told) > _SHOWN_ROWS:
+            table.add_row("…", f"{len(told) - _SHOWN_ROWS} more cells and slices; /diff shows them")
+    for name, rows in _words_of(pending):
+        table.add_row(name, "\n".join(rows))
     return table
+
+
+def _words_of(pending: Pending) -> Iterator[tuple[str, list[str]]]:
+    """Goals that are set, replaced or removed; versions; the hash."""
+    resolved = pending.resolved
+    if "means" in resolved:
+        yield "goal", str(resolved["means"]).split("; ")
+    for name in ("replaces", "removes"):
+        rows = resolved.get(name)
+        if isinstance(rows, list) and rows:
+            yield name, list(map(str, rows))
+    for name in ("from_version", "to_version", "hash"):
+        if name in resolved:
+            yield name.replace("_", " "), [str(resolved[name])]
 
 
 def _arguments(given: dict[str, Any]) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from agent.chat.session import Answer, ChatSession
-
-_SHOWN_REQUEST = 4000
+    from agent.chat.talk import Talk
 
 
 @click.command()
@@ -27,7 +24,12 @@ _SHOWN_REQUEST = 4000
 @click.option("--model", default=None, help="Chat model: embedded, a folder, or provider:model[@URL].")
 @click.option("--session", default=None, help="Name of the session: kept, and taken up again where it is known.")
 @click.option("--resume", is_flag=True, help="Take up the session used last.")
-@click.option("--read-only", is_flag=True, help="Nothing can be changed. Always so with --server.")
+@click.option(
+    "--read-only/--allow-changes",
+    "read_only",
+    default=None,
+    help="Whether changes can be asked for; with --server read-only is the default.",
+)
 @click.option("--server", default=None, help="Talk about a running `edgewright serve` instead: its URL.")
 @click.option("--token", default=None, envvar="EDGEWRIGHT_TOKEN", help="Bearer token for --server.")
 def chat(
@@ -42,7 +44,7 @@ def chat(
     model: str | None,
     session: str | None,
     resume: bool,
-    read_only: bool,
+    read_only: bool | None,
     server: str | None,
     token: str | None,
 ) -> None:
@@ -60,7 +62,7 @@ def chat(
         num_devices=devices,
         planner=planner,
         policy_model=policy_model,
-        is_read_only=read_only or server is not None,
+        is_read_only=server is not None if read_only is None else read_only,
         server=server,
         token=token,
     )
@@ -73,56 +75,27 @@ def chat(
     if server is not None and _are_views(requests):
         _show_views(server, token, requests, as_json=as_json)
         return
-    from agent.chat.opening import open_session
+    from agent.chat.talk_opening import open_talk
 
-    opened = open_session(options, model, folder, session=session, is_resumed=resume)
-    _answer_all(opened, requests, as_json=as_json)
+    _answer_all(open_talk(options, model, folder, name=session, is_resumed=resume), requests, as_json=as_json)
 
 
-def _answer_all(session: ChatSession, requests: list[str], *, as_json: bool) -> None:
+def _answer_all(talk: Talk, requests: list[str], *, as_json: bool) -> None:
     """Answer each request in turn, whatever became of the one before; the worst status ends the process."""
+    from agent.chat.answer import answer_document
+    from agent.chat.talk import Listener
+
     status = 0
     documents = []
     for request in requests:
-        answer = _answered(session, request)
+        answer = talk.answer(request, Listener())
         status = max(status, answer.exit_status)
-        documents.append(_document(request, answer))
+        documents.append(answer_document(request, answer))
         if not as_json:
             click.echo(answer.text, err=answer.exit_status in (1, 2) and not answer.calls)
     if as_json:
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2, ensure_ascii=False))
     sys.exit(status)
-
-
-def _answered(session: ChatSession, request: str) -> Answer:
-    """The answer, or what went wrong as one; the session is kept either way."""
-    from agent.chat.session import Answer
-    from agent.chat.slash import run_slash
-    from agent.errors import AgentError
-    from telemetry_sim.errors import TelemetrySimError
-
-    try:
-        if not request.startswith("/"):
-            return session.ask(request)
-        session.toolbox.found.clear()
-        found = run_slash(session, request)
-        calls = [session.as_call(*made) for made in session.toolbox.found]
-        return Answer(text=found.text, calls=calls, exit_status=found.exit_status)
-    except (AgentError, TelemetrySimError) as error:
-        return Answer(text=f"Error: {error}", exit_status=error.exit_status)
-
-
-def _document(request: str, answer: Answer) -> dict[str, Any]:
-    return {
-        "request": request[:_SHOWN_REQUEST],
-        "answer": answer.text,
-        "tool_calls": [{"tool": c["tool"], "arguments": c["arguments"]} for c in answer.calls],
-        "evidence": [c["result"] for c in answer.calls],
-        "pending": [asdict(pending) for pending in answer.pending],
-        "exit_status": answer.exit_status,
-        "tokens": {"input": answer.num_input_tokens, "output": answer.num_output_tokens},
-        "timings": {"first_token_s": round(answer.first_token_s, 4), "elapsed_s": round(answer.elapsed_s, 4)},
-    }
 
 
 def _piped_lines() -> list[str]:

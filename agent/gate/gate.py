@@ -159,6 +159,20 @@ class Gate:
             self._admit(policy, found, actor)
             return self._send_new(policy, now_s=now_s, actor=actor)
 
+    def hold(self, policy: SchedulingPolicy, *, now_s: float, actor: str) -> Examination:
+        """Keep the policy as awaiting approval, even where the mode would let it pass without one.
+
+        Raises PolicyInvalid or PolicyRejected where it fails a check, or is past that point already.
+        """
+        with self._lock:
+            found = self.examine(policy, now_s=now_s)
+            refusal = found.refusal
+            if refusal is not None:
+                self._store.write(lambda t: _note_refusal(t, policy, actor, str(refusal)))
+                raise refusal
+            self._store.write(lambda t: _keep_waiting(t, policy, actor))
+            return found
+
     def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> Approval:
         """Approve a kept policy; raises PolicyInvalid where the hash is not that version's."""
 
@@ -316,7 +330,8 @@ class Gate:
             if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
                 state = "unknown" if stored is None else stored.status.value
                 raise PolicyRejected(f"version {policy.version} is {state} already")
-            is_free = not found.needs_approval or use_approval(transaction, content_hash) is not None
+            # Used up even where the mode asks for none: a yes serves once.
+            is_free = use_approval(transaction, content_hash) is not None or not found.needs_approval
             status = PolicyStatus.DISPATCHING if is_free else PolicyStatus.AWAITING_APPROVAL
             if stored.status is not status:
                 set_policy_status(transaction, policy.version, status, actor=actor)
@@ -360,6 +375,16 @@ class Gate:
             status = PolicyStatus.ABORTED
         why = "; ".join(f"cell {answer.cell}: {answer.reason}" for answer in outcome.refusals[:5])
         self._store.write(lambda t: set_policy_status(t, policy.version, status, actor=actor, reason=why))
+
+
+def _keep_waiting(transaction: Transaction, policy: SchedulingPolicy, actor: str) -> None:
+    save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor)
+    stored = find_policy(transaction.connection, policy.version)
+    if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
+        state = "unknown" if stored is None else stored.status.value
+        raise PolicyRejected(f"version {policy.version} is {state} already")
+    if stored.status is PolicyStatus.PROPOSED:
+        set_policy_status(transaction, policy.version, PolicyStatus.AWAITING_APPROVAL, actor=actor)
 
 
 def _note_refusal(transaction: Transaction, policy: SchedulingPolicy, actor: str, reason: str) -> None:

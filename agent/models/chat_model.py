@@ -75,6 +75,12 @@ class EmbeddedChatModel(BaseChatModel):
             self._operator = load_operator_model(Path(self.folder))
         return self._operator
 
+    def twin(self) -> EmbeddedChatModel:
+        """Another for the same network, for a conversation of its own; the weights are read once."""
+        other = EmbeddedChatModel(folder=self.folder, cells=self.cells, slices=self.slices)
+        other._operator = self.load()
+        return other
+
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agent.store.audit_trail import canonical_json
 from agent.store.tables import SESSIONS, SWITCHES
@@ -33,6 +33,12 @@ def list_sessions(connection: Connection, *, limit: int = 50) -> list[str]:
     """Ids, the latest used first."""
     query = select(SESSIONS.c.id).order_by(SESSIONS.c.updated_us.desc()).limit(limit)
     return list(connection.execute(query).scalars())
+
+
+def count_sessions(connection: Connection, owner: str) -> int:
+    """Sessions whose ids begin with the owner's name and a slash."""
+    is_theirs = SESSIONS.c.id.startswith(f"{owner}/", autoescape=True)
+    return int(connection.execute(select(func.count()).select_from(SESSIONS).where(is_theirs)).scalar_one())
 
 
 def delete_session(transaction: Transaction, session_id: str) -> bool:

@@ -31,7 +31,7 @@ def approve_plan(room: ControlRoom, *, version: int | None = None) -> Finding:
     """Approve the proposal or a version that waits; bound to its content, serves once."""
     policy = room.find(version)
     room.require_confirmed("approve_plan", {"version": version})
-    approval = room.approve(policy, approver="operator", reason="approved in the chat")
+    approval = room.approve(policy, approver=room.changes.approver, reason="approved in the chat")
     data: dict[str, object] = {"version": policy.version, "hash": policy.content_hash(), "approval": approval}
     text = f"Version {policy.version} is approved; it goes out when you say apply."
     return Finding(text=text, data=data, focus={"plan": policy.version})
@@ -49,22 +49,24 @@ def apply_plan(room: ControlRoom, *, version: int | None = None) -> Finding:
     """Send the approved plan to the network and watch the next interval."""
     policy = room.find(version)
     room.require_confirmed("apply_plan", {"version": version})
-    before = room.latest.mean_utility
+    before, num_seen = room.latest.mean_utility, room.num_observed
     outcome = room.apply(policy)
-    after = room.latest.mean_utility
+    is_seen = room.num_observed > num_seen
     data: dict[str, object] = {
         "version": policy.version,
         "is_enforced": outcome.is_enforced,
         "num_applied": len(outcome.acknowledgements) - len(outcome.refusals),
         "num_targets": len(outcome.acknowledgements),
         "utility_before_pct": percent(before),
-        "utility_after_pct": percent(after),
+        "utility_after_pct": percent(room.latest.mean_utility) if is_seen else None,
     }
-    state = "is in force" if outcome.is_enforced else "is NOT fully in force"
-    text = (
-        f"Version {policy.version} {state}: {data['num_applied']} of {data['num_targets']} cells applied it.\n"
+    went = (
         f"Utility went from {data['utility_before_pct']:g} % to {data['utility_after_pct']:g} % in the next interval."
+        if is_seen
+        else f"Utility was {data['utility_before_pct']:g} % before; the next interval shows what came of it."
     )
+    state = "is in force" if outcome.is_enforced else "is NOT fully in force"
+    text = f"Version {policy.version} {state}: {data['num_applied']} of {data['num_targets']} cells applied it.\n{went}"
     return Finding(text=text, data=data, focus={"plan": policy.version})
 
 
@@ -72,17 +74,17 @@ def roll_back(room: ControlRoom, *, version: int | None = None) -> Finding:
     """Bring back what an earlier version left; without one, what was before the last."""
     target = rollback_target(room, version)
     room.require_confirmed("roll_back", {"version": version})
+    num_seen = room.num_observed
     outcome = room.roll_back(target)
+    is_seen = room.num_observed > num_seen
     data: dict[str, object] = {
         "to_version": target,
         "version": outcome.policy_version,
         "is_enforced": outcome.is_enforced,
-        "utility_after_pct": percent(room.latest.mean_utility),
+        "utility_after_pct": percent(room.latest.mean_utility) if is_seen else None,
     }
-    text = (
-        f"Rolled back to version {target}, as version {outcome.policy_version}.\n"
-        f"Utility is {data['utility_after_pct']:g} % in the next interval."
-    )
+    shown = f"Utility is {data['utility_after_pct']:g} %" if is_seen else "What came of it shows"
+    text = f"Rolled back to version {target}, as version {outcome.policy_version}.\n{shown} in the next interval."
     return Finding(text=text, data=data)
 
 

@@ -10,6 +10,7 @@ from agent.cell_plan import CellPlan, largest_remainder
 from agent.control_room import ControlRoom, Proposal, examination_document, plan_of
 from agent.errors import AgentInputInvalid
 from agent.planner import baseline_planners
+from agent.tools.change_rows import change_rows
 from agent.tools.finding import Finding, percent, require_cell, require_slice
 from telemetry_sim.actions import ControlAction, SliceAction
 
@@ -299,20 +300,6 @@ def describe_rollback(room: ControlRoom, to_version: int) -> dict[str, object]:
         "changes": changes_of(room, actions),
         "forecast": {"utility_now_pct": percent(fmean(now)), "utility_then_pct": percent(fmean(then))},
     }
-
-
-def change_rows(changes: Sequence[dict[str, object]]) -> list[tuple[str, str]]:
-    """Where and what, a row for each cell or slice of a cell."""
-    rows: dict[str, list[str]] = {}
-    for change in changes:
-        where = f"cell {change['cell']}{'' if change['slice'] is None else ' ' + str(change['slice'])}"
-        what = str(change["field"]).removesuffix("_pct").replace("_", " ")
-        rows.setdefault(where, []).append(f"{what} {_told(change['from'])} to {_told(change['to'])}")
-    return [(where, ", ".join(parts)) for where, parts in rows.items()]
-
-
-def _told(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDigest) -> dict[str, object]:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from agent.dispatch.port import DispatchOutcome
 from agent.errors import AgentInputInvalid, ApprovalNeeded, GoalInvalid, PolicyInvalid
 from agent.goal import check_goal
 from agent.policy import SchedulingPolicy
@@ -21,6 +20,7 @@ from api.bodies import read_model
 from api.context import Approver, Context, InContext, Operator
 from api.errors import refuse
 from api.idempotency import IdempotencyKey, once
+from api.outcomes import outcome_document
 from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schedules import changes_between
@@ -38,17 +38,22 @@ def _body(model: type[PlanRequest | ApprovalRequest | RejectionRequest | Rollbac
 
 @router.post(
     "/plans",
-    responses={202: {"description": "Awaits approval"}, **problem_responses(409, 507)},
+    responses={
+        201: {"description": "Kept under its version"},
+        202: {"description": "Awaits approval"},
+        **problem_responses(409, 507),
+    },
     openapi_extra=_body(PlanRequest),
     response_class=JSONResponse,
 )
 async def propose_plan(
     request: Request, ctx: InContext, caller: Operator, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Plan now: the policy, what the gate thinks of it and what would change; submitted where asked."""
+    """Plan now: the policy, what the gate thinks of it and what would change; kept or submitted where asked."""
     wanted, _ = await read_model(request, PlanRequest)
-    if wanted.submit and wanted.goals is not None:
-        raise refuse(400, "submit: only a plan for the live goals can be submitted", param="submit")
+    for name in ("submit", "keep"):
+        if getattr(wanted, name) and wanted.goals is not None:
+            raise refuse(400, f"{name}: only a plan for the live goals can be sent out", param=name)
     for goal in wanted.goals or ():
         try:
             check_goal(goal, ctx.operations.topology)
@@ -81,8 +86,8 @@ async def list_policies(
 
 
 @router.get("/policies/{version}")
-async def read_policy(version: Version, ctx: InContext) -> dict[str, Any]:
-    """One version, what it would change now, and the decisions and approvals behind it."""
+async def read_policy(version: Version, ctx: InContext, response: Response) -> dict[str, Any]:
+    """One version, what it would change now, and the decisions and approvals behind it; its ETag is the hash."""
     stored = await _stored(ctx, version)
 
     def evidence() -> dict[str, Any]:
@@ -100,6 +105,7 @@ async def read_policy(version: Version, ctx: InContext) -> dict[str, Any]:
             ],
         }
 
+    response.headers["ETag"] = f'"{stored.content_hash}"'
     document = json.loads(stored.policy.model_dump_json())
     changes = changes_between(ctx.operations.gate.desired, stored.policy.actions)
     return {**_summary(stored), "policy": document, "changes": changes, **await asyncio.to_thread(evidence)}
@@ -190,7 +196,7 @@ async def roll_back(
             )
         except PolicyInvalid as error:
             raise refuse(409, str(error), param="to_version") from error
-        return 200, _outcome(outcome)
+        return 200, outcome_document(outcome)
 
     return await once(request, ctx.operations.store, caller, idempotency_key, work)
 
@@ -211,10 +217,13 @@ def _plan(ctx: Context, wanted: PlanRequest, actor: str) -> tuple[int, dict[str,
         "changes": changes_between(operations.gate.desired, policy.actions),
         "outcome": None,
     }
+    if wanted.keep and not wanted.submit:
+        operations.keep(policy, actor=actor)
+        return 201, document
     if not wanted.submit:
         return 200, document
     try:
-        document["outcome"] = _outcome(operations.submit(policy, actor=actor))
+        document["outcome"] = outcome_document(operations.submit(policy, actor=actor))
     except ApprovalNeeded as error:
         document["outcome"] = {"status": "awaiting_approval", "reason": str(error)}
         return 202, document
@@ -234,7 +243,7 @@ def _approve(ctx: Context, wanted: ApprovalRequest, actor: str) -> tuple[int, di
     except (PolicyInvalid, AgentInputInvalid) as error:
         raise refuse(409, str(error)) from error
     policy = _policy_of(ctx, wanted.policy_version)
-    return 201, {"id": approval_id, "outcome": _outcome(operations.submit(policy, actor=actor))}
+    return 201, {"id": approval_id, "outcome": outcome_document(operations.submit(policy, actor=actor))}
 
 
 def _policy_of(ctx: Context, version: int) -> SchedulingPolicy:
@@ -264,13 +273,4 @@ def _summary(stored: StoredPolicy) -> dict[str, Any]:
         "num_actions": len(policy.actions),
         "rationale": [reason.value for reason in policy.rationale],
         "created_us": stored.created_us,
-    }
-
-
-def _outcome(outcome: DispatchOutcome) -> dict[str, Any]:
-    return {
-        "version": outcome.policy_version,
-        "status": "enforced" if outcome.is_enforced else "not_enforced",
-        "applied": [answer.cell for answer in outcome.acknowledgements if answer.applied],
-        "refused": [{"cell": answer.cell, "reason": answer.reason} for answer in outcome.refusals],
     }

@@ -1,13 +1,10 @@
-"""The chat attached to a running server: the same tools, nothing changed, and plain words when the server is away."""
+"""A model of one's own on a copy of a running server's network: the same tools, nothing changed, trouble said."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from langchain_core.messages import AIMessage
 
 from agent.chat.opening import open_session
@@ -24,32 +21,13 @@ from agent.store.store import Store
 from api.app import create_app
 from api.operations import Operations
 from tests.api_stage import TOPOLOGY
-
-
-class RunningServer:
-    """The REST face on a free loopback port, in a thread."""
-
-    def __init__(self, operations: Operations) -> None:
-        config = uvicorn.Config(create_app(operations), host="127.0.0.1", port=0, log_level="warning", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def start(self) -> str:
-        self._thread.start()
-        deadline = time.monotonic() + 30
-        while not self._server.started and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
-        return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+from tests.server_stage import RunningServer
 
 
 @pytest.fixture
 def server(operations: Operations) -> Iterator[tuple[RunningServer, str]]:
     operations.turn()
-    running = RunningServer(operations)
+    running = RunningServer(create_app(operations))
     yield running, running.start()
     running.stop()
 
@@ -120,7 +98,7 @@ def test_other_trouble_has_words_of_its_own(server: tuple[RunningServer, str]) -
 
 
 def test_a_server_without_an_interval_is_not_ready(operations: Operations) -> None:
-    running = RunningServer(operations)
+    running = RunningServer(create_app(operations))
     url = running.start()
     try:
         with Store.open("sqlite://") as store, pytest.raises(AgentError, match="no interval yet"):

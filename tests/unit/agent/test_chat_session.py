@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from agent.chat.answer import MAX_REQUEST, Pending, clean_request
 from agent.chat.opening import open_room
 from agent.chat.room_options import RoomOptions
-from agent.chat.session import MAX_REQUEST, ChatSession, Pending, clean_request, unsupported_numbers
+from agent.chat.session import ChatSession, unsupported_numbers
 from agent.chat.slash import COMMANDS, run_slash
 from agent.control_room import ControlRoom
 from agent.errors import AgentInputInvalid, ApprovalNeeded, ModelUnavailable, PolicyRejected

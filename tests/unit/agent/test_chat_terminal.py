@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from agent.chat.slash import COMMANDS
+from agent.chat.talk import OwnTalk
 from agent.chat.terminal import _completions, _Opening
 from tests.agent_stage import TOPOLOGY
 
 
 @pytest.fixture
 def opened() -> _Opening:
-    return _Opening(session=SimpleNamespace(room=SimpleNamespace(topology=TOPOLOGY)))
+    return _Opening(talk=OwnTalk(SimpleNamespace(room=SimpleNamespace(topology=TOPOLOGY))))
 
 
 def test_commands_come_first(opened: _Opening) -> None:

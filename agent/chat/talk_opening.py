@@ -1,0 +1,31 @@
+"""Opens a conversation: in this process, or with a server that holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.chat.answer import SESSION_NAME
+from agent.errors import AgentInputInvalid
+
+if TYPE_CHECKING:
+    from agent.chat.room_options import RoomOptions
+    from agent.chat.talk import Talk
+
+
+def open_talk(options: RoomOptions, model: str | None, folder: Path, *, name: str | None, is_resumed: bool) -> Talk:
+    """A server's own model answers there; another model answers here, about a copy of the server's network."""
+    if options.server is None or model not in (None, "embedded"):
+        from agent.chat.opening import open_session
+        from agent.chat.talk import OwnTalk
+
+        return OwnTalk(open_session(options, model, folder, session=name, is_resumed=is_resumed))
+    from agent.chat.server_link import ServerLink
+    from agent.chat.server_talk import ServerTalk, latest_log
+
+    wanted = latest_log(folder) if is_resumed else name
+    if wanted is not None and not SESSION_NAME.match(wanted):
+        raise AgentInputInvalid(f"session {wanted[:70]!r}: letters, digits, '.', '_' and '-' are allowed, at most 64")
+    log = None if wanted is None else folder / f"{wanted}.jsonl"
+    link = ServerLink(options.server, options.token)
+    return ServerTalk(link, is_read_only=options.is_read_only, name=wanted, log=log)
