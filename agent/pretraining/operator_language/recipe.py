@@ -1,4 +1,4 @@
-"""From phrasings to the weights that understand operators; about ten minutes of one core."""
+"""From phrasings to the weights that understand operators; about fifteen minutes of one core."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HIDDEN, _LAYERS, _HEADS = 192, 3, 4
 _TOKENIZER_SAMPLE = 20_000
 NUM_STEPS = 4500
+"""Of the shipped weights."""
 _PASSES = 2
 """How often each example is seen."""
 _MERGE_DROPOUT = 0.05
