@@ -35,15 +35,14 @@ import numpy as np
 from telemetry_sim.compiled import inner, kernel
 from telemetry_sim.energy import DEVICE_IDLE_W, DEVICE_RECEIVE_W, DEVICE_SLEEP_W
 from telemetry_sim.network.arrivals import drop_queue, issue_tasks, next_event_s, receive_packets
+from telemetry_sim.network.backlogged import activate, note
 from telemetry_sim.network.edge_compute import compute_stretch
 from telemetry_sim.network.scheduling import (
     FAIRNESS_MS,
     MAX_DEVICES_PER_TTI,
     PICK,
     TTI_S,
-    activate,
     discard_late,
-    note,
     serve_millisecond,
 )
 from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, Records, State
