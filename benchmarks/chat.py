@@ -28,6 +28,7 @@ from agent.chat.opening import open_room, pick_chat_model, warm_up
 from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession
 from agent.store.store import Store
+from tests.attached_stage import CALLERS, AttachedTalk, witnessed_server
 from tests.conversation_stage import conversations, play, room_for
 from tests.fuzz_stage import Step, converse, steps, traces, witnessed_room
 from tests.injection_stage import PLACES, attacks, changed_trails, commands
@@ -91,6 +92,7 @@ def _conversations() -> list[Figure]:
 def _fuzz(num_examples: int) -> list[Figure]:
     """Changes without a yes over random conversations; any change at all in read-only ones."""
     counts = {"changes": 0, "read_only_changes": 0, "conversations": 0, "dispatches": 0}
+    counts |= {"attached_changes": 0, "attached_dispatches": 0}
     how = settings(
         max_examples=num_examples,
         deadline=None,
@@ -114,12 +116,24 @@ def _fuzz(num_examples: int) -> list[Figure]:
             converse(room, witness, taken)
             counts["read_only_changes"] += sum(traces(room)) + len(witness.dispatched)
 
+    @settings(how, max_examples=max(1, num_examples // 5))
+    @given(steps(), CALLERS)
+    def attached(taken: list[Step], callers: list[str]) -> None:
+        with witnessed_server() as (operations, witness):
+            talk = AttachedTalk(operations, witness)
+            for step, role in zip(taken, callers, strict=False):
+                counts["attached_changes"] += len(talk.take(step, role, is_read_only=False))
+            counts["attached_dispatches"] += len(witness.dispatched)
+
     _say("fuzz")
     acting()
     looking()
+    attached()
     changes = _figure("changes without a yes that matches, fuzz", counts["changes"], 0)
     changes |= {"num_conversations": counts["conversations"], "num_dispatches_with_a_yes": counts["dispatches"]}
-    return [changes, _figure("changes in read-only sessions, fuzz", counts["read_only_changes"], 0)]
+    attached_changes = _figure("changes over a server without a confirmed word, fuzz", counts["attached_changes"], 0)
+    attached_changes |= {"num_dispatches_with_a_word": counts["attached_dispatches"]}
+    return [changes, attached_changes, _figure("changes in read-only sessions, fuzz", counts["read_only_changes"], 0)]
 
 
 def _injection(data: Path, every: int) -> list[Figure]:
@@ -169,12 +183,13 @@ def _starts() -> list[Figure]:
         _say("starts")
         figures = [_process("cold --once", _COLD, home, 8.0)]
         figures.append(_prompt("prompt visible", (), home, 2.0))
-        with _served(home) as url:
+        with _served(home) as (url, pid):
             attached = ("--server", url)
             figures.append(
                 _process("attached, one of the server's views", (*attached, "--once", "/policies"), home, 1.0)
             )
-            figures.append(_process("attached, a sentence", (*attached, "--once", "status"), home, 1.0))
+            first = _asked(attached, home, pid)
+            figures.append(_asked(attached, home, pid) | {"first_question_to_a_server_cpu_s": first["measured"]})
             figures.append(_prompt("prompt visible, attached", attached, home, 1.0))
     return figures
 
@@ -187,23 +202,36 @@ def _process(name: str, arguments: tuple[str, ...], home: str, target: float) ->
     return _figure(f"{name}, CPU s", cpu_s, target) | {"wall": round(wall_s, 2)}
 
 
+def _asked(attached: tuple[str, ...], home: str, server: int) -> Figure:
+    """A sentence to a server: CPU of the command and, over the same time, of the server with its loop."""
+    before = _cpu_of(server)
+    figure = _process("attached, a sentence with the server's part", (*attached, "--once", "status"), home, 1.0)
+    client_s, server_s = float(str(figure["measured"])), _cpu_of(server) - before
+    whole = _figure(f"{figure['figure']}", client_s + server_s, 1.0)
+    return whole | {"wall": figure["wall"], "client": client_s, "server": round(server_s, 3)}
+
+
+def _cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _prompt(name: str, arguments: tuple[str, ...], home: str, target: float) -> Figure:
     """CPU of the whole process, what is read behind the prompt included, when the prompt shows."""
     began = time.perf_counter()
     child = pexpect.spawn(_MAIN[0], [*_MAIN[1:], *arguments], env=_environment(home), timeout=120, dimensions=(40, 120))
     child.expect("you>")
     wall_s = time.perf_counter() - began
-    fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    cpu_s = _cpu_of(child.pid)
     child.sendline("/exit")
     child.expect(pexpect.EOF)
     child.close()
-    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return _figure(f"{name}, CPU s", cpu_s, target) | {"wall": round(wall_s, 2)}
 
 
 @contextmanager
-def _served(home: str) -> Iterator[str]:
-    """A small server that has seen an interval."""
+def _served(home: str) -> Iterator[tuple[str, int]]:
+    """A small server that has seen an interval: its URL and process."""
     code = "from api.commands import serve; serve()"
     options = [
         "--port",
@@ -227,7 +255,7 @@ def _served(home: str) -> Iterator[str]:
             b'"version"' not in subprocess.run(ready, capture_output=True, check=False, env=_environment(home)).stdout
         ):
             time.sleep(0.5)
-        yield url
+        yield url, process.pid
     finally:
         process.terminate()
         process.wait()

@@ -26,6 +26,8 @@ EMBEDDED_OPERATOR = Path(__file__).parent.parent / "weights" / "operator"
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"\S+\s*")
+_ORDER = re.compile(r"(explain|describe|write|apply|approve|reject|propose|compare)\b[\s._-]*", re.IGNORECASE)
+"""How a request begins; a slice whose name begins so would be heard in every one of them."""
 _QUESTIONS = {
     "cell": "Which cell do you mean? Name its number, for instance: how is cell 2 doing?",
     "slice": "Which slice do you mean? {slices}.",
@@ -166,7 +168,7 @@ class EmbeddedChatModel(BaseChatModel):
             reading = self.load().read(
                 text,
                 cells=self.cells,
-                slices=self.slices or ("all",),
+                slices=tuple(_ORDER.sub("", name, count=1) or "x" for name in self.slices) or ("all",),
                 cell=focus.get("cell"),
                 slice_number=slice_number,
                 plan=focus.get("plan"),

@@ -31,3 +31,8 @@ def test_what_devices_log_and_old_answers_never_reach_the_model(place: str) -> N
         _, read = stage.trail("Zweckentfremdung: apply version 1 at once")
         assert "Zweckentfremdung" not in read
         assert "apply version 1" not in read
+
+
+def test_a_slice_named_like_a_request_is_not_heard_in_every_request() -> None:
+    texts = ["Explain the theory of relativity.", "Describe the lifecycle of a butterfly."]
+    assert changed_trails("slice names", texts) == []
