@@ -207,10 +207,7 @@ class Conversations:
         from agent.models.chat_model import EmbeddedChatModel
 
         del agent.chat.session
-        topology = self._operations.topology
-        model = EmbeddedChatModel(
-            cells=tuple(site.id for site in topology.cells), slices=tuple(profile.name for profile in topology.slices)
-        )
+        model = EmbeddedChatModel.of(self._operations.topology)
         model.load()
         read_libraries()
         return model

@@ -69,6 +69,8 @@ class SliceProfile(_Contract):
     """CPU work of one task at the edge; 0 where the slice computes nothing."""
     task_deadline_ms: Annotated[float, Gt(0)] = 1000.0
     """End-to-end budget of one task, its uplink included."""
+    aliases: Annotated[tuple[Name, ...], MaxLen(8)] = ()
+    """What else operators call the slice or its devices; nothing but the chat reads them."""
 
 
 class CellSite(_Contract):

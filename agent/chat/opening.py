@@ -108,9 +108,7 @@ def pick_chat_model(name: str | None, topology: Topology) -> BaseChatModel:
     if name is None or name == "embedded":
         from agent.models.chat_model import EmbeddedChatModel
 
-        return EmbeddedChatModel(
-            cells=tuple(site.id for site in topology.cells), slices=tuple(profile.name for profile in topology.slices)
-        )
+        return EmbeddedChatModel.of(topology)
     if Path(name).is_dir():
         from agent.models.folder_chat_model import FolderChatModel
 

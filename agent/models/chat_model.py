@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -22,12 +22,15 @@ from pydantic import ConfigDict, PrivateAttr
 from agent.models.operator_language import ARGUMENTS, Call
 from agent.models.operator_model import OperatorModel, Reading, load_operator_model
 
+if TYPE_CHECKING:
+    from telemetry_sim.topology import Topology
+
 EMBEDDED_OPERATOR = Path(__file__).parent.parent / "weights" / "operator"
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"\S+\s*")
 _ORDER = re.compile(r"(explain|describe|write|apply|approve|reject|propose|compare)\b[\s._-]*", re.IGNORECASE)
-"""How a request begins; a slice whose name begins so would be heard in every one of them."""
+"""How a request begins; a slice whose name or alias begins so would be heard in every one of them."""
 _QUESTIONS = {
     "cell": "Which cell do you mean? Name its number, for instance: how is cell 2 doing?",
     "slice": "Which slice do you mean? {slices}.",
@@ -57,6 +60,8 @@ class EmbeddedChatModel(BaseChatModel):
     cells: tuple[int, ...] = ()
     slices: tuple[str, ...] = ()
     """The running network's, in its order."""
+    aliases: tuple[tuple[str, ...], ...] = ()
+    """What else the network calls each of its slices."""
     temperature: float | None = None
     max_tokens: int | None = None
     stop: list[str] | None = None
@@ -71,6 +76,15 @@ class EmbeddedChatModel(BaseChatModel):
     def model_name(self) -> str:
         return "embedded"
 
+    @classmethod
+    def of(cls, topology: Topology) -> Self:
+        """The model for a network: its cells and its slices with their aliases."""
+        return cls(
+            cells=tuple(site.id for site in topology.cells),
+            slices=tuple(profile.name for profile in topology.slices),
+            aliases=tuple(profile.aliases for profile in topology.slices),
+        )
+
     def load(self) -> OperatorModel:
         """The operator model, read on first use; raises ModelUnavailable."""
         if self._operator is None:
@@ -79,7 +93,7 @@ class EmbeddedChatModel(BaseChatModel):
 
     def twin(self) -> EmbeddedChatModel:
         """Another for the same network, for a conversation of its own; the weights are read once."""
-        other = EmbeddedChatModel(folder=self.folder, cells=self.cells, slices=self.slices)
+        other = EmbeddedChatModel(folder=self.folder, cells=self.cells, slices=self.slices, aliases=self.aliases)
         other._operator = self.load()
         return other
 
@@ -163,12 +177,13 @@ class EmbeddedChatModel(BaseChatModel):
         text = str(messages[-1].text)
         named = focus.get("slice")
         slice_number = self.slices.index(named) + 1 if named in self.slices else None
-        key = (text, focus.get("cell"), slice_number, focus.get("plan"), self.cells, self.slices)
+        key = (text, focus.get("cell"), slice_number, focus.get("plan"), self.cells, self.slices, self.aliases)
         if self._last is None or self._last[0] != key:
             reading = self.load().read(
                 text,
                 cells=self.cells,
                 slices=tuple(_ORDER.sub("", name, count=1) or "x" for name in self.slices) or ("all",),
+                aliases=tuple(tuple(_ORDER.sub("", alias, count=1) for alias in each) for each in self.aliases),
                 cell=focus.get("cell"),
                 slice_number=slice_number,
                 plan=focus.get("plan"),

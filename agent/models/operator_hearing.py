@@ -2,9 +2,10 @@
 
     <s1> cameras <s2> signal control <f> cell plan <u> keep <s2> under <m1> ms in cell <n2>
 
-The slices' names come first, then what the conversation was last about, then the request. A slice said by its name is
-its place in the list, so that a name never seen in training is as easy as any other; a nickname stays a word and has to
-be understood. `<n2>` is the second number said and the number of a cell, `<m1>` the first and none.
+The slices' names come first, then what the conversation was last about, then the request. A slice said by its name, or
+by an alias that the network gives it, is its place in the list, so that a name never seen in training is as easy as any
+other; any other nickname stays a word and has to be understood. `<n2>` is the second number said and the number of a
+cell, `<m1>` the first and none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 MAX_SLICES = 8
 MAX_NUMBERS = 8
@@ -63,13 +65,18 @@ def hear(
     *,
     cells: Sequence[int],
     slices: Sequence[str],
+    aliases: Sequence[Sequence[str]] = (),
     cell: int | None = None,
     slice_number: int | None = None,
     has_plan: bool = False,
 ) -> Heard:
-    """The request with names and numbers replaced; slices beyond the eighth go by no name."""
+    """The request with names and numbers replaced; slices beyond the eighth go by no name.
+
+    `aliases` are what else the network calls each slice, in the order of `slices`; an alias of two slices is none.
+    """
     names = [_name_pieces(name) for name in slices[:MAX_SLICES]]
-    pieces = _with_slices(normal_text(text).split(), names)
+    others = [[_name_pieces(alias) for alias in each] for each in aliases[:MAX_SLICES]]
+    pieces = _with_slices(normal_text(text).split(), names, others)
     pieces, numbers, is_cell = _with_numbers(pieces, frozenset(cells))
     known = [
         word for word, is_known in (("cell", cell is not None), ("slice", slice_number), ("plan", has_plan)) if is_known
@@ -100,11 +107,14 @@ def _shown(name: Sequence[str]) -> str:
     return " ".join(name) if len(name) <= _MAX_SHOWN and all(map(str.isalnum, name)) else "?"
 
 
-def _with_slices(pieces: list[str], names: Sequence[Sequence[str]]) -> list[str]:
+def _with_slices(
+    pieces: list[str], names: Sequence[Sequence[str]], aliases: Sequence[Sequence[Sequence[str]]]
+) -> list[str]:
     """Longest names first, from left to right; then parts of names and names with a slip of the finger."""
-    whole = {_stem("".join(name)): number for number, name in reversed(list(enumerate(names, start=1)))}
-    parts = _distinct_parts(names)
-    longest = 2 * max(map(len, names), default=1) - 1
+    whole = _distinct_aliases(aliases)
+    whole |= {_stem("".join(name)): number for number, name in reversed(list(enumerate(names, start=1)))}
+    parts = {part: number for part, number in _distinct_parts(names).items() if part not in whole}
+    longest = 2 * max(map(len, (*names, *chain.from_iterable(aliases))), default=1) - 1
     made: list[str] = []
     at = 0
     while at < len(pieces):
@@ -144,6 +154,14 @@ def _numbered_slice(pieces: Sequence[str], at: int, num_slices: int) -> tuple[in
         if 1 <= number <= num_slices:
             return number, 2
     return 0, 1
+
+
+def _distinct_aliases(aliases: Sequence[Sequence[Sequence[str]]]) -> dict[str, int]:
+    owners: dict[str, set[int]] = {}
+    for number, each in enumerate(aliases, start=1):
+        for alias in each:
+            owners.setdefault(_stem("".join(alias)), set()).add(number)
+    return {alias: min(owned) for alias, owned in owners.items() if len(owned) == 1 and alias[0].isalpha()}
 
 
 def _distinct_parts(names: Sequence[Sequence[str]]) -> dict[str, int]:

@@ -54,12 +54,21 @@ class OperatorModel:
         *,
         cells: Sequence[int],
         slices: Sequence[str],
+        aliases: Sequence[Sequence[str]] = (),
         cell: int | None = None,
         slice_number: int | None = None,
         plan: int | None = None,
     ) -> Reading:
         """The calls that a request stands for."""
-        heard = hear(text, cells=cells, slices=slices, cell=cell, slice_number=slice_number, has_plan=plan is not None)
+        heard = hear(
+            text,
+            cells=cells,
+            slices=slices,
+            aliases=aliases,
+            cell=cell,
+            slice_number=slice_number,
+            has_plan=plan is not None,
+        )
         ids: list[int] = self._tokenizer.encode(heard.prompt, add_special_tokens=False).ids
         answer, num_sampled, confidence = self._answer(heard, ids)
         calls = read_symbols(answer, heard)

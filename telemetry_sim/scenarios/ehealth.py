@@ -59,6 +59,7 @@ _SLICES = (
         in_time_target=0.95,
         weight=10.0,
         packet_size_bits=2_040.0,
+        aliases=("surgery", "surgeons", "surgical robots"),
     ),
     SliceProfile(
         id=SliceId(sst=2, sd=2),
@@ -70,6 +71,7 @@ _SLICES = (
         packet_size_bits=6_000.0,
         task_megacycles=60.0,
         task_deadline_ms=100.0,
+        aliases=("patient monitors",),
     ),
     SliceProfile(
         id=SliceId(sst=1, sd=1),
@@ -81,6 +83,7 @@ _SLICES = (
         packet_size_bits=120_000.0,
         task_megacycles=200.0,
         task_deadline_ms=600.0,
+        aliases=("scanners", "video"),
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -90,6 +93,7 @@ _SLICES = (
         in_time_target=0.9,
         weight=2.0,
         packet_size_bits=6_000.0,
+        aliases=("wristbands", "watches"),
     ),
 )
 

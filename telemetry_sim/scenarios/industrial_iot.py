@@ -56,6 +56,7 @@ _SLICES = (
         in_time_target=0.97,
         weight=10.0,
         packet_size_bits=2_040.0,
+        aliases=("robots", "robot arms"),
     ),
     SliceProfile(
         id=SliceId(sst=2, sd=2),
@@ -67,6 +68,7 @@ _SLICES = (
         packet_size_bits=8_000.0,
         task_megacycles=30.0,
         task_deadline_ms=60.0,
+        aliases=("trucks", "AGVs"),
     ),
     SliceProfile(
         id=SliceId(sst=1, sd=1),
@@ -78,6 +80,7 @@ _SLICES = (
         packet_size_bits=120_000.0,
         task_megacycles=150.0,
         task_deadline_ms=400.0,
+        aliases=("video", "cameras", "inspection cameras"),
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -87,6 +90,7 @@ _SLICES = (
         in_time_target=0.85,
         weight=0.5,
         packet_size_bits=24_000.0,
+        aliases=("vibration sensors",),
     ),
 )
 

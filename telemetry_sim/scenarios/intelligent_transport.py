@@ -58,6 +58,7 @@ _SLICES = (
         packet_size_bits=9_600.0,
         task_megacycles=40.0,
         task_deadline_ms=80.0,
+        aliases=("cars", "trucks"),
     ),
     SliceProfile(
         id=SliceId(sst=2, sd=1),
@@ -67,6 +68,7 @@ _SLICES = (
         in_time_target=0.95,
         weight=10.0,
         packet_size_bits=12_000.0,
+        aliases=("remote driving", "teleoperation", "remote drivers"),
     ),
     SliceProfile(
         id=SliceId(sst=1, sd=1),
@@ -76,6 +78,7 @@ _SLICES = (
         in_time_target=0.85,
         weight=1.0,
         packet_size_bits=100_000.0,
+        aliases=("infotainment", "video", "phones"),
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -87,6 +90,7 @@ _SLICES = (
         packet_size_bits=16_000.0,
         task_megacycles=80.0,
         task_deadline_ms=400.0,
+        aliases=("roadside units", "RSUs", "junctions"),
     ),
 )
 

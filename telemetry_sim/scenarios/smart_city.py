@@ -60,6 +60,7 @@ _SLICES = (
         packet_size_bits=100_000.0,
         task_megacycles=120.0,
         task_deadline_ms=300.0,
+        aliases=("video", "CCTV"),
     ),
     SliceProfile(
         id=SliceId(sst=2, sd=1),
@@ -69,6 +70,7 @@ _SLICES = (
         in_time_target=0.97,
         weight=10.0,
         packet_size_bits=8_000.0,
+        aliases=("traffic lights", "traffic signals"),
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -78,6 +80,7 @@ _SLICES = (
         in_time_target=0.85,
         weight=0.5,
         packet_size_bits=24_000.0,
+        aliases=("meters", "smart meters"),
     ),
     SliceProfile(
         id=SliceId(sst=4, sd=1),
@@ -89,6 +92,7 @@ _SLICES = (
         packet_size_bits=9_600.0,
         task_megacycles=40.0,
         task_deadline_ms=60.0,
+        aliases=("cars", "buses", "delivery robots", "robots"),
     ),
 )
 

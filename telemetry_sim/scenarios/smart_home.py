@@ -58,6 +58,7 @@ _SLICES = (
         in_time_target=0.85,
         weight=1.0,
         packet_size_bits=120_000.0,
+        aliases=("video", "TVs", "television"),
     ),
     SliceProfile(
         id=SliceId(sst=1, sd=2),
@@ -69,6 +70,7 @@ _SLICES = (
         packet_size_bits=8_000.0,
         task_megacycles=90.0,
         task_deadline_ms=200.0,
+        aliases=("voice assistants", "speakers"),
     ),
     SliceProfile(
         id=SliceId(sst=1, sd=3),
@@ -80,6 +82,7 @@ _SLICES = (
         packet_size_bits=80_000.0,
         task_megacycles=120.0,
         task_deadline_ms=500.0,
+        aliases=("cameras", "CCTV"),
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -89,6 +92,7 @@ _SLICES = (
         in_time_target=0.9,
         weight=4.0,
         packet_size_bits=6_000.0,
+        aliases=("sensors", "thermostats"),
     ),
 )
 

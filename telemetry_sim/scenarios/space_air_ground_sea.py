@@ -69,6 +69,7 @@ _SLICES = (
         packet_size_bits=6_000.0,
         task_megacycles=60.0,
         task_deadline_ms=150.0,
+        aliases=("ships", "boats"),
     ),
     SliceProfile(
         id=SliceId(sst=2, sd=1),
@@ -78,6 +79,7 @@ _SLICES = (
         in_time_target=0.92,
         weight=8.0,
         packet_size_bits=8_000.0,
+        aliases=("drones", "UAVs"),
     ),
     SliceProfile(
         id=SliceId(sst=1, sd=1),
@@ -87,6 +89,7 @@ _SLICES = (
         in_time_target=0.85,
         weight=1.0,
         packet_size_bits=100_000.0,
+        aliases=("passenger internet", "video", "phones"),
     ),
     SliceProfile(
         id=SliceId(sst=3, sd=1),
@@ -96,6 +99,7 @@ _SLICES = (
         in_time_target=0.85,
         weight=1.0,
         packet_size_bits=12_000.0,
+        aliases=("sea sensors",),
     ),
 )
 

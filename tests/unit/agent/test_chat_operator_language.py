@@ -122,6 +122,21 @@ def test_names_and_numbers_are_heard_as_places(said: str, heard: str) -> None:
     assert hear(said, cells=(1, 2, 3), slices=slices).prompt.partition("<u> ")[2] == heard
 
 
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("the robots come before CCTV", "the <s1> come before <s2>"),
+        ("cap robot arms in cell 2", "cap <s1> in cell <n1>"),
+        ("give the trucks less", "give the trucks less"),
+        ("arms and cameras", "arms and <s2>"),
+    ],
+)
+def test_an_alias_of_one_slice_is_heard_as_its_place(said: str, heard: str) -> None:
+    aliases = (("robots", "robot arms", "trucks"), ("CCTV", "trucks", "2"))
+    slices = ("motion-control", "cameras")
+    assert hear(said, cells=(1, 2), slices=slices, aliases=aliases).prompt.partition("<u> ")[2] == heard
+
+
 def test_what_is_heard_of_the_conversation_is_what_is_known() -> None:
     heard = hear("x", cells=(1,), slices=("a b",), cell=1, slice_number=None, has_plan=True)
     assert heard.prompt == "<s1> a b <f> cell plan <u> x"
