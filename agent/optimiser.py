@@ -5,6 +5,7 @@ It is baseline, fallback and teacher. It sees one cell at a time and one interva
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,7 +14,7 @@ import numpy as np
 from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier
 from agent.goal import GoalTerms, PerSlice
 from agent.policy import ReasonCode
-from agent.share_split import WorthTable, best_split, refine_lent
+from agent.share_split import Held, WorthTable, best_split, refine_lent
 from agent.utility import (
     FLOOR_PENALTY,
     TIGHT_S,
@@ -50,31 +51,37 @@ class _ComputeSplit:
 
 def plan_cell(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
     """The best plan of one cell for its forecast, exact in PRB and CPU shares."""
+    return complete_plan({}, digest, terms)
+
+
+def complete_plan(held: Mapping[int, SlicePlan], digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
+    """The best plan among those that leave the slices in `held`, by row, as they are."""
     load = expected_load(digest, terms)
-    shares = _best_shares(load, terms)
-    compute = _best_compute(digest, load, terms)
+    shares = _best_shares(load, terms, {row: part.min_pct for row, part in held.items()})
+    compute = _best_compute(digest, load, terms, held)
     total_load = float(load.load_pct.sum())
     rows = tuple(
-        SlicePlan(
+        held.get(row)
+        or SlicePlan(
             min_pct=share,
             scheduler=_scheduler(budget_ms, share, load_pct),
             compute_pct=cpu,
             tier=tier,
             report_interval_s=_report_interval_s(budget_ms, total_load),
         )
-        for share, cpu, tier, budget_ms, load_pct in zip(
-            shares, compute.shares, compute.tiers, load.budget_s * 1000.0, load.load_pct, strict=True
+        for row, (share, cpu, tier, budget_ms, load_pct) in enumerate(
+            zip(shares, compute.shares, compute.tiers, load.budget_s * 1000.0, load.load_pct, strict=True)
         )
     )
     step = _power_step_db(digest, total_load, terms.energy_weight)
     return CellPlan(cell=digest.cell, slices=rows, tx_power_step_db=step, reasons=_reasons(digest, load, terms, step))
 
 
-def _best_shares(load: CellLoad, terms: GoalTerms) -> tuple[int, ...]:
+def _best_shares(load: CellLoad, terms: GoalTerms, held: Held) -> tuple[int, ...]:
     """PRB shares: the exact hard split, refined for idle guarantees being lent; what nobody needs goes by need."""
     part = np.where(load.tasks_per_s > 0, 0.5, 1.0)
     worth = np.mean([_hard_worth(load, factor, terms) for factor in demand_factors(load.spread)], axis=0)
-    hard = best_split(part[:, None] * worth, spare_by=load.load_pct * terms.weight)
+    hard = best_split(part[:, None] * worth, spare_by=load.load_pct * terms.weight, held=held)
     return refine_lent(
         hard,
         arrival_per_s=load.packets_per_s,
@@ -85,6 +92,7 @@ def _best_shares(load: CellLoad, terms: GoalTerms) -> tuple[int, ...]:
         floor=terms.floor,
         target=terms.target,
         spread=load.spread,
+        held=held,
     )
 
 
@@ -104,20 +112,22 @@ def _met_worth(ratio: WorthTable, terms: GoalTerms) -> WorthTable:
     return worth
 
 
-def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> _ComputeSplit:
+def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms, held: Mapping[int, SlicePlan]) -> _ComputeSplit:
     """The tiers and CPU shares of the greatest worth, by enumerating tiers and splitting CPU exactly for each."""
-    computing = np.flatnonzero(load.tasks_per_s > 0)
+    computing = [int(row) for row in np.flatnonzero(load.tasks_per_s > 0)]
     num_slices = len(digest.slices)
     best = _ComputeSplit(worth=-np.inf, shares=(0,) * num_slices, tiers=(Tier.EDGE,) * num_slices)
-    if not len(computing):
+    if not computing:
         return best
     at_cloud = cloud_ratio(digest, load)
-    tables = {tier: _compute_worth(OFFLOAD_PCT[tier][1] / 100.0, load, terms, at_cloud) for tier in _TIERS}
-    for choice in product(_TIERS, repeat=len(computing)):
+    tables = {tier: _compute_worth(OFFLOAD_PCT[tier][1] / 100.0, load, terms, at_cloud) for tier in Tier}
+    settled = {row: part.compute_pct for row, part in held.items()}
+    for choice in product(*((held[row].tier,) if row in held else _TIERS for row in computing)):
         tiers = [Tier.EDGE] * num_slices
         for row, tier in zip(computing, choice, strict=True):
             tiers[row] = tier
-        split = _compute_for(tuple(tiers), np.stack([tables[tier][row] for row, tier in enumerate(tiers)]), load)
+        worth = np.stack([tables[tier][row] for row, tier in enumerate(tiers)])
+        split = _compute_for(tuple(tiers), worth, load, settled)
         if split.worth > best.worth + _TIER_GAIN:
             best = split
     return best
@@ -129,11 +139,11 @@ def _compute_worth(edge_fraction: float, load: CellLoad, terms: GoalTerms, at_cl
     return 0.5 * _met_worth(ratio, terms) * (load.tasks_per_s > 0)[:, None]
 
 
-def _compute_for(tiers: tuple[Tier, ...], worth: WorthTable, load: CellLoad) -> _ComputeSplit:
+def _compute_for(tiers: tuple[Tier, ...], worth: WorthTable, load: CellLoad, held: Held) -> _ComputeSplit:
     at_edge = load.task_load_pct * [OFFLOAD_PCT[tier][1] / 100.0 for tier in tiers]
     if at_edge.sum() <= 0:
         return _ComputeSplit(worth=float(worth[:, 0].sum()), shares=(0,) * len(tiers), tiers=tiers)
-    shares = best_split(worth, spare_by=at_edge)
+    shares = best_split(worth, spare_by=at_edge, held=held)
     return _ComputeSplit(worth=float(worth[np.arange(len(tiers)), list(shares)].sum()), shares=shares, tiers=tiers)
 
 

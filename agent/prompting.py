@@ -3,13 +3,14 @@
 A prompt is a line for the cell, then a numbered line per slice; every number is an integer of at most three digits:
 
     cell load=96 near=71 up=1 cpu=80 back=12 save=0 log=2
-    slice=1 w=40 need=31 load=22 now=20 q=17 d=13 floor=0 task=25 dl=17 tt=9
+    slice=1 w=40 need=31 load=44 now=20 q=34 d=26 t=13 sd=23 floor=0 task=25 dl=17 tt=9
     plan
 
-Loads are percent of the cell's PRBs (load, need, now) or of its edge CPU (task), `w` is the slice's part of the goal's
-weight, `q` the packets that arrive in one delay budget, `d` the delay budget, `dl` the task deadline and `tt` the tasks
-per deadline (all four in tenths of a decade). The answer is one JSON object whose keys "1", "2", … are the slices.
-Nothing a device wrote as text appears in it.
+`w` is the slice's part of the goal's weight, `need` and `now` are percent of the cell's PRBs, `load` half percents of
+them and `task` percent of its edge CPU; `q` the packets that arrive in one delay budget and `d` the delay budget in
+twentieths of a decade, `dl` the task deadline, `tt` the tasks per deadline and `t` one over the loss that the SLA
+allows in tenths of a decade; `sd` is the demand's deviation in percent. The answer is one JSON object whose keys "1",
+"2", … are the slices. Nothing a device wrote as text appears in it.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from agent.utility import CellLoad, expected_load, in_time_fraction
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
-TEMPLATE = "cell-plan-1"
+TEMPLATE = "cell-plan-2"
 """Version of prompt and answer; weights are trained for one template."""
 
 _MOST = 300
+_MOST_NUMBER = 999
+"""The greatest number that is one token."""
 _NEED_GRID = np.arange(0.0, 301.0)
 _MAX_REASONS = 2
 
@@ -180,16 +183,19 @@ def _slice_columns(
     columns = {
         "w": 100.0 * terms.weight / terms.weight.sum(),
         "need": needed_share_pct(load, terms.target),
-        "load": load.load_pct,
-        "now": now_pct,
-        "q": _decibel(load.packets_per_s * load.budget_s),
-        "d": _decibel(1000.0 * load.budget_s),
+        # A point of rounding in a load moves the optimum by as much, so it is given more finely than shares are.
+        "load": 2.0 * np.minimum(load.load_pct, _MOST),
+        "now": np.minimum(now_pct, _MOST),
+        "q": 2.0 * _decibel(load.packets_per_s * load.budget_s),
+        "d": 2.0 * _decibel(1000.0 * load.budget_s),
+        "t": -10.0 * np.log10(np.maximum(1.0 - terms.target, 1e-4)),
+        "sd": 100.0 * load.spread,
         "floor": 100.0 * terms.floor,
-        "task": load.task_load_pct,
+        "task": np.minimum(load.task_load_pct, _MOST),
         "dl": _decibel(1000.0 * load.task_budget_s * (load.tasks_per_s > 0)),
         "tt": _decibel(load.tasks_per_s * load.task_budget_s),
     }
-    return {name: np.clip(np.round(np.nan_to_num(column)), 0, _MOST) for name, column in columns.items()}
+    return {name: np.clip(np.round(np.nan_to_num(column)), 0, _MOST_NUMBER) for name, column in columns.items()}
 
 
 def _decibel(value: Float64[NDArray[np.float64], " s"]) -> Float64[NDArray[np.float64], " s"]:

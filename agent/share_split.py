@@ -6,6 +6,8 @@ Shapes: S slices, X = 101 shares.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -29,19 +31,32 @@ WorthTable = Float64[NDArray[np.float64], "slices shares"]
 CellTable = Float64[NDArray[np.float64], "8 slices"]
 """Rows: arrivals and full service per second, budget in seconds, weight, contract weight, floor, target, spread."""
 Shares = Int64[NDArray[np.int64], " slices"]
+Rows = Int64[NDArray[np.int64], " free"]
+Held = Mapping[int, int]
+"""Shares that are settled, by row."""
+NONE_HELD: Held = MappingProxyType({})
 
 _WORTH_STEP = 1e-5
 """Worth closer than this is equal, so that labels do not follow rounding noise."""
+_NEVER = 1e15
+"""In steps of worth: no sum of others makes up for it, and sums stay exact."""
 _MOVES = (16, 8, 4, 2, 1)
 
 
-def best_split(worth: WorthTable, *, spare_by: PerSlice) -> tuple[int, ...]:
+def best_split(worth: WorthTable, *, spare_by: PerSlice, held: Held = NONE_HELD) -> tuple[int, ...]:
     """The integer shares (sum exactly 100) of the greatest total worth, by dynamic programming over the budget.
 
     `worth[s, x]` is slice s's worth at x percent. What the optimum leaves unused goes out in proportion to `spare_by`.
+    Slices in `held` keep their share; where all are held the sum may stay below 100.
     """
-    shares = _divide(np.round(worth / _WORTH_STEP))
-    spare = largest_remainder(tuple(spare_by), 100 - int(shares.sum()))
+    steps = np.round(worth / _WORTH_STEP)
+    for row, share in held.items():
+        steps[row, np.arange(steps.shape[1]) != share] = -_NEVER
+    shares = _divide(steps)
+    spare_for = [0.0 if row in held else max(float(by), 1e-9) for row, by in enumerate(spare_by)] if held else spare_by
+    if len(held) == len(shares):
+        return tuple(int(share) for share in shares)
+    spare = largest_remainder(tuple(spare_for), 100 - int(shares.sum()))
     return tuple(int(share + extra) for share, extra in zip(shares, spare, strict=True))
 
 
@@ -56,15 +71,17 @@ def refine_lent(
     floor: PerSlice,
     target: PerSlice,
     spread: PerSlice,
+    held: Held = NONE_HELD,
 ) -> tuple[int, ...]:
     """Shares improved by moving points between slices while total worth grows, idle guarantees being lent.
 
-    `service_per_s` is each slice's rate with the whole cell. Steepest ascent in moves of 16 down to 1 point, then of
-    any size, until no transfer between two slices gains: exact for two slices.
+    `service_per_s` is each slice's rate with the whole cell; slices in `held` keep their share. Steepest ascent in
+    moves of 16 down to 1 point, then of any size, until no transfer between two slices gains: exact for two slices.
     """
     refined = _climb(
         np.array(shares, dtype=np.int64),
         np.stack((arrival_per_s, service_per_s, budget_s, weight, contract_weight, floor, target, spread)),
+        np.array([row for row in range(len(shares)) if row not in held], dtype=np.int64),
         np.array(_MOVES),
     )
     return tuple(int(share) for share in refined)
@@ -95,21 +112,21 @@ def _divide(steps: WorthTable) -> Shares:
 
 
 @njit
-def _climb(shares: Shares, cell: CellTable, moves: Int64[NDArray[np.int64], " moves"]) -> Shares:
-    """Shares that no transfer of any size between two slices improves; exact for two slices."""
+def _climb(shares: Shares, cell: CellTable, free: Rows, moves: Int64[NDArray[np.int64], " moves"]) -> Shares:
+    """Shares that no transfer of any size between two free slices improves; exact for two slices."""
     best = _lent_worth(shares, cell)
     stuck = False
     while not stuck:
         for move in moves:
             while True:
-                giver, taker, _, top = _best_transfer(shares, cell, move, move, best)
+                giver, taker, _, top = _best_transfer(shares, cell, free, move, move, best)
                 if giver < 0:
                     break
                 shares[giver] -= move
                 shares[taker] += move
                 best = top
         # Worth is not concave under lending, so a small step may be blocked where a long one pays.
-        giver, taker, size, best = _best_transfer(shares, cell, 1, 100, best)
+        giver, taker, size, best = _best_transfer(shares, cell, free, 1, 100, best)
         stuck = giver < 0
         if not stuck:
             shares[giver] -= size
@@ -118,11 +135,13 @@ def _climb(shares: Shares, cell: CellTable, moves: Int64[NDArray[np.int64], " mo
 
 
 @njit
-def _best_transfer(shares: Shares, cell: CellTable, least: int, most: int, best: float) -> tuple[int, int, int, float]:
+def _best_transfer(
+    shares: Shares, cell: CellTable, free: Rows, least: int, most: int, best: float
+) -> tuple[int, int, int, float]:
     """Giver, taker, size and worth of the best transfer of `least` to `most` points; giver -1 where none gains."""
     giver, taker, size, top = -1, -1, 0, best + _WORTH_STEP
-    for i in range(len(shares)):
-        for j in range(len(shares)):
+    for i in free:
+        for j in free:
             if i == j:
                 continue
             for points in range(least, min(most, shares[i]) + 1):

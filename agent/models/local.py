@@ -5,6 +5,7 @@ Shapes: B prompts, L tokens, V vocabulary.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from agent.errors import ModelUnavailable
 from agent.models.answer_state import AnswerState
 from agent.models.port import Answer
 from agent.models.vocabulary import Vocabulary, read_vocabulary
-from agent.prompting import Prompt, answer_schema
+from agent.prompting import TEMPLATE, Prompt, answer_schema
 
 _MAX_STEPS = 1024
 
@@ -111,6 +112,7 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    _refuse_other_template(Path(path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -124,6 +126,16 @@ def load_local_model(path: str, *, adapter: Path | None = None, device: str = "c
         raise
     except Exception as error:  # transformers, safetensors and peft raise a dozen unrelated types for damaged files
         raise ModelUnavailable(f"model {path!r}: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def _refuse_other_template(folder: Path) -> None:
+    """Weights that were trained for another form of the prompt would answer, and badly."""
+    try:
+        template = json.loads((folder / "training.json").read_text(encoding="utf-8"))["template"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if template != TEMPLATE:
+        raise ModelUnavailable(f"model {str(folder)!r}: trained for prompts of template {template!r}, not {TEMPLATE!r}")
 
 
 def _refuse_strangers(path: str, model: Any, tokenizer: Any, missing: list[str]) -> None:

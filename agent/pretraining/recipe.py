@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from agent.models.local import LocalModel
+from agent.models.port import PolicyModel
 from agent.pretraining.corpus import read_examples
 from agent.pretraining.examples import Example
 from agent.pretraining.new_model import ModelSize, new_model
-from agent.pretraining.tokenizer import save_tokenizer, train_tokenizer
+from agent.pretraining.tokenizer import END, PAD, save_tokenizer, train_tokenizer
 from agent.pretraining.training import Progress, TrainingPlan, encode_examples, share_labels, train
 
 _TOKENIZER_SAMPLE = 2000
@@ -30,6 +32,8 @@ class Stage:
     rehearsed: Path | None = None
     """Corpus whose first `num_rehearsed` rows are mixed in."""
     num_rehearsed: int = 0
+    write_corpus: Callable[[PolicyModel], None] | None = None
+    """Writes the corpus with the help of the model so far; None where it exists before the training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,8 @@ def train_stages(
     model = new_model(tokenizer, size, seed=seed)
     results = []
     for stage in stages:
+        if stage.write_corpus is not None and not stage.corpus.exists():
+            stage.write_corpus(LocalModel(model, _reader(work), name=stage.name))
         examples = _examples(stage)
         rows = encode_examples(examples, tokenizer)
 
@@ -89,6 +95,10 @@ def _examples(stage: Stage) -> tuple[Example, ...]:
     if stage.rehearsed is None:
         return read_examples(stage.corpus)
     return read_examples(stage.corpus) + read_examples(stage.rehearsed)[: stage.num_rehearsed]
+
+
+def _reader(work: Path) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_file=str(work / "tokenizer.json"), eos_token=END, pad_token=PAD)
 
 
 def _tokenizer(stages: Sequence[Stage], work: Path) -> Tokenizer:

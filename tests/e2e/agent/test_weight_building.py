@@ -7,7 +7,8 @@ from pathlib import Path
 
 from agent.bootstrap import load_model
 from agent.pretraining.corpus import read_examples
-from agent.weight_building import PretrainingSchedule, StageBudget, build_weights
+from agent.prompting import TEMPLATE
+from agent.weight_building import PretrainingSchedule, Source, StageBudget, build_weights
 from tests.agent_stage import TINY, random_prompts
 
 
@@ -22,7 +23,7 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
                 num_steps=2,
                 learning_rate=1e-3,
                 number_spread=1.5,
-                is_simulated=False,
+                source=Source.RANDOM,
             ),
             StageBudget(
                 name="sites",
@@ -30,8 +31,17 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
                 num_steps=1,
                 learning_rate=1e-3,
                 number_spread=0.75,
-                is_simulated=True,
+                source=Source.SITES,
                 num_rehearsed=10,
+            ),
+            StageBudget(
+                name="own",
+                num_examples=20,
+                num_steps=1,
+                learning_rate=1e-3,
+                number_spread=0.75,
+                source=Source.OWN,
+                num_rehearsed=8,
             ),
         ),
         num_evaluated=12,
@@ -45,10 +55,11 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
     out, work = tmp_path / "out", tmp_path / "work"
     record = build_weights(schedule, out=out, work=work, device="cpu", on_step=on_step)
 
-    assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("sites", 1, 1)]
-    assert len(read_examples(work / "synthetic-30.jsonl")) == 30
-    assert len(read_examples(work / "sites-24.jsonl")) == 24
-    assert [stage["num_examples"] for stage in record["stages"]] == [30, 34]
+    assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("sites", 1, 1), ("own", 1, 1)]
+    assert len(read_examples(work / TEMPLATE / "synthetic-30.jsonl")) == 30
+    assert len(read_examples(work / TEMPLATE / "sites-24.jsonl")) == 24
+    assert any('{"1":' in example.prompt for example in read_examples(work / TEMPLATE / "own-20.jsonl"))
+    assert [stage["num_examples"] for stage in record["stages"]] == [30, 34, 28]
     assert record["static"]["num_instances"] == 12
     assert 0.0 < record["static"]["ratio_mean"] <= 1.0
     written = json.loads((out / "training.json").read_text())

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.cell_plan import largest_remainder
+from agent.cell_plan import SlicePlan, Tier, largest_remainder
 from agent.goal import GoalTerms
-from agent.optimiser import plan_cell
+from agent.optimiser import complete_plan, plan_cell
 from agent.share_split import CellTable, _lent_worth, best_split, refine_lent
 from agent.utility import contract_weight, demand_factors, expected_load, in_time_fraction, lend_idle, slice_worth
 from tests.agent_stage import random_case
@@ -95,6 +95,36 @@ def test_a_cell_of_two_slices_is_split_as_well_as_by_trying_every_split(seed: in
     chosen = np.array([part.min_pct for part in plan_cell(digest, terms).slices])
 
     assert composed_worth(chosen, cell, part) >= best - 1e-4
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, num_slices=st.sampled_from([2, 3, 4]))
+def test_a_plan_completed_keeps_what_is_held_and_loses_to_no_random_completion(seed: int, num_slices: int) -> None:
+    digest, terms = random_case(seed, num_slices=num_slices)
+    cell = cell_table(seed, num_slices)
+    part = np.where(expected_load(digest, terms).tasks_per_s > 0, 0.5, 1.0)
+    rng = np.random.default_rng(seed)
+    begun = SlicePlan(min_pct=int(rng.integers(0, 60)), compute_pct=int(rng.integers(0, 60)), tier=Tier.DEVICE)
+    plan = complete_plan({1: begun}, digest, terms)
+    shares = np.array([row.min_pct for row in plan.slices])
+
+    assert plan.slices[1] == begun
+    assert plan.is_within_budget
+    assert shares.sum() == 100
+    for _ in range(20):
+        other = np.insert(
+            rng.multinomial(100 - begun.min_pct, rng.dirichlet(np.ones(num_slices - 1))), 1, begun.min_pct
+        )
+        assert composed_worth(shares, cell, part) >= composed_worth(other, cell, part) - 1e-4
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds)
+def test_holding_the_optimums_own_slices_changes_nothing(seed: int) -> None:
+    digest, terms = random_case(seed)
+    plan = plan_cell(digest, terms)
+
+    assert complete_plan(dict(enumerate(plan.slices)), digest, terms) == plan
 
 
 @settings(max_examples=30, deadline=None)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from agent.weight_building import PretrainingSchedule, StageBudget, full_schedule, quick_schedule
+from agent.weight_building import PretrainingSchedule, Source, StageBudget, full_schedule, quick_schedule
 
 SCHEDULES = [full_schedule(seed=5), quick_schedule(seed=5)]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_random_cells_come_before_simulated_sites(schedule: PretrainingSchedule) -> None:
-    assert [(stage.name, stage.is_simulated) for stage in schedule.stages] == [("synthetic", False), ("sites", True)]
-    assert schedule.stages[1].learning_rate < schedule.stages[0].learning_rate
+def test_random_cells_come_before_simulated_sites_and_own_beginnings_last(schedule: PretrainingSchedule) -> None:
+    assert [stage.source for stage in schedule.stages] == [Source.RANDOM, Source.SITES, Source.OWN]
+    rates = [stage.learning_rate for stage in schedule.stages]
+    assert rates == sorted(rates, reverse=True)
     assert schedule.seed == 5
 
 
@@ -34,7 +35,7 @@ def test_expected_time_grows_with_examples_and_steps_alike() -> None:
             num_steps=num_steps,
             learning_rate=1e-3,
             number_spread=1.0,
-            is_simulated=False,
+            source=Source.RANDOM,
         )
         return stage.cpu_minutes
 

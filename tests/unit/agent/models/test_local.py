@@ -147,3 +147,10 @@ def test_an_adapter_changes_the_model_that_reads_it(weights: Path, tmp_path: Pat
 
     with_adapter = load_local_model(str(weights), adapter=tmp_path / "adapter").answer(prompts)
     assert [a.text for a in with_adapter] != [a.text for a in load_local_model(str(weights)).answer(prompts)]
+
+
+def test_weights_for_another_form_of_the_prompt_are_refused(weights: Path) -> None:
+    (weights / "training.json").write_text('{"template": "cell-plan-0"}')
+
+    with pytest.raises(ModelUnavailable, match="'cell-plan-0', not 'cell-plan-2'"):
+        load_local_model(str(weights))
