@@ -30,9 +30,6 @@ Dealing = Literal["iid", "dirichlet"]
 
 NUM_SITES = 6
 
-LEARNING_RATES: dict[str, float] = {"centralised": 5e-4, "sl": 5e-4}
-"""Rates of the schemes whose step is one batch of 16, not the mean of six; docs/case-study.md tells what was tried."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaseStudySettings:
