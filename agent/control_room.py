@@ -245,9 +245,12 @@ class ControlRoom:
         return self.changes.approve(policy, approver=approver, reason=reason)
 
     def reject(self, policy: SchedulingPolicy) -> None:
-        """Drop the proposal; one that waits for approval is kept as rejected."""
+        """Drop the proposal; one that others could find is kept as rejected.
+
+        Raises PolicyInvalid where it is past that point.
+        """
         stored = self.store.read(lambda connection: find_policy(connection, policy.version))
-        if stored is not None and stored.status is PolicyStatus.AWAITING_APPROVAL:
+        if stored is not None:
             self.changes.reject(policy.version)
         if self.proposal is not None and self.proposal.policy == policy:
             self.proposal = None

@@ -189,13 +189,13 @@ class Gate:
         return self._store.write(work)
 
     def reject(self, version: int, *, actor: str, reason: str) -> None:
-        """An operator's no to a policy that awaits approval; raises PolicyInvalid."""
+        """A person's no to a policy that was put forward or awaits approval; raises PolicyInvalid."""
 
         def work(transaction: Transaction) -> None:
             stored = find_policy(transaction.connection, version)
-            if stored is None or stored.status is not PolicyStatus.AWAITING_APPROVAL:
+            if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
                 state = "unknown" if stored is None else stored.status.value
-                raise PolicyInvalid(f"version {version} is {state}, not awaiting_approval")
+                raise PolicyInvalid(f"version {version} is {state}, not proposed or awaiting_approval")
             set_policy_status(transaction, version, PolicyStatus.REJECTED, actor=actor, reason=reason)
 
         self._store.write(work)

@@ -167,7 +167,7 @@ async def approve_policy(
     openapi_extra=_body(RejectionRequest),
 )
 async def reject_policy(version: Version, request: Request, ctx: InContext, caller: Approver) -> Response:
-    """Say no to a version that awaits approval."""
+    """Say no to a version that was kept or awaits approval."""
     wanted, _ = await read_model(request, RejectionRequest)
     await _stored(ctx, version)
     try:

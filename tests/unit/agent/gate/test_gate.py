@@ -10,7 +10,7 @@ from agent.gate.gate import GateSettings
 from agent.gate.limits import Limits
 from agent.gate.risk import Mode
 from agent.gate.stops import MaintenanceWindow, Stops
-from agent.store.policies import PolicyStatus
+from agent.store.policies import PolicyStatus, save_policy
 from telemetry_sim.actions import CellAction, SliceAction
 from telemetry_sim.topology import SliceId
 from tests.gate_stage import make_gate, policy, shares, status
@@ -80,6 +80,16 @@ def test_only_a_waiting_policy_can_be_approved_and_only_by_its_hash(gate):
         gate.approve(1, policy_hash="0" * 64, approver="ann", reason="fine", lifetime_s=60)
     with pytest.raises(PolicyInvalid, match="not awaiting_approval"):
         gate.approve(1, policy_hash=policy(1).content_hash(), approver="ann", reason="fine", lifetime_s=60)
+
+
+def test_what_was_only_put_forward_can_be_rejected_too(gate, network, store):
+    store.write(lambda t: save_policy(t, policy(1), PolicyStatus.PROPOSED, actor="ann"))
+    gate.reject(1, actor="ann", reason="too bold")
+    with pytest.raises(PolicyRejected, match="rejected already"):
+        gate.submit(policy(1), now_s=0)
+    with pytest.raises(PolicyInvalid, match="is rejected, not proposed"):
+        gate.reject(1, actor="ann", reason="twice")
+    assert network.versions == []
 
 
 def test_a_rejected_policy_stays_out(gate, network):
