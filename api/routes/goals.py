@@ -15,6 +15,7 @@ from api.bodies import read_model
 from api.context import Context, InContext, Operator
 from api.errors import refuse
 from api.goal_book import NOT_ENFORCED, OTHER_REASON, GoalBook
+from api.preconditions import matches
 from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schemas import GoalBody
@@ -88,10 +89,8 @@ def _known(ctx: Context, goal_id: str) -> StoredGoal:
 
 
 def _require_match(known: StoredGoal | None, if_match: str | None) -> None:
-    if if_match is None or (if_match.strip() == "*" and known is not None):
-        return
     current = None if known is None else _etag(known)
-    if current is None or current not in [tag.strip() for tag in if_match.split(",")]:
+    if if_match is not None and not matches(if_match, current):
         raise refuse(412, f"If-Match is {if_match!r}, the goal is at {current}")
 
 

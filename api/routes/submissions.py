@@ -15,6 +15,7 @@ from api.context import Context, InContext, Operator
 from api.errors import refuse
 from api.idempotency import IdempotencyKey, once
 from api.outcomes import outcome_document
+from api.preconditions import matches
 from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schemas import SubmissionRequest
@@ -61,7 +62,7 @@ def _submit(
     if stored is None:
         raise refuse(404, f"version {version} is unknown")
     etag = f'"{stored.content_hash}"'
-    if if_match is not None and "*" not in if_match and etag not in [tag.strip() for tag in if_match.split(",")]:
+    if if_match is not None and not matches(if_match, etag):
         raise refuse(412, f"If-Match is {if_match!r}, the policy is {etag}")
     if wanted.policy_hash != stored.content_hash:
         raise refuse(409, f"version {version} has hash {stored.content_hash}", param="policy_hash")

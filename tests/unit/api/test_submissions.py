@@ -42,7 +42,7 @@ async def test_propose_submit_approve_dispatch(client, stage: Stage):
     assert read.headers["etag"] == f'"{plan["policy_hash"]}"'
     assert read.json()["status"] == "proposed"
     assert_is_problem(await approve(client, plan), 409)
-    waits = await submit(client, plan, {"If-Match": read.headers["etag"]})
+    waits = await submit(client, plan, {"If-Match": f'"0", {read.headers["etag"]}'})
     assert (waits.status_code, waits.json()["outcome"]["status"]) == (202, "awaiting_approval")
     assert stage.gate.desired.version == 0
     done = await approve(client, plan)
@@ -55,7 +55,8 @@ async def test_propose_submit_approve_dispatch(client, stage: Stage):
 async def test_another_hash_or_revision_is_refused(client, stage: Stage):
     plan = await kept_plan(client)
     assert_is_problem(await submit(client, plan | {"policy_hash": "0" * 64}), 409)
-    assert_is_problem(await submit(client, plan, {"If-Match": '"0"'}), 412)
+    for tag in ('"0"', "x*", '"*"', "*, x"):
+        assert_is_problem(await submit(client, plan, {"If-Match": tag}), 412)
     assert_is_problem(await submit(client, plan | {"policy": {"version": 99}}), 404)
     await submit(client, plan)
     assert_is_problem(await approve(client, plan, policy_hash="0" * 64), 409)
