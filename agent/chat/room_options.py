@@ -18,7 +18,7 @@ class RoomOptions:
     planner: str = "llm_gated"
     policy_model: str | None = None
     is_read_only: bool = False
-    """Always so with a server."""
+    """So with a server too, unless changes are allowed there."""
     server: str | None = None
     """URL of a running server to look at, instead of an embedded network."""
     token: str | None = None

@@ -75,7 +75,8 @@ class ServerLink:
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not is_whole:
-            raise ServerUnreachable(f"server {self.url} broke off in mid-answer; nothing was changed by this request")
+            why = "nothing was changed by this request, except by a plan that an approver has approved"
+            raise ServerUnreachable(f"server {self.url} broke off in mid-answer; {why}")
 
     def close(self) -> None:
         self._client.close()

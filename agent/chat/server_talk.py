@@ -71,9 +71,19 @@ class ServerTalk:
         self._num_tokens[0] += answer.num_input_tokens
         self._num_tokens[1] += answer.num_output_tokens
         if listener.decide is not None:
-            for row in document["pending"]:
-                self._decide(row, answer, listener)
+            self._decide_each(document["pending"], answer, listener)
         return answer
+
+    def _decide_each(self, rows: list[dict[str, Any]], answer: Answer, listener: Listener) -> None:
+        """Trouble with one change leaves what came of the others in the answer."""
+        troubles: list[tuple[str, int]] = []
+        for row in rows:
+            try:
+                self._decide(row, answer, listener)
+            except AgentError as error:
+                troubles.append((f"Error: {row['summary']}: {error}", error.exit_status))
+        answer.text = "\n".join([answer.text, *(text for text, _ in troubles)])
+        answer.exit_status = max([answer.exit_status, *(status for _, status in troubles)])
 
     def _decide(self, row: dict[str, Any], answer: Answer, listener: Listener) -> None:
         """Ask the person about a change that waits, tell the server, and take what came of it into the answer."""

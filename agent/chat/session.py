@@ -6,12 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.chat.answer import Answer, Pending, clean_request
 from agent.chat.chat_agent import build_agent
 from agent.control_room import goal_document
-from agent.errors import AgentError, ModelUnavailable
+from agent.errors import AgentError, ModelUnavailable, StoreUnusable
 from agent.store.sessions import load_session, save_session
 from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
 from agent.tools.finding import Finding
@@ -133,8 +134,8 @@ class ChatSession:
             if finding is not None:
                 return finding
         finding = self.toolbox.call(name, arguments)
-        self._save()
-        return finding
+        trouble = self._save()
+        return replace(finding, text=f"{finding.text}\n{trouble}") if trouble else finding
 
     def _config(self) -> RunnableConfig:
         return {"configurable": {"thread_id": f"{_THREAD}-{self._thread}"}, "recursion_limit": 300}
@@ -234,7 +235,9 @@ class ChatSession:
         self.num_tokens[0] += answer.num_input_tokens
         self.num_tokens[1] += answer.num_output_tokens
         self._shorten()
-        self._save()
+        trouble = self._save()
+        if trouble:
+            answer.text = f"{answer.text}\n{trouble}"
 
     @staticmethod
     def as_call(name: str, arguments: dict[str, Any], finding: Finding) -> dict[str, Any]:
@@ -280,14 +283,19 @@ class ChatSession:
             behind = int(str(kept.get("num_observed", 0))) - self.room.num_observed
             self.room.observe(max(0, min(behind, _MOST_CAUGHT_UP)))
 
-    def _save(self) -> None:
+    def _save(self) -> str:
+        """Why the conversation could not be kept, else nothing: what was done in it is told all the same."""
         from langchain_core.messages import messages_to_dict
 
         if not self._is_kept:
-            return
+            return ""
         document = {"messages": messages_to_dict(self.messages), "num_observed": self.room.num_observed}
         plain = json.loads(json.dumps(document, default=str))
-        self._store.write(lambda transaction: save_session(transaction, self.name, plain))
+        try:
+            self._store.write(lambda transaction: save_session(transaction, self.name, plain))
+        except StoreUnusable as error:
+            return f"This conversation could not be kept: {error}."
+        return ""
 
 
 def unsupported_numbers(text: str, evidence: str) -> list[str]:

@@ -167,3 +167,27 @@ def test_a_server_that_dies_in_mid_answer_is_said(half: bytes) -> None:
         thread.join()
     assert answer.exit_status == 1
     assert "broke off in mid-answer" in answer.text
+
+
+def test_trouble_with_one_change_leaves_the_others_outcome(chat: ChatStage, stage: Stage, url: str) -> None:
+    goals = [
+        calling("set_goal", metric="delay_ms", slice="control", value=20),
+        calling("set_goal", metric="delay_ms", slice="video", value=50),
+    ]
+    chat.says(*goals, saying("Nothing is known."))
+    seen: list[Pending] = []
+
+    def decide(pending: Pending) -> bool:
+        seen.append(pending)
+        if len(seen) == 2:
+            waiting = chat.conversations._waiting
+            waiting.drop(next(key for key, change in waiting._known.items() if change.pending == pending))
+        return True
+
+    with ServerLink(url) as link:
+        answer = ServerTalk(link, is_read_only=False).answer("two goals", Listener(decide=decide))
+    assert len(seen) == 2
+    assert [goal.id for _, _, goal in stage.operations.goals.live()] == ["chat-delay-ms-control"]
+    assert "Goal set: delay ms 20 for control" in answer.calls[0]["result"]["text"]
+    assert "refuses" in answer.text
+    assert answer.exit_status == 5

@@ -271,3 +271,14 @@ def test_a_session_taken_up_again_goes_on_at_its_time(room: ControlRoom) -> None
     assert fresh.now_s < left_at_s
     session_of(fresh, said("hello"), name="shift")
     assert fresh.now_s == left_at_s
+
+
+def test_what_was_done_is_told_where_the_conversation_can_not_be_kept(room: ControlRoom) -> None:
+    closed = Store.open("sqlite://")
+    session = session_of(room, said("Hello."), store=closed, decide=lambda _: True)
+    closed.close()
+    finding = session.run_tool("set_goal", {"metric": "delay_ms", "slice": "vehicles", "value": 20})
+    assert finding.text.startswith("Goal set")
+    assert "could not be kept" in finding.text
+    assert len(room.goals()) == 1
+    assert "could not be kept" in session.ask("hello").text
