@@ -14,19 +14,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from agent.errors import (
-    AgentError,
-    ApprovalNeeded,
-    DispatchTimeout,
-    GoalInfeasible,
-    ModelUnavailable,
-    PolicyRejected,
-    StoreFull,
-    StoreUnusable,
-)
+from agent.errors import AgentError
 from api.context import Context
 from api.conversations import Conversations
-from api.errors import RequestRefused
+from api.errors import RequestRefused, as_problem
 from api.guard import Guard
 from api.notifications import Notifier
 from api.operations import Operations
@@ -36,16 +27,6 @@ from api.security import Doorkeeper
 from api.settings import ApiSettings
 
 LOG = logging.getLogger("edgewright.api")
-
-_STATUS_OF: tuple[tuple[type[AgentError], int, str], ...] = (
-    (StoreFull, 507, "INSUFFICIENT_RESOURCES"),
-    (StoreUnusable, 503, "STORE_UNUSABLE"),
-    (ModelUnavailable, 503, "MODEL_UNAVAILABLE"),
-    (DispatchTimeout, 503, "DISPATCH_TIMEOUT"),
-    (ApprovalNeeded, 409, "APPROVAL_NEEDED"),
-    (PolicyRejected, 409, "POLICY_REJECTED"),
-    (GoalInfeasible, 409, "GOAL_INFEASIBLE"),
-)
 
 
 def create_app(
@@ -109,7 +90,7 @@ def _is_known(operations: Operations, path: str) -> bool:
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestRefused)
     async def _refused(request: Request, error: RequestRefused) -> Response:
-        return _answer(request, error.problem)
+        return _answer(request, as_problem(error))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -130,10 +111,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(AgentError)
     async def _agent(request: Request, error: AgentError) -> Response:
-        for kind, status, cause in _STATUS_OF:
-            if isinstance(error, kind):
-                return _answer(request, Problem(status=status, detail=str(error), cause=cause))
-        return _answer(request, Problem(status=400, detail=str(error)))
+        return _answer(request, as_problem(error))
 
     @app.exception_handler(Exception)
     async def _defect(request: Request, error: Exception) -> Response:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.chat.answer import Answer, Pending, answer_document
-from agent.errors import AgentError, AgentInputInvalid, StoreFull
+from agent.errors import AgentError, AgentInputInvalid, StoreFull, StoreUnusable
 from agent.store.sessions import count_sessions, load_session
+from agent.store.tables import MAX_SESSION_ID
 from agent.store.tokens import TokenOwner
-from api.errors import refuse
+from api.errors import RequestRefused, refuse
 from api.operations import Operations
 from api.security import RateLimiter, may
 from api.settings import ApiSettings
+from api.waiting_changes import LIFETIME_S, WaitingChange, WaitingChanges
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -28,36 +32,25 @@ if TYPE_CHECKING:
 Hear = Callable[[str, dict[str, Any]], None]
 """Told of what comes up while an answer is made: an event's name and its document."""
 
-NUM_WORKERS = 2
-_MOST_WAITING = 16
-_MOST_OPEN = 64
+_NUM_WORKERS = 2
+"""For questions; confirmations have one of their own, so that no question holds a change up."""
+_MOST_ASKED = 4
+"""Of one caller at a time, questions and confirmations apart."""
+_MOST_ASKED_BY_ALL = 64
+_MOST_OPEN = 16
+"""Sessions of one caller in memory."""
 _MOST_KEPT = 100
 """Named sessions of one caller."""
-_MOST_PENDING = 256
-_PENDING_S = 600.0
 _UNNAMED = "~"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Open:
     """A session in memory."""
 
     session: ChatSession
     role: str
     is_read_only: bool
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
-    """A change that was described to one caller."""
-
-    owner: str
-    name: str
-    opened: _Open
-    pending: Pending
-    binding: str
-    expires_s: float
 
 
 class Conversations:
@@ -73,13 +66,15 @@ class Conversations:
         self._settings = settings
         self._make_model = make_model
         self._limiter = RateLimiter(per_s=settings.chats_per_s, burst=settings.chat_burst)
-        self._workers: ThreadPoolExecutor | None = None
+        self._workers: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
         self._model_lock = threading.Lock()
         self._model: BaseChatModel | None = None
         self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()
-        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
-        self._num_running = 0
+        self._busy: set[tuple[str, str]] = set()
+        """Sessions that are being opened, answered in or changed something by."""
+        self._waiting = WaitingChanges(operations.store.clock)
+        self._num_asked: Counter[tuple[str, str]] = Counter()
 
     @property
     def is_ready(self) -> bool:
@@ -90,18 +85,23 @@ class Conversations:
         """Begin to read what the first answer would wait for."""
         with self._lock:
             if not self.is_ready:
-                self._pool().submit(self._read_model)
+                self._pool("chat").submit(self._read_model)
 
-    def run(self, caller: TokenOwner, work: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+    def run(
+        self, caller: TokenOwner, work: Callable[[], dict[str, Any]], *, is_confirmation: bool = False
+    ) -> Future[dict[str, Any]]:
         """In a thread of the chat's; raises RequestRefused (429, 503) where too much is asked."""
         if not self._limiter.allows(caller.name):
             raise refuse(429, f"more than {self._settings.chats_per_s:g} chat requests a second")
+        key = (caller.name, "confirmation" if is_confirmation else "chat")
         with self._lock:
-            if self._num_running >= _MOST_WAITING:
+            if self._num_asked[key] >= _MOST_ASKED:
+                raise refuse(429, f"{_MOST_ASKED} of your requests are being answered; try again")
+            if self._num_asked.total() >= _MOST_ASKED_BY_ALL:
                 raise refuse(503, "too many questions are being answered; try again")
-            self._num_running += 1
-            future = self._pool().submit(work)
-        future.add_done_callback(self._note_done)
+            self._num_asked[key] += 1
+            future = self._pool(key[1]).submit(work)
+        future.add_done_callback(partial(self._note_done, key))
         return future
 
     def answer(
@@ -115,46 +115,69 @@ class Conversations:
         if word in OWN_MACHINE:
             raise AgentInputInvalid(f"command {word!r} is not for a server: it is about the machine of who types it")
         name = name or _UNNAMED + secrets.token_hex(8)
-        opened = self._opened(caller, name, is_read_only=is_read_only)
-        if not opened.lock.acquire(blocking=False):
-            raise refuse(409, f"session {name!r} is answering another request", cause="SESSION_BUSY")
-        try:
-            session = opened.session
+        _require_short(caller, name)
+        with self._held(caller, name):
+            session = self._opened(caller, name, is_read_only=is_read_only).session
             described: list[dict[str, Any]] = []
             session.on_text = lambda piece: hear("text", {"piece": piece})
             session.on_call = lambda tool, given: hear("call", {"tool": tool, "arguments": given})
-            session.on_pending = lambda pending: described.append(self._describe(caller, name, opened, pending, hear))
+            session.on_pending = lambda pending: described.append(self._describe(caller, name, pending, hear))
             answer = answer_line(session, request)
-        finally:
-            opened.lock.release()
         return {"session": name, **answer_document(request, answer), "pending": described}
 
     def confirm(self, caller: TokenOwner, pending_id: str, binding: str, *, is_agreed: bool) -> dict[str, Any]:
-        """Do, or drop, a change that was described to this caller; each is decided once."""
-        waiting = self._take(caller, pending_id)
-        if waiting.binding != binding:
-            raise refuse(
-                412, f"pending_id {pending_id!r} is bound to {waiting.binding}, got {binding}", param="binding"
-            )
-        pending, session = waiting.pending, waiting.opened.session
-        if not is_agreed:
-            answer = Answer(text=f"Nothing changed (not approved): {pending.summary}.", exit_status=5)
-            return {"session": waiting.name, **answer_document("", answer)}
-        if waiting.opened.role != caller.role:
-            raise refuse(403, f"the change was described to role {waiting.opened.role}, the token has {caller.role}")
-        if not waiting.opened.lock.acquire(blocking=False):
-            raise refuse(409, f"session {waiting.name!r} is answering another request", cause="SESSION_BUSY")
-        try:
-            return {"session": waiting.name, **answer_document("", _carried_out(session, pending, binding))}
-        finally:
-            waiting.opened.lock.release()
+        """Do, or drop, a change that was described to this caller.
+
+        Each is decided once: the same word again gets what came of it, another one is refused (404).
+        """
+        change = self._waiting.find(caller.name, pending_id)
+        if not may(caller, "operator"):
+            raise refuse(403, f"role operator is needed, the token has {caller.role}")
+        if change.binding != binding:
+            raise refuse(412, f"pending_id {pending_id!r} is bound to {change.binding}, got {binding}", param="binding")
+        with self._held(caller, change.session):
+            if change.told is None:
+                answer = self._decided(caller, pending_id, change, is_agreed=is_agreed)
+                told = {"session": change.session, **answer_document("", answer)}
+                self._waiting.settle(change, told, is_agreed=is_agreed)
+                return told
+            if change.is_agreed is not is_agreed:
+                raise refuse(404, f"pending_id {pending_id!r} is decided on already")
+            return change.told
 
     def close(self) -> None:
         """Answers that are being made are left behind."""
         with self._lock:
-            workers, self._workers = self._workers, None
-        if workers is not None:
-            workers.shutdown(wait=False, cancel_futures=True)
+            workers, self._workers = self._workers, {}
+        for pool in workers.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def _held(self, caller: TokenOwner, name: str) -> Iterator[None]:
+        """One at a time in a session, whether it is in memory or not; raises RequestRefused (409)."""
+        key = (caller.name, name)
+        with self._lock:
+            if key in self._busy:
+                raise refuse(409, f"session {name!r} is answering another request", cause="SESSION_BUSY")
+            self._busy.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(key)
+
+    def _decided(self, caller: TokenOwner, pending_id: str, change: WaitingChange, *, is_agreed: bool) -> Answer:
+        """What comes of the word; what fails before the change is made leaves it waiting."""
+        if not is_agreed:
+            return Answer(text=f"Nothing changed (not approved): {change.pending.summary}.", exit_status=5)
+        if change.role != caller.role:
+            raise refuse(403, f"the change was described to role {change.role}, the token has {caller.role}")
+        session = self._opened(caller, change.session, is_read_only=False).session
+        try:
+            return _carried_out(session, change.pending, change.binding)
+        except RequestRefused:
+            self._waiting.drop(pending_id)
+            raise
 
     def _opened(self, caller: TokenOwner, name: str, *, is_read_only: bool) -> _Open:
         """The caller's session of that name, opened anew where the role or what it may do is another by now."""
@@ -167,10 +190,12 @@ class Conversations:
         made = self._make_session(caller, name, is_read_only=is_read_only)
         if known is not None:
             made.session.take_over(known.session)
+            made.session.room.proposal = known.session.room.proposal
         with self._lock:
             self._open[(caller.name, name)] = made
-            while len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)
+            own = [key for key in self._open if key[0] == caller.name]
+            for key in own[: max(0, len(own) - _MOST_OPEN)]:
+                del self._open[key]
         return made
 
     def _make_session(self, caller: TokenOwner, name: str, *, is_read_only: bool) -> _Open:
@@ -212,25 +237,14 @@ class Conversations:
         read_libraries()
         return model
 
-    def _describe(self, caller: TokenOwner, name: str, opened: _Open, pending: Pending, hear: Hear) -> dict[str, Any]:
+    def _describe(self, caller: TokenOwner, name: str, pending: Pending, hear: Hear) -> dict[str, Any]:
         """Remember a change that nobody said yes to, and tell of it."""
-        pending_id, binding = secrets.token_hex(8), pending.binding()
-        waiting = _Waiting(
-            owner=caller.name,
-            name=name,
-            opened=opened,
-            pending=pending,
-            binding=binding,
-            expires_s=self._operations.store.clock() + _PENDING_S,
-        )
-        with self._lock:
-            self._waiting[pending_id] = waiting
-            while len(self._waiting) > _MOST_PENDING:
-                self._waiting.popitem(last=False)
+        binding = pending.binding()
+        change = WaitingChange(owner=caller.name, role=caller.role, session=name, pending=pending, binding=binding)
         document = {
-            "id": pending_id,
+            "id": self._waiting.add(change),
             "binding": binding,
-            "lifetime_s": _PENDING_S,
+            "lifetime_s": LIFETIME_S,
             "tool": pending.tool,
             "arguments": pending.arguments,
             "summary": pending.summary,
@@ -239,31 +253,34 @@ class Conversations:
         hear("pending", document)
         return document
 
-    def _take(self, caller: TokenOwner, pending_id: str) -> _Waiting:
-        """The change that waits, taken out; raises RequestRefused (403, 404)."""
-        with self._lock:
-            waiting = self._waiting.get(pending_id)
-            if waiting is None or waiting.owner != caller.name or waiting.expires_s < self._operations.store.clock():
-                raise refuse(404, f"pending_id {pending_id!r} is unknown, decided on already, or has expired")
-            if not may(caller, "operator"):
-                raise refuse(403, f"role operator is needed, the token has {caller.role}")
-            return self._waiting.pop(pending_id)
+    def _pool(self, kind: str) -> ThreadPoolExecutor:
+        if kind not in self._workers:
+            num_workers = _NUM_WORKERS if kind == "chat" else 1
+            self._workers[kind] = ThreadPoolExecutor(num_workers, thread_name_prefix=kind)
+        return self._workers[kind]
 
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._workers is None:
-            self._workers = ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="chat")
-        return self._workers
-
-    def _note_done(self, future: Future[dict[str, Any]]) -> None:
+    def _note_done(self, key: tuple[str, str], future: Future[dict[str, Any]]) -> None:
         del future
         with self._lock:
-            self._num_running -= 1
+            self._num_asked[key] -= 1
+            if not self._num_asked[key]:
+                del self._num_asked[key]
+
+
+def _require_short(caller: TokenOwner, name: str) -> None:
+    """Raises RequestRefused (400) for a session that could not be kept, before anything is done in it."""
+    most = MAX_SESSION_ID - len(caller.name) - 1
+    if not name.startswith(_UNNAMED) and len(name) > most:
+        why = f"{len(name)} characters; with the caller's name {caller.name!r} at most {max(0, most)} can be kept"
+        raise refuse(400, f"session {name!r}: {why}", param="session")
 
 
 def _carried_out(session: ChatSession, pending: Pending, binding: str) -> Answer:
     """The change, where it still comes to what was shown; raises RequestRefused (409)."""
     try:
         now = session.resolve(pending.tool, pending.arguments)
+    except StoreUnusable:
+        raise
     except AgentError as error:
         raise refuse(409, f"it can't be done any more: {error}", cause="CHANGE_OUTDATED") from error
     if now.binding() != binding:

@@ -9,7 +9,27 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from agent.errors import (
+    AgentError,
+    ApprovalNeeded,
+    DispatchTimeout,
+    GoalInfeasible,
+    ModelUnavailable,
+    PolicyRejected,
+    StoreFull,
+    StoreUnusable,
+)
 from api.problems import Problem
+
+_STATUS_OF: tuple[tuple[type[AgentError], int, str], ...] = (
+    (StoreFull, 507, "INSUFFICIENT_RESOURCES"),
+    (StoreUnusable, 503, "STORE_UNUSABLE"),
+    (ModelUnavailable, 503, "MODEL_UNAVAILABLE"),
+    (DispatchTimeout, 503, "DISPATCH_TIMEOUT"),
+    (ApprovalNeeded, 409, "APPROVAL_NEEDED"),
+    (PolicyRejected, 409, "POLICY_REJECTED"),
+    (GoalInfeasible, 409, "GOAL_INFEASIBLE"),
+)
 
 
 class ApiError(Exception):
@@ -34,3 +54,13 @@ def refuse(status: int, detail: str, *, cause: str = "", param: str = "") -> Req
     """The refusal to raise; `param` names the field or parameter at fault."""
     invalid = ((param, detail),) if param else ()
     return RequestRefused(Problem(status=status, detail=detail, cause=cause, invalid_params=invalid))
+
+
+def as_problem(error: RequestRefused | AgentError) -> Problem:
+    """What a caller is told of it, in an answer of its own or in a stream."""
+    if isinstance(error, RequestRefused):
+        return error.problem
+    for kind, status, cause in _STATUS_OF:
+        if isinstance(error, kind):
+            return Problem(status=status, detail=str(error), cause=cause)
+    return Problem(status=400, detail=str(error))

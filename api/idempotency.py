@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Header, Request
@@ -33,13 +34,21 @@ async def once(
     body = await request.body()
     fingerprint = hashlib.sha256(request.method.encode() + request.url.path.encode() + b"\n" + body).hexdigest()
     own_key = f"{caller.name}/{key}"
-    try:
+    with _refusing_reuse():
         known = await asyncio.to_thread(store.read, lambda c: recall_response(c, own_key, fingerprint))
-        if known is None:
-            status, document = await work()
-            kept = {"status": status, "document": document}
-            future = store.submit(lambda t: remember_response(t, own_key, fingerprint, kept))
+    if known is None:
+        status, document = await work()
+        kept = {"status": status, "document": document}
+        future = store.submit(lambda t: remember_response(t, own_key, fingerprint, kept))
+        with _refusing_reuse():
             known = await asyncio.wrap_future(future) or kept
+    return JSONResponse(json.loads(json.dumps(known["document"])), status_code=int(str(known["status"])))
+
+
+@contextmanager
+def _refusing_reuse() -> Iterator[None]:
+    # Around the look-ups alone: bad input that the work itself finds is a 400.
+    try:
+        yield
     except AgentInputInvalid as error:
         raise refuse(409, str(error), cause="IDEMPOTENCY_KEY_REUSED") from error
-    return JSONResponse(json.loads(json.dumps(known["document"])), status_code=int(str(known["status"])))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
+MAX_SESSION_ID = 64
+"""Characters."""
 
 POLICIES = Table(
     "policies",
@@ -63,7 +65,7 @@ GOALS = Table(
 SESSIONS = Table(
     "sessions",
     METADATA,
-    Column("id", String(64), primary_key=True),
+    Column("id", String(MAX_SESSION_ID), primary_key=True),
     Column("document", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),

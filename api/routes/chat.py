@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from agent.errors import AgentError
 from api.bodies import read_model
 from api.context import Context, InContext, Operator, owner
-from api.errors import RequestRefused, refuse
+from api.errors import RequestRefused, as_problem, refuse
 from api.idempotency import IdempotencyKey, once
 from api.problems import Problem, problem_responses
 from api.routes.network import COMMON
@@ -24,6 +24,7 @@ from api.security import may
 router = APIRouter(prefix="/v1/chat", tags=["chat"], responses=COMMON)
 TIMEOUT_S = 60.0
 """For one answer."""
+_TOO_LATE = f"no answer within {TIMEOUT_S:g} s; try again"
 _KEEP_ALIVE_S = 5.0
 _STREAM = "text/event-stream"
 _ANSWER = {"schema": ChatAnswer.model_json_schema()}
@@ -63,7 +64,10 @@ async def describe_chat(request: Request, ctx: InContext) -> dict[str, Any]:
     response_class=Response,
 )
 async def ask(request: Request, ctx: InContext, idempotency_key: IdempotencyKey = None) -> Response:
-    """Answer a sentence or a command. Changes are described, never made: each waits for its own confirmation."""
+    """Answer a sentence or a command.
+
+    Changes are described, not made: each waits for its own confirmation, except a plan that an approver has approved.
+    """
     wanted, _ = await read_model(request, ChatRequest)
     caller = owner(request)
     if not wanted.read_only and not may(caller, "operator"):
@@ -71,10 +75,12 @@ async def ask(request: Request, ctx: InContext, idempotency_key: IdempotencyKey 
     if not ctx.operations.digests:
         raise refuse(503, "no digest has come in yet; try again after the first interval")
     if _STREAM in request.headers.get("accept", ""):
+        if idempotency_key is not None:
+            raise refuse(400, "a stream can't be given a second time; ask for JSON", param="Idempotency-Key")
         return await _streamed(request, ctx, wanted)
 
     async def work() -> tuple[int, dict[str, Any]]:
-        return 200, await _within_time(_begin(request, ctx, wanted, lambda _kind, _document: None))
+        return 200, await _within_time(_begin(request, ctx, wanted, lambda _kind, _document: None), _TOO_LATE)
 
     return await once(request, ctx.operations.store, caller, idempotency_key, work)
 
@@ -91,14 +97,21 @@ async def ask(request: Request, ctx: InContext, idempotency_key: IdempotencyKey 
 async def confirm(
     request: Request, ctx: InContext, caller: Operator, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """A person's word on a change that the chat described to them: bound to what was shown, serves once, expires."""
+    """A person's word on a change that the chat described to them: bound to what was shown, serves once, expires.
+
+    The same word again does nothing again, and gets what came of the first.
+    """
     wanted, _ = await read_model(request, ConfirmationRequest)
 
     def carry_out() -> dict[str, Any]:
         return ctx.conversations.confirm(caller, wanted.pending_id, wanted.binding, is_agreed=wanted.is_agreed)
 
     async def work() -> tuple[int, dict[str, Any]]:
-        return 200, await _within_time(ctx.conversations.run(caller, carry_out))
+        future = ctx.conversations.run(caller, carry_out, is_confirmation=True)
+        return 200, await _within_time(
+            future,
+            f"no answer within {TIMEOUT_S:g} s; the change may have been made: send the same word again to learn",
+        )
 
     return await once(request, ctx.operations.store, caller, idempotency_key, work)
 
@@ -113,11 +126,11 @@ def _begin(request: Request, ctx: Context, wanted: ChatRequest, hear: Any) -> Fu
     )
 
 
-async def _within_time(future: Future[dict[str, Any]]) -> dict[str, Any]:
+async def _within_time(future: Future[dict[str, Any]], too_late: str) -> dict[str, Any]:
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), TIMEOUT_S)
     except TimeoutError as error:
-        raise refuse(503, f"no answer within {TIMEOUT_S:g} s; try again") from error
+        raise refuse(503, too_late) from error
 
 
 async def _streamed(request: Request, ctx: Context, wanted: ChatRequest) -> Response:
@@ -132,7 +145,7 @@ async def _streamed(request: Request, ctx: Context, wanted: ChatRequest) -> Resp
     try:
         first = await asyncio.wait_for(queue.get(), TIMEOUT_S)
     except TimeoutError as error:
-        raise refuse(503, f"no answer within {TIMEOUT_S:g} s; try again") from error
+        raise refuse(503, _TOO_LATE) from error
     if first[0] == _END and future.exception() is not None:
         future.result()
     events = _events(first, queue, future)
@@ -159,10 +172,8 @@ async def _events(
             kind, document = queue.get_nowait()
     try:
         yield _event("answer", future.result())
-    except RequestRefused as error:
-        yield _event("problem", error.problem.document())
-    except AgentError as error:
-        yield _event("problem", Problem(status=400, detail=str(error)).document())
+    except (RequestRefused, AgentError) as error:
+        yield _event("problem", as_problem(error).document())
     except Exception:  # noqa: BLE001 - the status line is out already; the words say no more than a 500 does
         yield _event("problem", Problem(status=500, detail="the server failed to serve the request").document())
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from agent.errors import PolicyRejected, StoreFull, StoreUnusable
 from agent.store.approvals import list_approvals
+from agent.store.policies import list_policies
+from agent.store.tokens import TokenOwner, create_token
+from api.errors import RequestRefused, as_problem
+from api.routes.chat import _events
+from api.security import LOCAL
 from api.settings import ApiSettings
 from tests.api_stage import Stage, build_stage
 from tests.chat_stage import SUGGESTING, ChatStage, calling, saying, tokens_for
@@ -39,6 +52,11 @@ async def confirm(client, pending: dict[str, object], **more: object):
     return await client.post("/v1/chat/confirmations", json=body)
 
 
+def held(chat: ChatStage, session: str) -> AbstractContextManager[None]:
+    """Another request is being answered in the session."""
+    return chat.conversations._held(LOCAL, session)
+
+
 async def test_a_sentence_is_answered_with_calls_and_evidence(chat):
     chat.says(calling("network_status"), saying())
     async with chat.client() as client:
@@ -69,7 +87,10 @@ async def test_a_plan_is_applied_by_a_yes_to_what_was_shown(chat, stage):
         done = (await confirm(client, pending)).json()
         assert done["exit_status"] == 0
         assert stage.gate.desired.version == pending["resolved"]["version"]
-        assert_is_problem(await confirm(client, pending), 404)
+        num_sent = len(stage.network.applied)
+        assert (await confirm(client, pending)).json() == done
+        assert_is_problem(await confirm(client, pending, is_agreed=False), 404)
+        assert len(stage.network.applied) == num_sent
     (approval,) = stage.store.read(lambda c: list_approvals(c, policy_hash=pending["resolved"]["hash"]))
     assert approval.approver == "local"
     assert approval.used_us is not None
@@ -218,9 +239,140 @@ async def test_too_many_questions_are_refused(stage):
 async def test_a_session_that_is_busy_says_so(chat):
     async with chat.client() as client:
         session = (await ask(client, "/status")).json()["session"]
-        opened = chat.conversations._open[("local", session)]
-        with opened.lock:
+        with held(chat, session):
             assert_is_problem(await ask(client, "/status", session=session), 409)
+            assert_is_problem(await ask(client, "/status", session=session, read_only=True), 409)
+        with held(chat, "new"):
+            assert_is_problem(await ask(client, "/status", session="new"), 409)
+
+
+async def test_a_word_that_could_not_be_heard_yet_is_not_lost(chat, stage):
+    async with chat.client() as client:
+        answer = (await ask(client, "/goal delay_ms control 20")).json()
+        (pending,) = answer["pending"]
+        assert_is_problem(await confirm(client, pending, binding="0" * 64), 412)
+        with held(chat, answer["session"]):
+            assert_is_problem(await confirm(client, pending), 409)
+        assert stage.operations.goals.live() == ()
+        assert "Goal set" in (await confirm(client, pending)).json()["answer"]
+    assert len(stage.operations.goals.live()) == 1
+
+
+async def test_what_came_of_a_word_is_told_again_where_nobody_waited_for_it(chat, stage, monkeypatch):
+    async with chat.client() as client:
+        (pending,) = (await ask(client, "/goal delay_ms control 20")).json()["pending"]
+        monkeypatch.setattr("api.routes.chat.TIMEOUT_S", 0.0)
+        late = await confirm(client, pending)
+        assert_is_problem(late, 503)
+        assert "may have been made" in late.json()["detail"]
+        monkeypatch.undo()
+        while (told := await confirm(client, pending)).status_code == 409:
+            pass
+    assert "Goal set" in told.json()["answer"]
+    assert len(stage.operations.goals.live()) == 1
+
+
+async def test_a_yes_reaches_the_session_as_it_is_now(chat, stage):
+    async with chat.client() as client:
+        session = (await ask(client, "/plan")).json()["session"]
+        (pending,) = (await ask(client, "/apply", session=session)).json()["pending"]
+        await ask(client, "/status", session=session, read_only=True)
+        assert (await confirm(client, pending)).json()["exit_status"] == 0
+        assert stage.gate.desired.version == pending["resolved"]["version"]
+        opened = chat.conversations._open[("local", session)]
+        assert not opened.is_read_only
+        assert opened.session.room.proposal is None
+
+
+async def test_a_rejected_plan_is_rejected_for_everybody(chat, stage):
+    async with chat.client() as client:
+        answer = (await ask(client, "/plan")).json()
+        policy = stage.store.read(list_policies)[0].policy
+        (pending,) = (await ask(client, "/reject", session=answer["session"])).json()["pending"]
+        assert "is rejected" in (await confirm(client, pending)).json()["answer"]
+        path = f"/v1/policies/{policy.version}/submission"
+        assert_is_problem(await client.post(path, json={"policy_hash": policy.content_hash()}), 409)
+        (pending,) = (await ask(client, f"/apply {policy.version}")).json()["pending"]
+        assert (await confirm(client, pending)).json()["exit_status"] == 4
+    assert stage.gate.desired.version == 0
+
+
+async def test_one_callers_questions_leave_room_for_another_and_for_a_word(chat, stage):
+    tokens = tokens_for(stage.operations, "viewer", "operator")
+    viewer, release = TokenOwner(name="viewer", role="viewer"), threading.Event()
+
+    def wait() -> dict[str, object]:
+        release.wait(10.0)
+        return {}
+
+    try:
+        async with chat.client(tokens["operator"]) as client:
+            (pending,) = (await ask(client, "/goal delay_ms control 20")).json()["pending"]
+            for _ in range(4):
+                chat.conversations.run(viewer, wait)
+            with pytest.raises(RequestRefused, match="429"):
+                chat.conversations.run(viewer, wait)
+            # Both workers are taken by the viewer's.
+            assert "Goal set" in (await confirm(client, pending)).json()["answer"]
+            release.set()
+            assert (await ask(client, "/status")).status_code == 200
+    finally:
+        release.set()
+
+
+def test_callers_drop_their_own_sessions_and_changes_only(chat):
+    conversations = chat.conversations
+    ann, ben = (TokenOwner(name=name, role="operator") for name in ("ann", "ben"))
+
+    def said(caller: TokenOwner, line: str) -> dict[str, Any]:
+        return conversations.answer(caller, line, None, is_read_only=False, hear=lambda _kind, _document: None)
+
+    (first,) = said(ann, "/goal delay_ms control 20")["pending"]
+    for _ in range(17):
+        (other,) = said(ben, "/goal delay_ms control 20")["pending"]
+    assert [owner for owner, _ in conversations._open] == ["ann"] + ["ben"] * 16
+    waiting = conversations._waiting
+    for _ in range(64):
+        waiting.add(replace(waiting.find("ben", other["id"])))
+    with pytest.raises(RequestRefused, match="404"):
+        waiting.find("ben", other["id"])
+    assert "Goal set" in conversations.confirm(ann, first["id"], first["binding"], is_agreed=True)["answer"]
+
+
+async def test_a_session_that_could_not_be_kept_is_refused_before_anything_is_done(chat, stage):
+    token = stage.store.write(lambda t: create_token(t, name="n" * 60, role="operator", lifetime_s=None, actor="test"))
+    async with chat.client(token) as client:
+        assert_is_problem(await ask(client, "/status", session="night"), 400)
+        assert (await ask(client, "/status", session="day")).status_code == 200
+
+
+async def test_bad_input_with_an_idempotency_key_is_bad_input(chat):
+    body = {"request": "/export /tmp/x", "read_only": False}
+    async with chat.client() as client:
+        for _ in range(2):
+            answer = await client.post("/v1/chat", json=body, headers={"Idempotency-Key": "k"})
+            assert_is_problem(answer, 400)
+        body = {"request": "/status"}
+        assert (await client.post("/v1/chat", json=body, headers={"Idempotency-Key": "j"})).status_code == 200
+        other = await client.post("/v1/chat", json=body | {"read_only": False}, headers={"Idempotency-Key": "j"})
+        assert_is_problem(other, 409)
+
+
+async def test_a_stream_takes_no_idempotency_key(chat):
+    headers = {"Accept": "text/event-stream", "Idempotency-Key": "k"}
+    async with chat.client() as client:
+        assert_is_problem(await client.post("/v1/chat", json={"request": "/status"}, headers=headers), 400)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreFull("x"), 507), (StoreUnusable("x"), 503), (PolicyRejected("x"), 409)]
+)
+async def test_a_streams_problem_is_that_of_an_answer(error, status):
+    queue, future = asyncio.Queue(), Future()
+    future.set_exception(error)
+    queue.put_nowait(("end", {}))
+    events = "".join([event async for event in _events(("text", {"piece": "a"}), queue, future)])
+    assert json.loads(events.rsplit("data: ", 1)[1])["status"] == status == as_problem(error).status
 
 
 async def test_the_same_idempotency_key_confirms_once(chat, stage):
