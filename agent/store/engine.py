@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from agent.errors import StoreUnusable
@@ -13,6 +13,8 @@ from agent.store.tables import AUDIT_HEAD, METADATA
 
 SCHEMA_REVISION = "0001"
 """The newest migration."""
+_CREATION_LOCK = 0x65646765
+"""Any number that no other program takes."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -74,7 +76,10 @@ def _tune_sqlite(engine: Engine) -> None:
 def _migrate(engine: Engine) -> None:
     """Bring the schema up to date; alembic is imported only where there is something to carry over."""
     revision = _current_revision(engine)
-    if revision == SCHEMA_REVISION or (revision is None and _create(engine)):
+    if revision is None:
+        # Where it can't be created, another process may just have done so.
+        revision = SCHEMA_REVISION if _create(engine) else _current_revision(engine)
+    if revision == SCHEMA_REVISION:
         return
     from alembic import command
     from alembic.config import Config
@@ -90,7 +95,9 @@ def _migrate(engine: Engine) -> None:
 def _create(engine: Engine) -> bool:
     """The current schema at once, where the database holds none of its tables yet."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        # Looked up inside the transaction: of two processes that start together one creates.
+        # Of two processes that start together one creates: SQLite's transaction lets one write, PostgreSQL is asked to.
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
         if inspect(connection).get_table_names():
             return False
         METADATA.create_all(connection, checkfirst=False)

@@ -14,6 +14,7 @@ from agent.policy import SchedulingPolicy
 from agent.store.approvals import grant_approval, list_approvals, use_approval
 from agent.store.audit_trail import read_trail, verify_trail
 from agent.store.decisions import DecisionRecord, list_decisions, save_decision
+from agent.store.engine import open_engine
 from agent.store.goals import StoredGoal, delete_goal, find_goal, list_goals, put_goal, set_goal_status
 from agent.store.policies import (
     PolicyStatus,
@@ -360,3 +361,23 @@ def _schema(engine):
     with engine.connect() as connection:
         rows = {name: connection.execute(text(f"SELECT * FROM {name}")).all() for name in tables}
     return tables, rows
+
+
+def test_of_several_that_start_together_one_creates(url):
+    barrier, failures = threading.Barrier(4), []
+
+    def start() -> None:
+        barrier.wait(10.0)
+        try:
+            open_engine(url).dispose()
+        except StoreUnusable as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with Store.open(url) as store:
+        assert store.read(list_policies) == []
