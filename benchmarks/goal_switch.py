@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=EMBEDDED_WEIGHTS)
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--cases", type=int, default=60, help="Switches in each family.")
-    parser.add_argument("--ppo-steps", type=int, default=200_000, help="0: no learned allocators.")
+    parser.add_argument("--ppo-steps", type=int, default=60_000, help="0: no learned allocators.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load_local_model(str(options.model), adapter=options.adapter)

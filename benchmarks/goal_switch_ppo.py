@@ -25,7 +25,7 @@ from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
 from agent.pretraining.evaluation import Case, radio_worth
-from agent.prompting import write_prompt
+from agent.prompting import Prompt, write_prompt
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.scenarios import list_scenarios
 
@@ -79,8 +79,9 @@ def _train(cases: list[Case], num_steps: int, *, seed: int, is_told: bool) -> Al
     agent.learn(total_timesteps=num_steps)
 
     def plan(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
-        action, _ = agent.predict(_observe(digest, terms), deterministic=True)
-        return _divided(digest, terms, action)
+        prompt = write_prompt(digest, terms)
+        action, _ = agent.predict(_observe(prompt), deterministic=True)
+        return _divided(digest, terms, prompt, action)
 
     return plan
 
@@ -96,35 +97,36 @@ def _environment(cases: list[Case], *, seed: int, is_told: bool) -> Any:
         def __init__(self) -> None:
             self._rng = np.random.default_rng(seed)
             self._case = cases[0]
+            self._prompt = write_prompt(*cases[0])
 
         def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Observation, dict[str, Any]]:
             super().reset(seed=seed, options=options)
             digest, terms = cases[int(self._rng.integers(len(cases)))]
             self._case = (digest, other_terms(self._rng, digest, terms) if is_told else terms)
-            return _observe(*self._case), {}
+            self._prompt = write_prompt(*self._case)
+            return _observe(self._prompt), {}
 
         def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-            worth = radio_worth(_divided(*self._case, action), *self._case)
-            return _observe(*self._case), worth, True, False, {}
+            worth = radio_worth(_divided(*self._case, self._prompt, action), *self._case)
+            return _observe(self._prompt), worth, True, False, {}
 
     return OneCell()
 
 
-def _observe(digest: EdgeDigest, terms: GoalTerms) -> Observation:
+def _observe(prompt: Prompt) -> Observation:
     """The prompt's numbers, slice by slice, in hundreds; absent slices are zeros."""
-    lines = [line for line in write_prompt(digest, terms).text.splitlines() if line.startswith("slice=")]
+    lines = [line for line in prompt.text.splitlines() if line.startswith("slice=")]
     table = np.zeros((_MOST_SLICES, _NUM_COLUMNS), np.float32)
     for row, line in enumerate(lines):
         table[row] = [float(number) / 100.0 for number in _NUMBER.findall(line)[1:]]
     return table.reshape(-1)
 
 
-def _divided(digest: EdgeDigest, terms: GoalTerms, action: Any) -> CellPlan:
+def _divided(digest: EdgeDigest, terms: GoalTerms, prompt: Prompt, action: Any) -> CellPlan:
     """Shares as a softmax over the slices, in the prompt's order; all else as the uniform plan has it."""
-    order = list(write_prompt(digest, terms).order)
-    scores = np.exp(np.asarray(action, float)[: len(order)])
+    scores = np.exp(np.asarray(action, float)[: prompt.num_slices])
     shares = largest_remainder(tuple(scores), 100)
     plan = uniform(digest, terms)
-    by_row = dict(zip(order, shares, strict=True))
+    by_row = dict(zip(prompt.order, shares, strict=True))
     rows = tuple(replace(part, min_pct=int(by_row[row])) for row, part in enumerate(plan.slices))
     return replace(plan, slices=rows)

@@ -32,7 +32,7 @@ def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path: Path) -> None:
     plan = document(pretrain, *folders, "--dry-run", "--seed", "9", "--steps", "700")
 
     assert plan["seed"] == 9
-    assert [stage["stage"] for stage in plan["stages"]] == ["synthetic", "sites"]
+    assert [stage["stage"] for stage in plan["stages"]] == ["synthetic", "sites", "own"]
     assert plan["stages"][0]["steps"] == 700
     assert all(stage["expected_cpu_minutes"] > 0 and stage["examples"] > 0 for stage in plan["stages"])
     assert list(tmp_path.iterdir()) == []
@@ -46,7 +46,7 @@ def test_a_quick_dry_run_promises_less_than_a_full_one(tmp_path: Path) -> None:
         assert short["steps"] < long["steps"]
         assert short["expected_cpu_minutes"] < long["expected_cpu_minutes"]
     shown = typed(pretrain, *folders, "--quick").stdout.splitlines()
-    assert [line.split()[0] for line in shown] == ["synthetic", "sites"]
+    assert [line.split()[0] for line in shown] == ["synthetic", "sites", "own"]
 
 
 def test_a_corpus_per_site_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
