@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ SCHEMA_REVISION = "0001"
 """The newest migration."""
 _CREATION_LOCK = 0x65646765
 """Any number that no other program takes."""
+_BUSY_S, _PAUSE_S = 10.0, 0.02
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -55,7 +58,7 @@ def _options(url: URL) -> dict[str, Any]:
         from sqlalchemy.pool import StaticPool
 
         return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    return {"connect_args": {"check_same_thread": False, "timeout": 10.0}}
+    return {"connect_args": {"check_same_thread": False, "timeout": _BUSY_S}}
 
 
 def _tune_sqlite(engine: Engine) -> None:
@@ -64,13 +67,28 @@ def _tune_sqlite(engine: Engine) -> None:
         del record
         # The driver's own implicit BEGIN is deferred and would let two writers read the same audit head.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        for pragma in (f"busy_timeout={1000 * _BUSY_S:.0f}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        _write_ahead(connection)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         mode = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
         connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to WAL; of several processes that do so at once SQLite refuses all but one without waiting."""
+    give_up_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_s:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _migrate(engine: Engine) -> None:
