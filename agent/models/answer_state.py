@@ -49,7 +49,10 @@ class AnswerState:
         """The tokens that must come next, already taken; empty when the model has a choice."""
         tokens: list[int] = []
         if self._vocabulary.number_ids is not None and self._last_was_number:
-            tokens.append(self._after_number())
+            endings = self._after_number()
+            if len(endings) > 1:
+                return []
+            tokens.append(endings[0])
             self.take(tokens[0])
         more = self._matcher.compute_ff_tokens()
         for token in more:
@@ -75,6 +78,8 @@ class AnswerState:
             raise ModelUnavailable(f"the model's scores are not numbers after {self.text[-40:]!r}; are its weights?")
         mask = self.allowed()
         numbers = self._vocabulary.number_ids
+        if numbers is not None and self._last_was_number:
+            mask &= np.isin(np.arange(len(mask)), self._after_number())
         open_number = _OPEN_NUMBER.search(self.text)
         if numbers is not None and open_number and not open_number.group(2):
             numbers = numbers[mask[numbers]]
@@ -113,9 +118,15 @@ class AnswerState:
         for match in _CLOSED_NUMBER.finditer(tail):
             self._spent[match.group(1)] += int(match.group(2))
 
-    def _after_number(self) -> int:
-        """The longest token that ends the number: the one the tokenizer would write."""
+    def _after_number(self) -> list[int]:
+        """The longest token that ends the number, the one the tokenizer would write, with and without its minus.
+
+        A token may reach as far as the sign of the next number, and that sign is the model's to choose.
+        """
         mask = self.allowed() & ~self._vocabulary.starts_with_digit
         if not mask.any():
             raise ModelUnavailable(f"nothing may follow {self.text[-40:]!r}")
-        return int(np.argmax(np.where(mask, self._vocabulary.text_length, -1)))
+        longest = int(np.argmax(np.where(mask, self._vocabulary.text_length, -1)))
+        text = self._vocabulary.texts[longest]
+        unsigned = [int(token) for token in np.flatnonzero(mask) if self._vocabulary.texts[token] == text[:-1]]
+        return [longest, *unsigned] if text.endswith("-") else [longest]
