@@ -10,6 +10,7 @@ import pytest
 from agent.bootstrap import EMBEDDED_WEIGHTS, load_model
 from agent.goal import GoalTerms
 from agent.models.port import PolicyModel
+from agent.optimiser import plan_cell
 from agent.prompting import parse_answer, write_prompt
 from edge_preprocess.digest import EdgeDigest
 from tests.agent_stage import random_case
@@ -59,3 +60,14 @@ def test_swapping_two_slices_demands_swaps_their_shares(model: PolicyModel) -> N
 
     assert tells.sum() >= 8
     assert (distance[tells] <= TOLERANCE_PCT).mean() >= 0.9
+
+
+def test_power_steps_are_those_of_the_teacher(model: PolicyModel) -> None:
+    cases = [random_case(seed) for seed in range(24)]
+    prompts = tuple(write_prompt(*case) for case in cases)
+    answers = model.answer(prompts)
+    steps = [parse_answer(a.text, p).tx_power_step_db for a, p in zip(answers, prompts, strict=True)]
+    wanted = [plan_cell(*case).tx_power_step_db for case in cases]
+
+    assert {0, -3} <= set(wanted)
+    assert np.mean(np.array(steps) == wanted) >= 0.9
