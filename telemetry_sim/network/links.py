@@ -11,7 +11,7 @@ from telemetry_sim.compiled import inner, kernel
 from telemetry_sim.mobility import next_heading, reflect
 from telemetry_sim.network.antenna import antenna_gain_db
 from telemetry_sim.network.state import Records, State
-from telemetry_sim.radio.fading import jakes_correlation
+from telemetry_sim.radio.fading import fresh_part, jakes_correlation
 from telemetry_sim.radio.line_of_sight import los_probability_scalar
 from telemetry_sim.radio.path_loss import path_loss_scalar_db
 from telemetry_sim.radio.shadowing import (
@@ -64,7 +64,7 @@ def update_gain(state: State, device: int, k: int, moved_m: float) -> None:
     loss_db -= antenna_gain_db(code, distance_m, height_m - DEVICE_HEIGHT_M)
     state.links[device, k].gain = 10.0 ** (-0.1 * (loss_db + shadow_db))
     if cell == devices[device].cell:
-        devices[device].rician_k = RICIAN_K if is_los else 0.0
+        devices[device].has_sight = is_los
 
 
 @inner
@@ -218,7 +218,8 @@ def draw_links(state: State, step_s: float) -> None:
         # People and leaves move around devices that stand still.
         speed_mps = max(STILL_MPS, float(devices[device].speed_mps))
         carrier_ghz = state.cells[state.links[device, 0].cell].carrier_ghz
-        devices[device].fade_rho = jakes_correlation(speed_mps, carrier_ghz, step_s)
+        rho = jakes_correlation(speed_mps, carrier_ghz, step_s)
+        devices[device].fade_rho, devices[device].fade_fresh = rho, fresh_part(rho)
         for k in range(state.links.shape[1]):
             update_gain(state, device, k, math.inf)
 

@@ -57,11 +57,12 @@ DEVICE = np.dtype(
         ("fade_real", np.float32),
         ("fade_imaginary", np.float32),
         ("fade_rho", np.float32),
-        ("rician_k", np.float32),  # of the serving link; 0 without line of sight
+        ("fade_fresh", np.float32),  # what the gain draws anew in a step
         ("sinr_db", np.float32),
         ("position", np.int32),  # packets emitted so far
         ("dropped_bits", np.float64),
-        ("dropped_packets", np.int64),
+        ("dropped_packets", np.int32),
+        ("has_sight", np.bool_),  # of the serving link
         # and the rest.
         ("x_m", np.float64),
         ("y_m", np.float64),

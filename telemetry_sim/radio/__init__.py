@@ -15,7 +15,8 @@ beside them the same over NumPy arrays (ufuncs that broadcast). Units are in the
 `noise`: `thermal_noise_scalar_dbm(bandwidth_hz, noise_figure_db)`, `db_to_linear(db)`, `linear_to_db(ratio)`;
     `thermal_noise_dbm`, `decibels_to_linear`, `linear_to_decibels`.
 `fading`: `jakes_correlation(speed_mps, carrier_ghz, step_s)`,
-    `next_gain_scalar(re, im, rho, normal_re, normal_im) -> (re, im)`, `rician_power_scalar(re, im, k_factor)`.
+    `next_gain_scalar(re, im, rho, fresh_part(rho), normal_re, normal_im) -> (re, im)`,
+    `rician_power_scalar(re, im, *steady_and_scattered(k_factor))`.
 `modulation`: arrays `MCS_ORDER`, `MCS_RATE`, `MCS_EFFICIENCY` (29 rows), `CQI_EFFICIENCY`, `MCS_OF_CQI` (16 rows).
 `block_error`: `block_error_scalar(sinr_db, mcs)`, `required_sinr_scalar_db(mcs, target_bler)`; `block_error_rate`.
 `link_adaptation`: `cqi_scalar(sinr_db)` (0-15), `choose_mcs_scalar(sinr_db, target_bler)` (0-28, or -1 when out of

@@ -29,17 +29,28 @@ def jakes_correlation(speed_mps: float, carrier_ghz: float, step_s: float) -> fl
 
 
 @njit
-def next_gain_scalar(
-    real: float, imaginary: float, rho: float, normal_real: float, normal_imaginary: float
-) -> tuple[float, float]:
-    """A Rayleigh gain of unit mean power one step later; `rho` is its correlation, the normals are standard draws."""
-    spread = math.sqrt(max(0.0, 1.0 - rho * rho) * 0.5)
-    return rho * real + spread * normal_real, rho * imaginary + spread * normal_imaginary
+def fresh_part(rho: float) -> float:
+    """Standard deviation of what a gain's real or imaginary part gains anew in a step, given its correlation `rho`."""
+    return math.sqrt(max(0.0, 1.0 - rho * rho) * 0.5)
 
 
 @njit
-def rician_power_scalar(real: float, imaginary: float, k_factor: float) -> float:
-    """Power gain (mean 1) of a Rayleigh gain joined by a steady path `k_factor` times as strong; 0 is pure Rayleigh."""
-    steady = math.sqrt(k_factor / (k_factor + 1.0))
-    scattered = math.sqrt(1.0 / (k_factor + 1.0))
+def next_gain_scalar(
+    real: float, imaginary: float, rho: float, fresh: float, normal_real: float, normal_imaginary: float
+) -> tuple[float, float]:
+    """A Rayleigh gain of unit mean power one step later.
+
+    `rho` is its correlation, `fresh` what `fresh_part` makes of it, the normals are standard draws.
+    """
+    return rho * real + fresh * normal_real, rho * imaginary + fresh * normal_imaginary
+
+
+def steady_and_scattered(k_factor: float) -> tuple[float, float]:
+    """Amplitudes of a steady path `k_factor` times as strong as the scattered ones; 0 is pure Rayleigh."""
+    return math.sqrt(k_factor / (k_factor + 1.0)), math.sqrt(1.0 / (k_factor + 1.0))
+
+
+@njit
+def rician_power_scalar(real: float, imaginary: float, steady: float, scattered: float) -> float:
+    """Power gain (mean 1) of a Rayleigh gain joined by a steady path; amplitudes as `steady_and_scattered` has them."""
     return (steady + scattered * real) ** 2 + (scattered * imaginary) ** 2

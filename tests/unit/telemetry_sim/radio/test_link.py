@@ -10,7 +10,13 @@ import pytest
 from scipy.special import j0
 
 from telemetry_sim.radio.block_error import block_error_rate, block_error_rate_of_length, required_sinr_scalar_db
-from telemetry_sim.radio.fading import jakes_correlation, next_gain_scalar, rician_power_scalar
+from telemetry_sim.radio.fading import (
+    fresh_part,
+    jakes_correlation,
+    next_gain_scalar,
+    rician_power_scalar,
+    steady_and_scattered,
+)
 from telemetry_sim.radio.link_adaptation import choose_mcs, cqi
 from telemetry_sim.radio.modulation import CQI_EFFICIENCY, MCS_EFFICIENCY, MCS_OF_CQI
 from telemetry_sim.radio.noise import thermal_noise_scalar_dbm
@@ -87,8 +93,8 @@ def test_fading_keeps_unit_mean_power() -> None:
     rng = np.random.default_rng(5)
     real, imaginary, powers = 0.7, 0.7, []
     for first, second in rng.normal(size=(20_000, 2)):
-        real, imaginary = next_gain_scalar(real, imaginary, 0.5, first, second)
-        powers.append(rician_power_scalar(real, imaginary, 3.0))
+        real, imaginary = next_gain_scalar(real, imaginary, 0.5, fresh_part(0.5), first, second)
+        powers.append(rician_power_scalar(real, imaginary, *steady_and_scattered(3.0)))
     assert np.mean(powers) == pytest.approx(1.0, abs=0.03)
 
 
