@@ -10,9 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agent.chat.answer import Answer, Pending, answer_document
+from agent.chat.answer import Answer, Pending, answer_document, clean_request
 from agent.errors import AgentError, AgentInputInvalid, StoreFull, StoreUnusable
 from agent.store.sessions import count_sessions, load_session
 from agent.store.tables import MAX_SESSION_ID
@@ -108,7 +109,6 @@ class Conversations:
         self, caller: TokenOwner, request: str, name: str | None, *, is_read_only: bool, hear: Hear
     ) -> dict[str, Any]:
         """What comes of a sentence or a command; raises AgentError or RequestRefused for what can't be answered."""
-        from agent.chat.answer import clean_request
         from agent.chat.slash import OWN_MACHINE, answer_line
 
         word = clean_request(request).split()[0].lower()
@@ -227,11 +227,10 @@ class Conversations:
     def _read(self) -> BaseChatModel:
         if self._make_model is not None:
             return self._make_model(self._operations.topology)
-        import agent.chat.session
         from agent.chat.chat_agent import read_libraries
         from agent.models.chat_model import EmbeddedChatModel
 
-        del agent.chat.session
+        import_module("agent.chat.session")  # The first question would wait for it.
         model = EmbeddedChatModel.of(self._operations.topology)
         model.load()
         read_libraries()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fault_detection import INTERVAL_S, FaultScore, score_faults
+from figures import Figure, figure, line
 from nab_scoring import Profile, Series, benchmark_score, load_profiles, load_series
 from peers import add_peer_option, ask_peer
 
@@ -26,8 +27,6 @@ from telemetry_sim.scenarios import list_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Figure = dict[str, object]
 
 
 def main() -> None:
@@ -55,18 +54,7 @@ def main() -> None:
         print(json.dumps({"figures": figures}, indent=2))
     else:
         for one in figures:
-            print(f"{one['figure']:<70} {one['measured']!s:>12}  target {one['target']!s:<8} holds {one['holds']}")
-
-
-def _figure(name: str, measured: float, target: float | None = None, *, at_most: bool = False) -> Figure:
-    holds = None if target is None else bool(measured <= target if at_most else measured >= target)
-    sign = "<=" if at_most else ">="
-    return {
-        "figure": name,
-        "measured": round(float(measured), 4),
-        "target": None if target is None else f"{sign} {target:g}",
-        "holds": holds,
-    }
+            print(line(one))
 
 
 def nab(folder: Path, python: Path | None) -> list[Figure]:
@@ -84,7 +72,7 @@ def nab(folder: Path, python: Path | None) -> list[Figure]:
         for profile_name, profile in profiles.items():
             target = targets.get(profile_name) if name == "novelty" else None
             measured = benchmark_score(series, kept, ALARM, profile)
-            figures.append(_figure(f"NAB {profile_name}, {name}, {len(series)} series", measured, target))
+            figures.append(figure(f"NAB {profile_name}, {name}, {len(series)} series", measured, target))
     return figures + _river_on_nab(series, profiles, python)
 
 
@@ -102,11 +90,11 @@ def _river_on_nab(series: list[Series], profiles: dict[str, Profile], python: Pa
     figures, num_rows = [], sum(len(one.value) for one in series)
     for model, found in ({} if answer is None else answer).items():
         kept = [np.array(scores) for scores in found["scores"]]
-        figures.append(_figure(f"river {model}, points per CPU-second", num_rows / found["seconds"]))
+        figures.append(figure(f"river {model}, points per CPU-second", num_rows / found["seconds"]))
         thresholds = np.unique(np.quantile(np.concatenate(kept), _QUANTILES))
         for name, profile in profiles.items():
             best = max(benchmark_score(series, kept, threshold, profile) for threshold in thresholds)
-            figures.append(_figure(f"NAB {name}, river {model}, best threshold in hindsight", best))
+            figures.append(figure(f"NAB {name}, river {model}, best threshold in hindsight", best))
     return figures
 
 
@@ -134,9 +122,9 @@ def sensors(folder: Path) -> list[Figure]:
         num_labelled += int(label.sum())
         num_labelled_seen += int((alarm & label).sum())
     return [
-        _figure(f"WSN events, recall over {num_events} events", num_seen / num_events, 0.9),
-        _figure("WSN false alarms per 1,000 readings", 1000.0 * num_false / num_normal, 1.0, at_most=True),
-        _figure("WSN labelled readings that alarm (one alarm per event is meant)", num_labelled_seen / num_labelled),
+        figure(f"WSN events, recall over {num_events} events", num_seen / num_events, 0.9),
+        figure("WSN false alarms per 1,000 readings", 1000.0 * num_false / num_normal, 1.0, at_most=True),
+        figure("WSN labelled readings that alarm (one alarm per event is meant)", num_labelled_seen / num_labelled),
     ]
 
 
@@ -151,10 +139,10 @@ def throughput() -> list[Figure]:
             for row in values[:1400, :width]:
                 detector.learn_many(row)
     return [
-        _figure("bare NumPy EWMA, 1,000 streams, points per CPU-second", bare),
-        _figure("cheap tier, 1,000 streams, points per CPU-second", _detector_rate(cheap, values), 20e6),
-        _figure("full detector, 1,000 streams, points per CPU-second", _detector_rate(full, values[:400]), 250e3),
-        _figure("full detector, 100 streams, points per CPU-second", _detector_rate(few, values[:, :100]), 250e3),
+        figure("bare NumPy EWMA, 1,000 streams, points per CPU-second", bare),
+        figure("cheap tier, 1,000 streams, points per CPU-second", _detector_rate(cheap, values), 20e6),
+        figure("full detector, 1,000 streams, points per CPU-second", _detector_rate(full, values[:400]), 250e3),
+        figure("full detector, 100 streams, points per CPU-second", _detector_rate(few, values[:, :100]), 250e3),
     ]
 
 
@@ -189,14 +177,14 @@ def faults(*, quick: bool) -> list[Figure]:
     located = seen.num_seen / max(seen.num_seen + seen.num_elsewhere, 1)
     where = f"{len(names)} scenarios"
     return [
-        _figure(
+        figure(
             f"critical and major faults in the digest within two intervals, of {seen.num_grave} in {where}",
             seen.num_seen / seen.num_grave,
             0.95,
         ),
-        _figure("faults named in the right cell, of those named", located, 0.9),
-        _figure("false majors a site-day, beside faults elsewhere", seen.false_per_site_day, 1.0, at_most=True),
-        _figure(
+        figure("faults named in the right cell, of those named", located, 0.9),
+        figure("false majors a site-day, beside faults elsewhere", seen.false_per_site_day, 1.0, at_most=True),
+        figure(
             f"false majors a site-day, {quiet_days:.2f} quiet site-days in {where}",
             quiet.false_per_site_day,
             1.0,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from figures import Figure, figure, line
 
 from edge_preprocess.compact import pack
 from edge_preprocess.pipeline import EdgePipeline
@@ -31,7 +32,6 @@ from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
 if TYPE_CHECKING:
     from edge_preprocess.digest import EdgeDigest
 
-Figure = dict[str, object]
 _FRAMES = 10
 _ROW_BYTES = 4 * len(fields(DeviceColumns))
 """Raw telemetry at its leanest: every column as 32 bits."""
@@ -54,18 +54,7 @@ def main() -> None:
         print(json.dumps({"figures": figures}, indent=2))
     else:
         for one in figures:
-            print(f"{one['figure']:<72} {one['measured']!s:>12}  target {one['target']!s:<8} holds {one['holds']}")
-
-
-def _figure(name: str, measured: float, target: float | None = None, *, at_most: bool = False) -> Figure:
-    holds = None if target is None else bool(measured <= target if at_most else measured >= target)
-    sign = "<=" if at_most else ">="
-    return {
-        "figure": name,
-        "measured": round(float(measured), 4),
-        "target": None if target is None else f"{sign} {target:g}",
-        "holds": holds,
-    }
+            print(line(one))
 
 
 def time_and_memory() -> list[Figure]:
@@ -87,10 +76,10 @@ def time_and_memory() -> list[Figure]:
             bare_ms.append(1000.0 * (time.process_time() - ended))
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024.0
     return [
-        _figure("median of bare NumPy sums per slice of the same rows, CPU ms", np.median(bare_ms)),
-        _figure("median of one digest at 1,000 devices, CPU ms", np.median(cpu_ms)),
-        _figure("p99 of one digest at 1,000 devices, CPU ms", np.percentile(cpu_ms, 99), 5.0, at_most=True),
-        _figure(f"memory above the imports, {_NUM_TIMED} intervals, MB", grown_mb, 64.0, at_most=True),
+        figure("median of bare NumPy sums per slice of the same rows, CPU ms", np.median(bare_ms)),
+        figure("median of one digest at 1,000 devices, CPU ms", np.median(cpu_ms)),
+        figure("p99 of one digest at 1,000 devices, CPU ms", np.percentile(cpu_ms, 99), 5.0, at_most=True),
+        figure(f"memory above the imports, {_NUM_TIMED} intervals, MB", grown_mb, 64.0, at_most=True),
     ]
 
 
@@ -119,13 +108,13 @@ def sizes() -> list[Figure]:
             place = f"{num_slices} slices, {number} devices"
             raw = _FRAMES * number * _ROW_BYTES
             figures += [
-                _figure(f"bytes of a digest, {place}", length, 2000.0, at_most=True),
-                _figure(f"tokens of the prompt, {place}", tokens[number], bound, at_most=True),
-                _figure(f"raw telemetry over digest, {place}", raw / length, 50.0 if number >= 1000 else None),
+                figure(f"bytes of a digest, {place}", length, 2000.0, at_most=True),
+                figure(f"tokens of the prompt, {place}", tokens[number], bound, at_most=True),
+                figure(f"raw telemetry over digest, {place}", raw / length, 50.0 if number >= 1000 else None),
             ]
         print(f"{num_slices} slices: {parts}", file=sys.stderr)
         ratio = max(lengths.values()) / min(lengths.values())
-        figures.append(_figure(f"largest over smallest digest, {num_slices} slices", ratio, 1.1, at_most=True))
+        figures.append(figure(f"largest over smallest digest, {num_slices} slices", ratio, 1.1, at_most=True))
     return figures
 
 
@@ -164,8 +153,8 @@ def forecasts() -> list[Figure]:
                 repeated += np.abs(now - before[0]).sum(axis=0)
             before = now, np.array([[s.forecast_demand_kbps, s.forecast_tasks_per_s] for s in slices])
     return [
-        _figure("forecast of demand: error over that of the last value", missed[0] / repeated[0], 1.0, at_most=True),
-        _figure("forecast of tasks: error over that of the last value", missed[1] / repeated[1], 1.0, at_most=True),
+        figure("forecast of demand: error over that of the last value", missed[0] / repeated[0], 1.0, at_most=True),
+        figure("forecast of tasks: error over that of the last value", missed[1] / repeated[1], 1.0, at_most=True),
     ]
 
 
@@ -174,9 +163,9 @@ def sla_risks(*, quick: bool) -> list[Figure]:
     from sla_risk import brier_scores
 
     scores = brier_scores(range(700, 701 if quick else 702), num_intervals=30 if quick else 60)
-    figures = [_figure(f"SLA misses, Brier score of the {name}", score) for name, score in scores.items()]
+    figures = [figure(f"SLA misses, Brier score of the {name}", score) for name, score in scores.items()]
     return figures + [
-        _figure(f"SLA misses, Brier skill of the risk over the {name}", 1.0 - scores["risk"] / scores[name], 0.0)
+        figure(f"SLA misses, Brier skill of the risk over the {name}", 1.0 - scores["risk"] / scores[name], 0.0)
         for name in scores
         if name != "risk"
     ]
@@ -188,14 +177,14 @@ def messages(*, quick: bool) -> list[Figure]:
 
     found = storm(100_000 if quick else 1_000_000)
     return [
-        _figure("messages without a crash", found.num_messages, 100_000 if quick else 1_000_000),
-        _figure("rows, readings, lines and counters received", found.num_received),
-        _figure("of them quarantined", found.num_quarantined),
-        _figure("kinds of reason for it", found.num_reasons),
-        _figure("sent or refused, but in no digest's account", found.num_missing, 0.0, at_most=True),
-        _figure("received minus accepted minus quarantined", found.num_unbalanced, 0.0, at_most=True),
-        _figure("messages per CPU-second", found.num_messages / found.cpu_s),
-        _figure("memory grown by, MB", found.grown_mb, 64.0, at_most=True),
+        figure("messages without a crash", found.num_messages, 100_000 if quick else 1_000_000),
+        figure("rows, readings, lines and counters received", found.num_received),
+        figure("of them quarantined", found.num_quarantined),
+        figure("kinds of reason for it", found.num_reasons),
+        figure("sent or refused, but in no digest's account", found.num_missing, 0.0, at_most=True),
+        figure("received minus accepted minus quarantined", found.num_unbalanced, 0.0, at_most=True),
+        figure("messages per CPU-second", found.num_messages / found.cpu_s),
+        figure("memory grown by, MB", found.grown_mb, 64.0, at_most=True),
     ]
 
 
@@ -207,7 +196,7 @@ def injections(folder: Path) -> list[Figure]:
             attacks += group
     usual = _bytes_with("camera 7")
     equal = sum(_bytes_with(attack) == usual for attack in attacks)
-    return [_figure(f"attacks of {len(attacks)} that change no byte, with their own quotes", equal, len(attacks))]
+    return [figure(f"attacks of {len(attacks)} that change no byte, with their own quotes", equal, len(attacks))]
 
 
 def _bytes_with(text: str) -> list[bytes]:

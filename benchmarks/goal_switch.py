@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import figure
 from goal_switch_ppo import train_allocators
 
 from agent.baselines import uniform, weighted_need
@@ -27,15 +28,13 @@ from agent.goal import ContextKind, Expectation, Goal, GoalTerms, TargetMetric, 
 from agent.models.local import load_local_model
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
-from agent.pretraining.evaluation import Case, radio_worth, raw_plans
+from agent.pretraining.evaluation import LEAST_WORTH, Case, radio_worth, raw_plans
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.scenarios import list_scenarios
 from telemetry_sim.topology import SliceId, Topology
 
 _FIRST_SEED = 2_000
 _TARGET = 0.95
-_LEAST_WORTH = 0.1
-"""Below, floors can't be met and a ratio to the optimum says nothing."""
 
 Row = dict[str, object]
 Family = Callable[["Site", np.random.Generator], tuple[Expectation, ...]]
@@ -131,7 +130,7 @@ def compare(plans: dict[str, tuple[CellPlan, ...]], cases: Sequence[Case]) -> Ro
             np.array([radio_worth(plan, *case) for plan, case in zip(exact, cases, strict=True)]),
         ]
     )
-    counts = optimum >= _LEAST_WORTH
+    counts = optimum >= LEAST_WORTH
     steps = [p.tx_power_step_db == e.tx_power_step_db for p, e in zip(plans["model"], exact, strict=True)]
     return {
         "num_switches": len(cases),
@@ -145,9 +144,9 @@ def figures(rows: Sequence[Row]) -> list[Row]:
     reached = [float(str(row["model"])) for row in rows]
     unseen = [float(str(row["model"])) for row in rows if row["is_new_combination"]]
     return [
-        _figure("goal switch: least family's ratio to the new optimum", min(reached), _TARGET),
-        _figure("goal switch: mean ratio over all families", float(np.mean(reached)), _TARGET),
-        _figure("goal switch: mean ratio over combinations never trained", float(np.mean(unseen)), _TARGET),
+        figure("goal switch: least family's ratio to the new optimum", min(reached), _TARGET),
+        figure("goal switch: mean ratio over all families", float(np.mean(reached)), _TARGET),
+        figure("goal switch: mean ratio over combinations never trained", float(np.mean(unseen)), _TARGET),
     ]
 
 
@@ -237,10 +236,6 @@ def _listed(terms: GoalTerms) -> list[list[float] | float]:
         terms.ue_rate_cap_mbps.tolist(),
         terms.energy_weight,
     ]
-
-
-def _figure(name: str, measured: float, target: float) -> Row:
-    return {"figure": name, "measured": round(measured, 4), "target": f">= {target}", "holds": measured >= target}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import Figure, figure, line
 from tokenizers import Tokenizer
 
 from agent.bootstrap import EMBEDDED_WEIGHTS
@@ -29,7 +30,6 @@ from agent.pretraining.tokenizer import save_tokenizer
 from agent.prompting import parse_answer, write_prompt
 from edge_preprocess.digest import EdgeDigest
 
-Figure = dict[str, object]
 _SEED = 987_654
 """Apart from every training seed."""
 
@@ -53,19 +53,19 @@ def main() -> None:
         print(json.dumps({"model": str(options.model), "figures": figures}, indent=2))
         return
     for one in figures:
-        print(f"{one['figure']:<64} {one['measured']!s:>10}  target {one['target']!s:<8} holds {one['holds']}")
+        print(line(one))
 
 
 def static(model: PolicyModel, num_instances: int) -> list[Figure]:
     """Raw plans against the exact integer optimum."""
     score = asdict(score_static(model, num_instances, seed=_SEED))
     return [
-        _figure("static: gap to the optimum closed, mean", score["gap_closed_mean"], 0.90),
-        _figure("static: gap to the optimum closed, 5th percentile", score["gap_closed_p5"], 0.75),
-        _figure("static: ratio to the optimum, mean", score["ratio_mean"], 0.98),
-        _figure("static: ratio to the optimum, 1st percentile", score["ratio_p1"], 0.90),
+        figure("static: gap to the optimum closed, mean", score["gap_closed_mean"], 0.90),
+        figure("static: gap to the optimum closed, 5th percentile", score["gap_closed_p5"], 0.75),
+        figure("static: ratio to the optimum, mean", score["ratio_mean"], 0.98),
+        figure("static: ratio to the optimum, 1st percentile", score["ratio_p1"], 0.90),
         *(
-            _figure(f"static: {name}", score[name])
+            figure(f"static: {name}", score[name])
             for name in ("share_error_pct", "uniform_ratio", "proportional_ratio", "heuristic_ratio")
         ),
     ]
@@ -81,9 +81,9 @@ def latency(model: PolicyModel) -> list[Figure]:
         len(write_prompt(_with_devices(case[0], count), case[1]).text) for case in cases[:1] for count in (10, 10_000)
     ]
     return [
-        _figure("latency: one cell alone, p95 ms", 1000 * float(np.percentile(alone_s, 95)), 300, at_most=True),
-        _figure("latency: cells a second in a batch, one thread", len(prompts) / batch_s, 50),
-        _figure("prompt: characters more at 10,000 devices than at 10", abs(texts[1] - texts[0]), 0, at_most=True),
+        figure("latency: one cell alone, p95 ms", 1000 * float(np.percentile(alone_s, 95)), 300, at_most=True),
+        figure("latency: cells a second in a batch, one thread", len(prompts) / batch_s, 50),
+        figure("prompt: characters more at 10,000 devices than at 10", abs(texts[1] - texts[0]), 0, at_most=True),
     ]
 
 
@@ -100,7 +100,7 @@ def ablations(model: PolicyModel, num_instances: int) -> list[Figure]:
     costs = {
         name: whole - compare_plans(cases, raw_plans(model, hide(cases))).ratio_mean for name, hide in hidden.items()
     }
-    return [_figure(f"ablation: ratio lost, {name}", cost) for name, cost in costs.items()]
+    return [figure(f"ablation: ratio lost, {name}", cost) for name, cost in costs.items()]
 
 
 def validity(name: str, model: PolicyModel, num_policies: int) -> list[Figure]:
@@ -117,9 +117,9 @@ def validity(name: str, model: PolicyModel, num_policies: int) -> list[Figure]:
                 continue
             infeasible += not plan.is_within_budget
     return [
-        _figure(f"validity: {name}, answers asked", num_policies, num_policies),
-        _figure(f"validity: {name}, schema-invalid answers", invalid, 0, at_most=True),
-        _figure(f"validity: {name}, infeasible after projection", infeasible, 0, at_most=True),
+        figure(f"validity: {name}, answers asked", num_policies, num_policies),
+        figure(f"validity: {name}, schema-invalid answers", invalid, 0, at_most=True),
+        figure(f"validity: {name}, infeasible after projection", infeasible, 0, at_most=True),
     ]
 
 
@@ -164,13 +164,6 @@ def _elapsed_s(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def _figure(name: str, measured: float, target: float | None = None, *, at_most: bool = False) -> Figure:
-    holds = None if target is None else bool(measured <= target if at_most else measured >= target)
-    sign = "<=" if at_most else ">="
-    shown = None if target is None else f"{sign} {target}"
-    return {"figure": name, "measured": round(float(measured), 4), "target": shown, "holds": holds}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +28,8 @@ _SEED = 987_654
 """Apart from every training seed."""
 _FIELD = re.compile(r"(\w+)=(\d+)")
 _PACKET_BITS = 1000.0
+_COARSER = ("load", "q", "d")
+"""Columns that one row tells half as finely: whole percents, tenths of a decade."""
 _TYPICAL = {"t": 13.0, "sd": 22.0, "q": 40.0, "floor": 0.0, "w": 25.0}
 """What is put in place of a hidden column."""
 
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=500)
     options = parser.parse_args()
     cases = static_cases(options.instances, seed=_SEED)
-    rows = [_row("all columns", cases, {})]
+    rows = [_row("all columns", cases, {}), _row("load, q and d half as fine", cases, {}, coarser=_COARSER)]
     rows += [_row(f"without {name}", cases, {name: value}) for name, value in _TYPICAL.items()]
     if options.json:
         print(json.dumps({"instances": len(cases), "rows": rows}, indent=2))
@@ -50,8 +52,13 @@ def main() -> None:
         print("  ".join(f"{name}: {value}" for name, value in row.items()))
 
 
-def plan_from_prompt(digest: EdgeDigest, terms: GoalTerms, hidden: Mapping[str, float]) -> CellPlan:
-    """The optimiser's shares for the digest that the prompt describes, with `hidden` columns replaced."""
+def plan_from_prompt(
+    digest: EdgeDigest, terms: GoalTerms, hidden: Mapping[str, float], coarser: Sequence[str] = ()
+) -> CellPlan:
+    """The optimiser's shares for the digest that the prompt describes.
+
+    `hidden` columns are replaced, `coarser` ones rounded to even numbers.
+    """
     prompt = write_prompt(digest, terms)
     columns: list[Column] = [
         {name: float(value) for name, value in _FIELD.findall(line)} | dict(hidden)
@@ -59,7 +66,7 @@ def plan_from_prompt(digest: EdgeDigest, terms: GoalTerms, hidden: Mapping[str, 
         if line.startswith("slice=")
     ]
     told = sorted(zip(prompt.order, columns, strict=True), key=lambda pair: pair[0])
-    rows = [column for _, column in told]
+    rows = [column | {name: 2.0 * round(column[name] / 2.0) for name in coarser} for _, column in told]
     plan = plan_cell(_digest(digest, rows), _terms(terms, rows))
     return replace(plan, cell=digest.cell)
 
@@ -99,8 +106,10 @@ def _level(decibel: float) -> float:
     return float(10.0 ** (decibel / 10.0) - 1.0)
 
 
-def _row(name: str, cases: tuple[Case, ...], hidden: Mapping[str, float]) -> dict[str, str | float]:
-    score = compare_plans(cases, [plan_from_prompt(*case, hidden) for case in cases])
+def _row(
+    name: str, cases: tuple[Case, ...], hidden: Mapping[str, float], coarser: Sequence[str] = ()
+) -> dict[str, str | float]:
+    score = compare_plans(cases, [plan_from_prompt(*case, hidden, coarser) for case in cases])
     return {
         "prompt": name,
         "ratio": round(score.ratio_mean, 4),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
+import pytest
 from langchain_core.messages import AIMessage
 
 from agent.gate.gate import GateSettings
@@ -16,8 +19,9 @@ from agent.store.tokens import create_token
 from api.app import create_app
 from api.conversations import Conversations
 from api.operations import Operations
+from api.security import LOCAL
 from api.settings import ApiSettings
-from tests.api_stage import Stage
+from tests.api_stage import Stage, build_stage
 
 SUGGESTING = GateSettings(limits=Limits(max_share_step_pct=100), default_stops=Stops(mode=Mode.SUGGEST_ONLY))
 
@@ -62,3 +66,32 @@ def tokens_for(operations: Operations, *roles: str) -> dict[str, str]:
         )
         for role in roles
     }
+
+
+@pytest.fixture
+def stage(clock, tmp_path) -> Iterator[Stage]:
+    built = build_stage(f"sqlite:///{tmp_path}/store.db", clock, SUGGESTING)
+    built.operations.turn()
+    yield built
+    built.store.close()
+
+
+@pytest.fixture
+def chat(stage) -> Iterator[ChatStage]:
+    made = ChatStage(stage)
+    yield made
+    made.conversations.close()
+
+
+async def ask(client, request: str, **more: object) -> httpx.Response:
+    return await client.post("/v1/chat", json={"request": request, "read_only": False, **more})
+
+
+async def confirm(client, pending: dict[str, object], **more: object) -> httpx.Response:
+    body = {"pending_id": pending["id"], "binding": pending["binding"], "is_agreed": True, **more}
+    return await client.post("/v1/chat/confirmations", json=body)
+
+
+def held(chat: ChatStage, session: str) -> AbstractContextManager[None]:
+    """Another request is being answered in the session."""
+    return chat.conversations._held(LOCAL, session)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.chat.answer import SESSION_NAME
+from agent.chat.answer import clean_session_name
 from agent.chat.room_options import RoomOptions
 from agent.control_room import ControlRoom
 from agent.dispatch.in_process import InProcessDispatcher
@@ -155,9 +155,7 @@ def session_store(folder: Path, session: str | None) -> Store:
     """The store of a session's own file; in memory without a name. Raises AgentInputInvalid for an impossible name."""
     if session is None:
         return Store.open("sqlite://")
-    if not SESSION_NAME.match(session):
-        raise AgentInputInvalid(f"session {session[:70]!r}: letters, digits, '.', '_' and '-' are allowed, at most 64")
-    return Store.open(f"sqlite:///{folder / session}.db")
+    return Store.open(f"sqlite:///{folder / clean_session_name(session)}.db")
 
 
 def latest_session(folder: Path) -> str:

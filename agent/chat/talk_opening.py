@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.chat.answer import SESSION_NAME
+from agent.chat.answer import clean_session_name
 from agent.errors import AgentInputInvalid
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def open_talk(options: RoomOptions, model: str | None, folder: Path, *, name: str | None, is_resumed: bool) -> Talk:
     """A server's own model answers there; another model answers here, about a copy of the server's network."""
-    if options.server is None or model not in (None, "embedded"):
+    is_own_model = model not in (None, "embedded")
+    if options.server is not None and is_own_model and not options.is_read_only:
+        raise AgentInputInvalid(f"--allow-changes: with --model {model} the chat only looks; leave --model out")
+    if options.server is None or is_own_model:
         from agent.chat.opening import open_session
         from agent.chat.talk import OwnTalk
 
@@ -24,8 +27,6 @@ def open_talk(options: RoomOptions, model: str | None, folder: Path, *, name: st
     from agent.chat.server_talk import ServerTalk, latest_log
 
     wanted = latest_log(folder) if is_resumed else name
-    if wanted is not None and not SESSION_NAME.match(wanted):
-        raise AgentInputInvalid(f"session {wanted[:70]!r}: letters, digits, '.', '_' and '-' are allowed, at most 64")
-    log = None if wanted is None else folder / f"{wanted}.jsonl"
+    log = None if wanted is None else folder / f"{clean_session_name(wanted)}.jsonl"
     link = ServerLink(options.server, options.token)
     return ServerTalk(link, is_read_only=options.is_read_only, name=wanted, log=log)

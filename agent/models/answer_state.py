@@ -79,7 +79,9 @@ class AnswerState:
         mask = self.allowed()
         numbers = self._vocabulary.number_ids
         if numbers is not None and self._last_was_number:
-            mask &= np.isin(np.arange(len(mask)), self._after_number())
+            endings = np.zeros_like(mask)
+            endings[self._after_number()] = True
+            mask &= endings
         open_number = _OPEN_NUMBER.search(self.text)
         if numbers is not None and open_number and not open_number.group(2):
             numbers = numbers[mask[numbers]]
@@ -128,5 +130,6 @@ class AnswerState:
             raise ModelUnavailable(f"nothing may follow {self.text[-40:]!r}")
         longest = int(np.argmax(np.where(mask, self._vocabulary.text_length, -1)))
         text = self._vocabulary.texts[longest]
-        unsigned = [int(token) for token in np.flatnonzero(mask) if self._vocabulary.texts[token] == text[:-1]]
-        return [longest, *unsigned] if text.endswith("-") else [longest]
+        if not text.endswith("-"):
+            return [longest]
+        return [longest, *(int(token) for token in np.flatnonzero(mask) if self._vocabulary.texts[token] == text[:-1])]

@@ -18,7 +18,7 @@ from agent.utility import demand_factors, expected_load, in_time_fraction, lend_
 from edge_preprocess.digest import EdgeDigest
 
 _BATCH = 16
-_LEAST_WORTH = 0.1
+LEAST_WORTH = 0.1
 """Where floors can't be met the optimum is worth about nothing or less, and a ratio to it says nothing."""
 
 Case = tuple[EdgeDigest, GoalTerms]
@@ -95,7 +95,7 @@ def compare_plans(cases: Sequence[Case], plans: Sequence[CellPlan]) -> StaticSco
     gap = worth["optimum"] - worth["uniform"]
     matters = gap > 0.005
     closed = (worth["model"] - worth["uniform"])[matters] / gap[matters]
-    counts = worth["optimum"] >= _LEAST_WORTH
+    counts = worth["optimum"] >= LEAST_WORTH
     ratio = {name: values[counts] / worth["optimum"][counts] for name, values in worth.items()}
     errors = [
         abs(mine.min_pct - exact.min_pct)

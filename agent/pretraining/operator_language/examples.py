@@ -28,7 +28,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _FAMILY_WEIGHT = {
     "decline": 3.6,
     "ask": 1.6,
-    "set_goal": 2.6,
+    "set_goal": 3.6,
     "propose_plan": 1.2,
     "network_status": 1.6,
     "what_if_demand": 1.4,

@@ -178,12 +178,12 @@ class Network:
     cells: tuple[int, ...]
     slices: tuple[str, ...]
 
-    def mention(self, number: int, rng: np.random.Generator) -> str:
+    def mention(self, number: int, rng: np.random.Generator, *, nickname_odds: float = _NICKNAME_ODDS) -> str:
         """One way to speak of a slice, numbered from 1; never one that also fits another slice."""
         name = self.slices[number - 1]
         others = {word for other in self.slices if other != name for word in _words_of(other)}
         nicknames = [alias for alias in _NICKNAMES.get(name, ()) if not set(_split(alias)) & others]
-        if nicknames and rng.random() < _NICKNAME_ODDS:
+        if nicknames and rng.random() < nickname_odds:
             nickname = str(nicknames[rng.integers(len(nicknames))])
             return f"the {nickname}" if rng.random() < _THE_ODDS and not nickname.startswith("the ") else nickname
         forms = [name, name, name, f"the {name}", name.replace("-", " "), f"{name} slice", f"the {name} slice"]

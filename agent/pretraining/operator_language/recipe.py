@@ -1,14 +1,16 @@
-"""From phrasings to the weights that understand operators; about fifteen minutes of one core."""
+"""From nicknames and phrasings to the weights that understand operators; about forty minutes of one core."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.pretraining.operator_language.examples import operator_examples
 from agent.pretraining.operator_language.held_out import TEST_SHA256, held_out_hash
+from agent.pretraining.operator_language.naming import naming_examples
 from agent.pretraining.operator_language.tokenizer import train_operator_tokenizer
 
 if TYPE_CHECKING:
@@ -18,10 +20,17 @@ if TYPE_CHECKING:
     from agent.pretraining.examples import Example
     from agent.pretraining.training import Progress
 
-_HIDDEN, _LAYERS, _HEADS = 192, 3, 4
+_HIDDEN, _LAYERS, _HEADS = 192, 4, 4
+_VOCAB_SIZE = 4096
+"""Enough that four in five words of the nicknames stay whole."""
 _TOKENIZER_SAMPLE = 20_000
-NUM_STEPS = 4500
-"""Of the shipped weights."""
+NUM_STEPS = 7000
+"""On phrasings, of the shipped weights."""
+_NAMING_PART = 7
+"""Steps on phrasings for each step on nicknames alone, which come first."""
+_NAMING_BATCH_SIZE = 128
+_NAMES_KEPT = 4
+"""Phrasings for each nickname alone that stays among them: without any, what the first steps taught is soon lost."""
 _PASSES = 2
 """How often each example is seen."""
 _MERGE_DROPOUT = 0.05
@@ -48,7 +57,7 @@ def train_operator_model(
 
     torch.set_num_threads(1)
     examples = tuple(operator_examples(num_steps * batch_size // _PASSES, seed=seed))
-    tokenizer = train_operator_tokenizer(e.prompt for e in examples[:_TOKENIZER_SAMPLE])
+    tokenizer = train_operator_tokenizer((e.prompt for e in examples[:_TOKENIZER_SAMPLE]), vocab_size=_VOCAB_SIZE)
     model = _new_model(tokenizer, seed)
     plan = TrainingPlan(
         num_steps=num_steps,
@@ -59,7 +68,11 @@ def train_operator_model(
         use_bf16=True,
         checkpoint_every=50,
     )
-    loss = train(model, _encode(examples, tokenizer), plan, folder=out / ".work", on_step=on_step)
+    naming = replace(plan, num_steps=max(num_steps // _NAMING_PART, 1), batch_size=_NAMING_BATCH_SIZE)
+    names = tuple(naming_examples(naming.num_steps * naming.batch_size // _PASSES, seed=seed))
+    train(model, _encode(names, tokenizer), naming, folder=out / ".work" / "names")
+    mixed = (*examples, *naming_examples(len(examples) // _NAMES_KEPT, seed=seed + 1))
+    loss = train(model, _encode(mixed, tokenizer), plan, folder=out / ".work" / "phrasings", on_step=on_step)
     save_tokenizer(tokenizer, out)
     model.to(torch.bfloat16).save_pretrained(str(out))
     record = {

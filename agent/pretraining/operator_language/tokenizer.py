@@ -10,7 +10,7 @@ from agent.models.operator_grammar import all_symbols
 from agent.pretraining.tokenizer import END, PAD
 
 
-def train_operator_tokenizer(texts: Iterable[str], *, vocab_size: int = 3072) -> Tokenizer:
+def train_operator_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
     """A tokenizer that reads any bytes and drops blanks."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -15,24 +15,9 @@ from agent.chat.server_link import ServerLink
 from agent.chat.server_talk import ServerTalk, latest_log
 from agent.chat.talk import Listener
 from agent.errors import AgentInputInvalid
-from tests.api_stage import Stage, build_stage
-from tests.chat_stage import SUGGESTING, ChatStage, calling, saying, tokens_for
+from tests.api_stage import Stage
+from tests.chat_stage import ChatStage, calling, saying, tokens_for
 from tests.server_stage import RunningServer
-
-
-@pytest.fixture
-def stage(tmp_path, clock) -> Iterator[Stage]:
-    built = build_stage(f"sqlite:///{tmp_path}/store.db", clock, SUGGESTING)
-    built.operations.turn()
-    yield built
-    built.store.close()
-
-
-@pytest.fixture
-def chat(stage) -> Iterator[ChatStage]:
-    made = ChatStage(stage)
-    yield made
-    made.conversations.close()
 
 
 @pytest.fixture
