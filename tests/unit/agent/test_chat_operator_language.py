@@ -18,6 +18,7 @@ from agent.models.tiny_llama import Cache, load_tiny_llama
 from agent.pretraining.operator_language.calibration import Trial, least_confidence, validation_cases
 from agent.pretraining.operator_language.examples import held_out_skeletons, operator_examples, training_phrasings
 from agent.pretraining.operator_language.held_out import TEST_SHA256, held_out_hash, read_held_out
+from agent.pretraining.operator_language.naming import naming_examples
 from agent.pretraining.operator_language.networks import Network, random_network
 from agent.pretraining.operator_language.phrasebook import FOLDER, Focus, fill, read_phrasings, skeleton
 from agent.pretraining.operator_language.tokenizer import train_operator_tokenizer
@@ -55,6 +56,18 @@ def test_no_training_example_says_a_validation_phrasing() -> None:
     plain = {normal_text(phrasing.text) for phrasing in phrasings if not set("<{") & set(phrasing.text)}
     assert len(plain) >= 100
     assert not plain & {example.prompt.partition("<u> ")[2] for example in operator_examples(3000, seed=5)}
+
+
+def test_naming_examples_are_riddles_that_no_held_out_request_is() -> None:
+    examples = tuple(naming_examples(400, seed=5))
+    assert examples == tuple(naming_examples(400, seed=5))
+    said = [example.prompt.partition("<u> ")[2] for example in examples]
+    held_out = {normal_text(case.text) for case in read_held_out()}
+    assert not held_out & set(said)
+    # A name that is heard as a place is no riddle; a few are kept.
+    assert 0 < sum(text.startswith("<s") for text in said) < 100
+    tokens = {example.completion.split()[0] for example in examples}
+    assert tokens == {"<network_status>"}
 
 
 def test_every_phrasing_can_be_filled() -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from agent.chat.answer import Pending
+from agent.chat.room_options import RoomOptions
 from agent.chat.server_link import ServerLink
 from agent.chat.server_talk import ServerTalk, latest_log
 from agent.chat.talk import Listener
+from agent.chat.talk_opening import open_talk
 from agent.errors import AgentInputInvalid
 from tests.api_stage import Stage
 from tests.chat_stage import ChatStage, calling, saying, tokens_for
@@ -176,3 +178,9 @@ def test_trouble_with_one_change_leaves_the_others_outcome(chat: ChatStage, stag
     assert "Goal set: delay ms 20 for control" in answer.calls[0]["result"]["text"]
     assert "refuses" in answer.text
     assert answer.exit_status == 5
+
+
+def test_changes_with_a_model_of_ones_own_are_refused_by_name(tmp_path: Path) -> None:
+    options = RoomOptions(server="http://127.0.0.1:1", is_read_only=False)
+    with pytest.raises(AgentInputInvalid, match="--allow-changes: with --model scripted"):
+        open_talk(options, "scripted", tmp_path, name=None, is_resumed=False)
