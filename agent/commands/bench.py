@@ -77,6 +77,7 @@ def policies(
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True))
         return
-    from agent.report.tables import bench_table
+    from agent.report.tables import bench_table, figures_table
 
     Console().print(bench_table(document))
+    Console().print(figures_table(document["figures"]))

@@ -93,5 +93,16 @@ def bench_table(document: dict[str, Any]) -> Table:
     return table
 
 
+def figures_table(figures: list[dict[str, Any]]) -> Table:
+    """Figures beside their targets."""
+    table = Table()
+    for heading in ("figure", "measured", "target", "holds"):
+        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    for row in figures:
+        holds = "–" if row["holds"] is None else ("yes" if row["holds"] else "no")
+        table.add_row(row["figure"], f"{row['measured']:.4g}", row["target"] or "–", holds)
+    return table
+
+
 def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)

@@ -80,8 +80,14 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
     assert first["planners"]["optimiser"]["difference_to_optimiser"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert first["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
     assert first["planners"]["llm_gated"]["valid_pct"] == 0.0
+    best = first["best_known_with_hindsight"]["utility"]["mean"]
     for row in first["planners"].values():
         assert row["utility"]["low"] <= row["utility"]["mean"] <= row["utility"]["high"]
+        assert row["utility"]["mean"] <= best + 1e-6
+    # With no model there, the raw planner does nothing and the gated one is the optimiser.
+    figures = {row["figure"].partition(":")[0]: row for row in first["figures"]}
+    assert figures["llm_gated"]["measured"] == 100.0
+    assert not figures["llm_gated"]["holds"]
 
     assert document(bench, *tiny, *where) == first
     assert store.read_text().splitlines() == lines
@@ -104,10 +110,12 @@ def test_a_bench_in_two_processes_tells_the_same(tmp_path: Path) -> None:
         document(bench, *tiny, *model, "--work", str(tmp_path / count), "--workers", count) for count in ("1", "2")
     )
 
-    for row in (*alone["planners"].values(), *shared["planners"].values()):
-        del row["decision_p95_ms"]
+    for told in (alone, shared):
+        told["figures"] = [row for row in told["figures"] if "time of a decision" not in row["figure"]]
+        for row in told["planners"].values():
+            del row["decision_p95_ms"]
     assert shared == alone
 
 
 def without_times(line: str) -> dict[str, Any]:
-    return {key: value for key, value in json.loads(line).items() if key != "decision_p95_ms"}
+    return {key: value for key, value in json.loads(line).items() if key not in {"decision_ms", "decision_p95_ms"}}

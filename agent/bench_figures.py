@@ -1,0 +1,80 @@
+"""What many episodes say of the model: its bars, each with what was measured, and the best known of every episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
+
+from agent.planner import Source
+
+TRIVIAL = ("uniform", "proportional", "proportional_fair", "edf")
+"""Planners that any network has."""
+_TOLERANCE = 0.01
+"""Of utility: less is not called worse."""
+
+Row = dict[str, Any]
+Rows = Mapping[str, Sequence[Row]]
+
+
+def best_known(rows: Rows) -> Float64[NDArray[np.float64], " episodes"]:
+    """Utility of the best planner of each episode, told afterwards: a bound from below on what could be had."""
+    best: Float64[NDArray[np.float64], " episodes"] = np.max([_of(found, "utility") for found in rows.values()], axis=0)
+    return best
+
+
+def best_trivial(rows: Rows) -> Float64[NDArray[np.float64], " episodes"]:
+    """The same among the planners that any network has."""
+    best: Float64[NDArray[np.float64], " episodes"] = np.max([_of(rows[name], "utility") for name in TRIVIAL], axis=0)
+    return best
+
+
+def bench_figures(rows: Rows) -> list[Row]:
+    """The bars of docs/policy-model.md, in episodes paired by scenario and seed."""
+    utility = {name: _of(found, "utility") for name, found in rows.items()}
+    missed = {name: 1.0 - float(_of(found, "sla").mean()) for name, found in rows.items()}
+    cost = {name: float(_of(found, "decision_ms").mean()) for name, found in rows.items()}
+    raw, gated, trivial = utility["llm_raw"], utility["llm_gated"], best_trivial(rows)
+    dispatched = max(sum(row["num_dispatched"] for row in rows["llm_gated"]), 1)
+    fallback = sum(row["sources"].get(Source.FALLBACK, 0) for row in rows["llm_gated"])
+    not_below = "episodes not below the best of uniform, proportional, PF and EDF"
+    return [
+        _at_least(f"llm_raw: {not_below}, %", 100.0 * float(np.mean(raw >= trivial)), 90.0),
+        _at_least(f"llm_gated: {not_below} by more than {_TOLERANCE}, %", _share_near(gated, trivial), 100.0),
+        _at_most("llm_raw: SLAs missed, to PF's", _ratio(missed["llm_raw"], missed["proportional_fair"]), 0.5),
+        _at_most("llm_raw: SLAs missed, to the optimiser's", _ratio(missed["llm_raw"], missed["optimiser"]), 1.0),
+        _at_least("llm_raw: utility, to MPC's", _ratio(raw.mean(), utility["mpc"].mean()), 0.97),
+        _at_most("llm_raw: time of a decision, to MPC's", _ratio(cost["llm_raw"], cost["mpc"]), 0.05),
+        _at_least("llm_raw: utility, to the optimiser's", _ratio(raw.mean(), utility["optimiser"].mean()), 1.0),
+        _told("llm_raw: utility, to the best known with hindsight", _ratio(raw.mean(), best_known(rows).mean())),
+        _at_most("llm_gated: plans that are the fallback's, %", 100.0 * fallback / dispatched, 10.0),
+    ]
+
+
+def _of(found: Sequence[Row], name: str) -> Float64[NDArray[np.float64], " episodes"]:
+    return np.array([row[name] for row in found], dtype=float)
+
+
+def _share_near(
+    utility: Float64[NDArray[np.float64], " episodes"], bar: Float64[NDArray[np.float64], " episodes"]
+) -> float:
+    return 100.0 * float(np.mean(utility >= bar - _TOLERANCE))
+
+
+def _ratio(mine: float, theirs: float) -> float:
+    return float(mine) / max(float(theirs), 1e-9)
+
+
+def _at_least(name: str, measured: float, target: float) -> Row:
+    return _told(name, measured) | {"target": f">= {target:g}", "holds": measured >= target}
+
+
+def _at_most(name: str, measured: float, target: float) -> Row:
+    return _told(name, measured) | {"target": f"<= {target:g}", "holds": measured <= target}
+
+
+def _told(name: str, measured: float) -> Row:
+    return {"figure": name, "measured": round(measured, 4), "target": None, "holds": None}
