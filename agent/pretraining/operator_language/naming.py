@@ -1,7 +1,7 @@
 """First lessons: what people call things. A request is a nickname and nothing else, so the link is all to be learned.
 
-Among whole requests the link is too faint a signal: weights that met each nickname a hundred times there still chose
-by chance. Learned first and alone it comes within a thousand steps.
+Within a thousand steps three of four such riddles are solved. Whole requests that follow make the model forget most
+of it again (docs/LOG.md).
 """
 
 from __future__ import annotations

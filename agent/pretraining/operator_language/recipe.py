@@ -24,13 +24,11 @@ _HIDDEN, _LAYERS, _HEADS = 192, 4, 4
 _VOCAB_SIZE = 4096
 """Enough that four in five words of the nicknames stay whole."""
 _TOKENIZER_SAMPLE = 20_000
-NUM_STEPS = 7000
+NUM_STEPS = 6000
 """On phrasings, of the shipped weights."""
-_NAMING_PART = 7
+_NAMING_PART = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""
 _NAMING_BATCH_SIZE = 128
-_NAMES_KEPT = 4
-"""Phrasings for each nickname alone that stays among them: without any, what the first steps taught is soon lost."""
 _PASSES = 2
 """How often each example is seen."""
 _MERGE_DROPOUT = 0.05
@@ -71,8 +69,7 @@ def train_operator_model(
     naming = replace(plan, num_steps=max(num_steps // _NAMING_PART, 1), batch_size=_NAMING_BATCH_SIZE)
     names = tuple(naming_examples(naming.num_steps * naming.batch_size // _PASSES, seed=seed))
     train(model, _encode(names, tokenizer), naming, folder=out / ".work" / "names")
-    mixed = (*examples, *naming_examples(len(examples) // _NAMES_KEPT, seed=seed + 1))
-    loss = train(model, _encode(mixed, tokenizer), plan, folder=out / ".work" / "phrasings", on_step=on_step)
+    loss = train(model, _encode(examples, tokenizer), plan, folder=out / ".work" / "phrasings", on_step=on_step)
     save_tokenizer(tokenizer, out)
     model.to(torch.bfloat16).save_pretrained(str(out))
     record = {

@@ -13,9 +13,6 @@ from agent.models.scripted_chat_model import ScriptedChatModel
 from tests.conversation_stage import FOLDER, Conversation, Puppet, conversations, play, room_for
 from tests.openai_stage import ScriptedServer, scripted_server
 
-MISREAD = (FOLDER.parent / "misread.txt").read_text(encoding="utf-8").splitlines()
-"""Conversations in which the embedded model misreads the operator; `benchmarks/chat.py` prints them."""
-
 needs_weights = pytest.mark.skipif(
     not (EMBEDDED_OPERATOR / "model.safetensors").is_file(), reason="`edgewright pretrain --task operator` was not run"
 )
@@ -37,7 +34,6 @@ def test_there_are_forty_conversations_of_every_kind() -> None:
         "references",
         "refusals",
     }
-    assert set(MISREAD) <= {conversation.name for conversation in known}
 
 
 @pytest.mark.parametrize("conversation", conversations(), ids=lambda c: c.name)
@@ -71,16 +67,7 @@ def test_with_a_model_behind_an_openai_compatible_server(conversation: Conversat
 
 
 @needs_weights
-@pytest.mark.parametrize(
-    "conversation",
-    [
-        pytest.param(
-            c, marks=pytest.mark.xfail(c.name in MISREAD, reason="the operator's model misreads it", strict=False)
-        )
-        for c in conversations()
-    ],
-    ids=lambda c: c.name,
-)
+@pytest.mark.parametrize("conversation", conversations(), ids=lambda c: c.name)
 def test_with_the_embedded_model(conversation: Conversation) -> None:
     with room_for(conversation) as room:
         assert play(conversation, room, pick_chat_model(None, room.topology)) == []
