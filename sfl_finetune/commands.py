@@ -88,11 +88,15 @@ def finetune(**options: Any) -> None:
 @click.option(
     "--dealing", "dealings", multiple=True, type=click.Choice(("iid", "dirichlet")), help="How texts are dealt."
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="80 by default, 16 with --quick.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="80 for centralised and sl, 160 for the others by default; 16 with --quick.",
+)
 @click.option(
     "--learning-rate",
     type=FiniteRange(0, min_open=True),
-    help="0.0005 for centralised and sl, 0.002 for the others by default; 2.5 times that with --quick.",
+    help="0.0005 for centralised and sl, 0.004 for the others by default; 0.00125 and 0.005 with --quick.",
 )
 @click.option(
     "--precision", type=click.Choice(("fp32", "bf16")), help="Of the frozen base; bf16 by default, fp32 with --quick."

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from sfl_finetune.case_study import Trajectory
-from sfl_finetune.case_study_run import check_learnt, planned_runs, rate_for
+from sfl_finetune.case_study_run import Pace, check_learnt, pace_for, planned_runs
 from sfl_finetune.commands import casestudy
 from sfl_finetune.encoder import pretrain_on_labels
 from sfl_finetune.errors import CorpusInvalid, TrainingFailed
@@ -102,9 +102,11 @@ def test_pooled_texts_are_trained_on_once_at_a_rate_of_their_own() -> None:
         ("centralised", "iid"),
         ("lean", "dirichlet"),
     ]
-    plain = {"learning_rate": None, "quick": False}
-    assert (rate_for(plain, "centralised"), rate_for(plain, "sl"), rate_for(plain, "lean")) == (5e-4, 5e-4, 2e-3)
-    assert rate_for({"learning_rate": 0.1, "quick": False}, "sl") == 0.1
+    plain = {"learning_rate": None, "rounds": None, "quick": False}
+    assert pace_for(plain, "centralised") == pace_for(plain, "sl") == Pace(learning_rate=5e-4, num_rounds=80)
+    assert pace_for(plain, "lean") == Pace(learning_rate=4e-3, num_rounds=160)
+    asked = {"learning_rate": 0.1, "rounds": 3, "quick": True}
+    assert pace_for(asked, "sl") == pace_for(asked, "lean") == Pace(learning_rate=0.1, num_rounds=3)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
