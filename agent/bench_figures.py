@@ -32,18 +32,28 @@ def best_trivial(rows: Rows) -> Float64[NDArray[np.float64], " episodes"]:
     return best
 
 
+def share_not_below(
+    utility: Float64[NDArray[np.float64], " episodes"],
+    bar: Float64[NDArray[np.float64], " episodes"],
+    tolerance: float = 1e-9,
+) -> float:
+    """Percent of the episodes in which a planner is not below a bar by more than a tolerance."""
+    return 100.0 * float(np.mean(utility >= bar - tolerance))
+
+
 def bench_figures(rows: Rows) -> list[Row]:
-    """The bars of docs/policy-model.md, in episodes paired by scenario and seed."""
+    """Bars for the model in the loop, in episodes paired by scenario and seed; one without a target is only told."""
     utility = {name: _of(found, "utility") for name, found in rows.items()}
     missed = {name: 1.0 - float(_of(found, "sla").mean()) for name, found in rows.items()}
     cost = {name: float(_of(found, "decision_ms").mean()) for name, found in rows.items()}
     raw, gated, trivial = utility["llm_raw"], utility["llm_gated"], best_trivial(rows)
     dispatched = max(sum(row["num_dispatched"] for row in rows["llm_gated"]), 1)
     fallback = sum(row["sources"].get(Source.FALLBACK, 0) for row in rows["llm_gated"])
+    gated_near = share_not_below(gated, trivial, _TOLERANCE)
     not_below = "episodes not below the best of uniform, proportional, PF and EDF"
     return [
-        _at_least(f"llm_raw: {not_below}, %", 100.0 * float(np.mean(raw >= trivial)), 90.0),
-        _at_least(f"llm_gated: {not_below} by more than {_TOLERANCE}, %", _share_near(gated, trivial), 100.0),
+        _at_least(f"llm_raw: {not_below}, %", share_not_below(raw, trivial), 90.0),
+        _at_least(f"llm_gated: {not_below} by more than {_TOLERANCE}, %", gated_near, 100.0),
         _at_most("llm_raw: SLAs missed, to PF's", _ratio(missed["llm_raw"], missed["proportional_fair"]), 0.5),
         _at_most("llm_raw: SLAs missed, to the optimiser's", _ratio(missed["llm_raw"], missed["optimiser"]), 1.0),
         _at_least("llm_raw: utility, to MPC's", _ratio(raw.mean(), utility["mpc"].mean()), 0.97),
@@ -56,12 +66,6 @@ def bench_figures(rows: Rows) -> list[Row]:
 
 def _of(found: Sequence[Row], name: str) -> Float64[NDArray[np.float64], " episodes"]:
     return np.array([row[name] for row in found], dtype=float)
-
-
-def _share_near(
-    utility: Float64[NDArray[np.float64], " episodes"], bar: Float64[NDArray[np.float64], " episodes"]
-) -> float:
-    return 100.0 * float(np.mean(utility >= bar - _TOLERANCE))
 
 
 def _ratio(mine: float, theirs: float) -> float:

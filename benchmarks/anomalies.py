@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fault_detection import INTERVAL_S, FaultScore, score_faults
-from figures import Figure, figure, line
+from figures import Figure, as_text, figure
 from nab_scoring import Profile, Series, benchmark_score, load_profiles, load_series
 from peers import add_peer_option, ask_peer
 
@@ -54,7 +54,7 @@ def main() -> None:
         print(json.dumps({"figures": figures}, indent=2))
     else:
         for one in figures:
-            print(line(one))
+            print(as_text(one))
 
 
 def nab(folder: Path, python: Path | None) -> list[Figure]:

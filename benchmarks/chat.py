@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import pexpect
-from figures import Figure, figure, line
+from figures import Figure, as_text, figure
 from hypothesis import HealthCheck, Phase, given, settings
 
 from agent.chat.opening import open_room, pick_chat_model, warm_up
@@ -73,7 +73,7 @@ def main() -> None:
         print(json.dumps({"figures": figures, "load_1min": round(os.getloadavg()[0], 1)}, indent=2))
         return
     for row in figures:
-        print(line(row))
+        print(as_text(row))
 
 
 def _conversations() -> list[Figure]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from figures import Figure, figure, line
+from figures import Figure, as_text, figure
 
 from edge_preprocess.compact import pack
 from edge_preprocess.pipeline import EdgePipeline
@@ -54,7 +54,7 @@ def main() -> None:
         print(json.dumps({"figures": figures}, indent=2))
     else:
         for one in figures:
-            print(line(one))
+            print(as_text(one))
 
 
 def time_and_memory() -> list[Figure]:

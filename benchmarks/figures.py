@@ -17,6 +17,6 @@ def figure(name: str, measured: float, target: float | None = None, *, at_most: 
     }
 
 
-def line(row: Figure) -> str:
+def as_text(row: Figure) -> str:
     """The row as aligned text."""
     return f"{row['figure']:<72} {row['measured']!s:>12}  target {row['target']!s:<10} holds {row['holds']}"

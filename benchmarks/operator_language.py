@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import Figure, figure, line
+from figures import Figure, as_text, figure
 
 from agent.models.chat_model import EMBEDDED_OPERATOR
 from agent.models.operator_language import Call
@@ -46,7 +46,7 @@ def main() -> None:
         print(json.dumps(document, indent=2))
         return
     for row in document["figures"]:
-        print(line(row))
+        print(as_text(row))
 
 
 def _document(cases: tuple[Case, ...], made: list[tuple[Call, ...]], seconds: list[float]) -> dict[str, Any]:

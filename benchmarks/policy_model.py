@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from figures import Figure, figure, line
+from figures import Figure, as_text, figure
 from tokenizers import Tokenizer
 
 from agent.bootstrap import EMBEDDED_WEIGHTS
@@ -53,7 +53,7 @@ def main() -> None:
         print(json.dumps({"model": str(options.model), "figures": figures}, indent=2))
         return
     for one in figures:
-        print(line(one))
+        print(as_text(one))
 
 
 def static(model: PolicyModel, num_instances: int) -> list[Figure]:

@@ -3,7 +3,8 @@
 .venv/bin/python benchmarks/prompt_ceiling.py --json
 
 Each held-out digest is written as a prompt, read back into a digest from the prompt's numbers alone, and planned by the
-optimiser. No model that reads the prompt can be expected to do better. One row hides a column at a time.
+optimiser. No model that reads the prompt can be expected to do better. One row tells three
+columns half as finely; each of the others hides one.
 """
 
 from __future__ import annotations

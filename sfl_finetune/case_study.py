@@ -11,6 +11,7 @@ import numpy as np
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.checkpoint import has_checkpoint
 from sfl_finetune.encoder import load_classifier
+from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.federation import Federation
 from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.labelled_texts import LabelledSplits, deal_by_dirichlet, deal_evenly, tokenise
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Dealing = Literal["iid", "dirichlet"]
 
 NUM_SITES = 6
+_SETTINGS = "settings.json"
+"""In a run's folder: what it was trained with, so that a report can't claim anything else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +42,7 @@ class CaseStudySettings:
     """Folder of the encoder."""
     num_rounds: int
     local_steps: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float
     batch_size: int = 16
     max_tokens: int = 128
     rank: int = 16
@@ -87,6 +90,8 @@ def run_one(
 ) -> Trajectory:
     """Train one scheme, from its last checkpoint where there is one, to the last round or `until_accuracy`."""
     federation, validation = make_federation(splits, settings, scheme, dealing, wire=wire)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _SETTINGS).write_text(_written(settings) + "\n")
     result = train(
         federation,
         RunSettings(
@@ -140,11 +145,24 @@ def make_federation(
 
 
 def former_run(settings: CaseStudySettings, scheme: str, dealing: Dealing, folder: Path) -> Trajectory | None:
-    """What an earlier run in `folder` came to, without training on; None where there was none."""
+    """What an earlier run in `folder` came to, without training on; None where there was none.
+
+    Raises TrainingFailed for a run of other settings: its figures would stand beside a rate it never had.
+    """
     if not has_checkpoint(folder / "checkpoints"):
         return None
+    known = folder / _SETTINGS
+    if known.exists() and json.loads(known.read_text()) != json.loads(_written(settings)):
+        raise TrainingFailed(
+            f"{folder} holds a run of other settings {known.read_text().strip()}; "
+            "give its --rounds and --learning-rate, or another --out"
+        )
     found = trajectory(scheme, dealing, folder, is_complete=False, seconds=None)
     return replace(found, is_complete=found.num_rounds == settings.num_rounds)
+
+
+def _written(settings: CaseStudySettings) -> str:
+    return json.dumps(asdict(settings), indent=2)
 
 
 def trajectory(scheme: str, dealing: Dealing, folder: Path, *, is_complete: bool, seconds: float | None) -> Trajectory:

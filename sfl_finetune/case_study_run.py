@@ -51,10 +51,10 @@ class Pace:
     num_rounds: int
 
 
-_PACE = {True: Pace(learning_rate=5e-4, num_rounds=80), False: Pace(learning_rate=4e-3, num_rounds=160)}
-_QUICK_PACE = {True: Pace(learning_rate=1.25e-3, num_rounds=16), False: Pace(learning_rate=5e-3, num_rounds=16)}
-"""By whether the scheme is sequential; the quick study's small encoder learns faster."""
-
+_SEQUENTIAL_PACE = Pace(learning_rate=5e-4, num_rounds=80)
+_AVERAGED_PACE = Pace(learning_rate=4e-3, num_rounds=160)
+_QUICK_SEQUENTIAL_PACE = Pace(learning_rate=1.25e-3, num_rounds=16)
+_QUICK_AVERAGED_PACE = Pace(learning_rate=5e-3, num_rounds=16)
 _QUICK_TEXTS = 720
 _LEAST_GAIN = 0.05
 """Accuracy above the commonest class's share that a run must reach to have learnt anything."""
@@ -144,7 +144,10 @@ def planned_runs(trained: Iterable[str], dealings: Sequence[Dealing]) -> list[tu
 
 def pace_for(options: Mapping[str, Any], scheme: str) -> Pace:
     """The rate and the rounds asked for, else the scheme's own."""
-    pace = (_QUICK_PACE if options["quick"] else _PACE)[scheme in _SEQUENTIAL]
+    if scheme in _SEQUENTIAL:
+        pace = _QUICK_SEQUENTIAL_PACE if options["quick"] else _SEQUENTIAL_PACE
+    else:
+        pace = _QUICK_AVERAGED_PACE if options["quick"] else _AVERAGED_PACE
     return Pace(
         learning_rate=float(options["learning_rate"] or pace.learning_rate),
         num_rounds=int(options["rounds"] or pace.num_rounds),
@@ -172,7 +175,7 @@ def check_learnt(courses: Iterable[Trajectory], splits: LabelledSplits) -> None:
 def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> CaseStudySettings:
     settings = CaseStudySettings(
         model=_model_folder(options, splits, out),
-        num_rounds=pace_for(options, "memory_efficient").num_rounds,
+        **asdict(pace_for(options, "memory_efficient")),  # Each scheme's own pace takes its place.
         precision=options["precision"] or ("fp32" if options["quick"] else "bf16"),
         evaluate_every=options["evaluate_every"],
         seed=options["seed"],

@@ -12,7 +12,7 @@ from agent.errors import AgentInputInvalid
 
 MAX_REQUEST = 4000
 """Characters of one request; the rest of a paste is refused."""
-_SESSION_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _BINDING = ("hash", "goal", "replaces", "removes", "from_version", "to_version", "changes")
 """What of a resolved change a yes is bound to: what it does, not how it is expected to turn out."""
@@ -64,7 +64,7 @@ def clean_request(text: str) -> str:
 
 def clean_session_name(name: str) -> str:
     """A name that may be a file's; raises AgentInputInvalid for another."""
-    if not _SESSION_NAME.match(name):
+    if not _SESSION_NAME.fullmatch(name):
         raise AgentInputInvalid(f"session {name[:70]!r}: letters, digits, '.', '_' and '-' are allowed, at most 64")
     return name
 

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 def open_talk(options: RoomOptions, model: str | None, folder: Path, *, name: str | None, is_resumed: bool) -> Talk:
-    """A server's own model answers there; another model answers here, about a copy of the server's network."""
-    is_own_model = model not in (None, "embedded")
-    if options.server is not None and is_own_model and not options.is_read_only:
+    """A server's own model answers there; a model brought along answers here, about a copy of the server's network.
+
+    Raises AgentInputInvalid for changes with a model brought along, and for an impossible name.
+    """
+    is_brought_model = model not in (None, "embedded")
+    if options.server is not None and is_brought_model and not options.is_read_only:
         raise AgentInputInvalid(f"--allow-changes: with --model {model} the chat only looks; leave --model out")
-    if options.server is None or is_own_model:
+    if options.server is None or is_brought_model:
         from agent.chat.opening import open_session
         from agent.chat.talk import OwnTalk
 

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     help="The policy model, or the one that reads the operator's language in the chat.",
 )
 @click.option("--quick", is_flag=True, help="Minutes instead of hours, to a lower figure.")
-@click.option("--steps", default=None, type=click.IntRange(10, 10_000_000), help="Steps of the first stage.")
+@click.option(
+    "--steps",
+    default=None,
+    type=click.IntRange(10, 10_000_000),
+    help="Steps of the first stage; the operator's: on phrasings, after a sixth as many on nicknames.",
+)
 @click.option("--seed", default=5, show_default=True, type=click.IntRange(0), help="Of corpora, weights and batches.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
@@ -76,12 +81,13 @@ def pretrain(
 
 
 def _train_operator(out: Path, seed: int, steps: int | None, *, dry_run: bool, as_json: bool) -> None:
-    from agent.pretraining.operator_language.recipe import NUM_STEPS, train_operator_model
+    from agent.pretraining.operator_language.recipe import NUM_STEPS, naming_steps, train_operator_model
 
     num_steps = steps or NUM_STEPS
     if dry_run:
-        text = {"task": "operator", "steps": num_steps, "seed": seed}
-        click.echo(json.dumps(text) if as_json else f"operator     {num_steps:>6} steps of 64 phrasings")
+        text = {"task": "operator", "naming_steps": naming_steps(num_steps), "steps": num_steps, "seed": seed}
+        shown = f"operator {text['naming_steps']:>6} steps of 128 nicknames, then {num_steps} of 64 phrasings"
+        click.echo(json.dumps(text) if as_json else shown)
         return
     from rich.console import Console
     from rich.progress import Progress

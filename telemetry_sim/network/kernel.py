@@ -176,11 +176,11 @@ def _update_link(state: State, table: LinkTable, cell: int, device: int) -> None
         rough_normal(state.rng, device),
     )
     devices[device].fade_real, devices[device].fade_imaginary = real, imaginary
-    steady, scattered = (_STEADY, _SCATTERED) if devices[device].has_sight else (0.0, 1.0)
+    steady, scattered = (_STEADY, _SCATTERED) if devices[device].is_los else (0.0, 1.0)
     # The band and the antennas average several fades: the mean stays, the variance shrinks by their number.
     fade = 1.0 + (rician_power_scalar(real, imaginary, steady, scattered) - 1.0) * _FADE_SPREAD
     signal_mw = devices[device].signal_mw * fade
-    # In single precision (1e-5 dB) a logarithm takes half the time, and this one is drawn most often of all.
+    # In single precision (1e-5 dB) a logarithm takes half the time, and none is taken more often.
     ratio = np.float32(max(signal_mw, _FLOOR_MW) / devices[device].disturbance_mw)
     sinr_db = _DB_PER_NEPER * math.log(ratio)
     entry = int((sinr_db - TABLE_LOW_DB) / TABLE_STEP_DB)

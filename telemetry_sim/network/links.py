@@ -64,7 +64,7 @@ def update_gain(state: State, device: int, k: int, moved_m: float) -> None:
     loss_db -= antenna_gain_db(code, distance_m, height_m - DEVICE_HEIGHT_M)
     state.links[device, k].gain = 10.0 ** (-0.1 * (loss_db + shadow_db))
     if cell == devices[device].cell:
-        devices[device].has_sight = is_los
+        devices[device].is_los = is_los
 
 
 @inner

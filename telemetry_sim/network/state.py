@@ -62,7 +62,7 @@ DEVICE = np.dtype(
         ("position", np.int32),  # packets emitted so far
         ("dropped_bits", np.float64),
         ("dropped_packets", np.int32),
-        ("has_sight", np.bool_),  # of the serving link
+        ("is_los", np.bool_),  # of the serving link
         # and the rest.
         ("x_m", np.float64),
         ("y_m", np.float64),

@@ -1,4 +1,4 @@
-"""From nicknames and phrasings to the weights that understand operators; about forty minutes of one core."""
+"""From nicknames and phrasings to the weights that understand operators; about 22 minutes of one core."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
     from agent.pretraining.examples import Example
-    from agent.pretraining.training import Progress
+    from agent.pretraining.training import Progress, TrainingPlan
 
 _HIDDEN, _LAYERS, _HEADS = 192, 4, 4
 _VOCAB_SIZE = 4096
-"""Enough that four in five words of the nicknames stay whole."""
+"""Enough that most nicknames stay whole words."""
 _TOKENIZER_SAMPLE = 20_000
 NUM_STEPS = 6000
 """On phrasings, of the shipped weights."""
-_NAMING_PART = 6
+_NUM_STEPS_PER_NAMING_STEP = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""
 _NAMING_BATCH_SIZE = 128
 _PASSES = 2
@@ -66,14 +66,13 @@ def train_operator_model(
         use_bf16=True,
         checkpoint_every=50,
     )
-    naming = replace(plan, num_steps=max(num_steps // _NAMING_PART, 1), batch_size=_NAMING_BATCH_SIZE)
-    names = tuple(naming_examples(naming.num_steps * naming.batch_size // _PASSES, seed=seed))
-    train(model, _encode(names, tokenizer), naming, folder=out / ".work" / "names")
+    num_naming_steps = _learn_names(model, tokenizer, plan, out / ".work" / "names")
     loss = train(model, _encode(examples, tokenizer), plan, folder=out / ".work" / "phrasings", on_step=on_step)
     save_tokenizer(tokenizer, out)
     model.to(torch.bfloat16).save_pretrained(str(out))
     record = {
         "loss": loss,
+        "num_naming_steps": num_naming_steps,
         "num_steps": num_steps,
         "batch_size": batch_size,
         "seed": seed,
@@ -84,6 +83,21 @@ def train_operator_model(
     }
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     return loss
+
+
+def naming_steps(num_steps: int) -> int:
+    """Steps on nicknames alone that come before `num_steps` on phrasings; at least what one batch of them needs."""
+    return max(num_steps // _NUM_STEPS_PER_NAMING_STEP, _PASSES)
+
+
+def _learn_names(model: LlamaForCausalLM, tokenizer: Tokenizer, plan: TrainingPlan, folder: Path) -> int:
+    """The first lessons; how many steps they took."""
+    from agent.pretraining.training import train
+
+    own = replace(plan, num_steps=naming_steps(plan.num_steps), batch_size=_NAMING_BATCH_SIZE)
+    names = tuple(naming_examples(own.num_steps * own.batch_size // _PASSES, seed=own.seed))
+    train(model, _encode(names, tokenizer), own, folder=folder)
+    return own.num_steps
 
 
 def _encode(examples: Sequence[Example], tokenizer: Tokenizer) -> tuple[tuple[tuple[int, ...], int], ...]:

@@ -63,6 +63,8 @@ def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path
     assert told["rows"] == first["rows"]
     again = run(data, out, *options)
     assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
+    with pytest.raises(TrainingFailed, match="holds a run of other settings"):
+        run(data, out, "--rounds", "5", "--scheme", "memory_efficient", "--report-only")
 
 
 def course(accuracy: float, *, is_complete: bool = True) -> Trajectory:
@@ -96,7 +98,7 @@ def test_quick_study_that_can_not_learn_still_writes_its_report(data: Path, tmp_
     assert "centralised" in (out / "report.md").read_text()
 
 
-def test_pooled_texts_are_trained_on_once_at_a_rate_of_their_own() -> None:
+def test_pooled_texts_are_trained_on_once_at_a_pace_of_their_own() -> None:
     assert planned_runs(("lean", "centralised"), ("iid", "dirichlet")) == [
         ("lean", "iid"),
         ("centralised", "iid"),

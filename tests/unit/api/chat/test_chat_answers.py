@@ -20,8 +20,6 @@ from tests.api_stage import build_stage
 from tests.chat_stage import SUGGESTING, ChatStage, ask, calling, confirm, held, saying, tokens_for
 from tests.unit.api.test_a1 import assert_is_problem
 
-GOAL = {"metric": "delay_ms", "slice": "control", "value": 20}
-
 
 async def test_a_sentence_is_answered_with_calls_and_evidence(chat):
     chat.says(calling("network_status"), saying())

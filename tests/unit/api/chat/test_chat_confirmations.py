@@ -8,8 +8,6 @@ from tests.api_stage import build_stage
 from tests.chat_stage import ChatStage, ask, calling, confirm, held, saying, tokens_for
 from tests.unit.api.test_a1 import assert_is_problem
 
-GOAL = {"metric": "delay_ms", "slice": "control", "value": 20}
-
 
 async def test_a_plan_is_applied_by_a_yes_to_what_was_shown(chat, stage):
     chat.says(calling("propose_plan"), saying(), calling("apply_plan"), saying())
