@@ -33,7 +33,7 @@ from agent.utility import CellLoad, expected_load, in_time_fraction
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
-TEMPLATE = "cell-plan-2"
+TEMPLATE = "cell-plan-3"
 """Version of prompt and answer; weights are trained for one template."""
 
 _MOST = 300
@@ -146,11 +146,12 @@ def needed_share_pct(load: CellLoad, target: PerSlice) -> PerSlice:
 
 
 def _canonical_order(columns: dict[str, Float64[NDArray[np.float64], " s"]]) -> tuple[int, ...]:
-    """Weightiest slice first, then by the other columns: the order in which slices are configured carries no meaning.
+    """Least need first, then by the other columns, greatest first; the configured order carries no meaning.
 
-    Two digests that differ only in which of two like slices asks for how much so give the same prompt.
+    Two digests that differ only in which of two like slices asks for how much so give the same prompt. Shares are
+    written in this order, so what earlier ones are wrong by is left to the slice that needs most, where it tells least.
     """
-    table = np.stack([columns["w"], *(column for name, column in columns.items() if name != "w")])
+    table = np.stack([-columns["need"], *(column for name, column in columns.items() if name != "need")])
     return tuple(int(row) for row in np.lexsort(-table[::-1]))
 
 

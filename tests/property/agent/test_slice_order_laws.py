@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.cell_plan import CellPlan, SlicePlan
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
-from agent.prompting import parse_answer, write_answer, write_prompt
+from agent.prompting import needed_share_pct, parse_answer, write_answer, write_prompt
+from agent.utility import expected_load
 from edge_preprocess.digest import EdgeDigest
 from tests.agent_stage import random_case
 
@@ -72,14 +72,15 @@ def test_an_answer_maps_back_to_the_digests_rows(seed: int) -> None:
 
 @settings(max_examples=40)
 @given(seed=seeds)
-def test_the_weightiest_slice_stands_first(seed: int) -> None:
+def test_the_slice_that_needs_least_stands_first(seed: int) -> None:
     digest, terms = random_case(seed)
     prompt = write_prompt(digest, terms)
     lines = prompt.text.splitlines()[1:-1]
-    shown = [int(line.split(" w=")[1].split()[0]) for line in lines]
+    shown = [int(line.split(" need=")[1].split()[0]) for line in lines]
+    needed = needed_share_pct(expected_load(digest, terms), terms.target)
 
-    assert shown == sorted(shown, reverse=True)
-    assert np.abs(np.array(shown) - 100.0 * terms.weight[list(prompt.order)] / terms.weight.sum()).max() <= 0.5
+    assert shown == sorted(shown)
+    assert shown == needed[list(prompt.order)].tolist()
 
 
 @settings(max_examples=15)
