@@ -78,7 +78,9 @@ def _scale_figures(seconds: float, most: int, plot: Path | None) -> list[dict[st
     processors = min(2, os.cpu_count() or 1)
     sizes = [size for size in (1000, 3000, 10_000, 30_000, 100_000) if size <= most]
     runs = [_measure(size, seconds, processors) for size in sizes]
-    largest = runs[-1]
+    # The median of three, since the first fills fresh memory and other tenants of the machine come and go.
+    turns = [runs[-1], *(_measure(sizes[-1], seconds, processors) for _ in range(2))]
+    largest = sorted(turns, key=lambda run: run["times_real_time_per_cpu"])[1]
     slope = np.polyfit(np.log(sizes), np.log([run["cpu_s_per_s"] for run in runs]), 1)[0] if len(sizes) > 1 else np.nan
     memory_slope = (
         np.polyfit(np.log(sizes), np.log([run["bytes_per_device"] * run["devices"] for run in runs]), 1)[0]
@@ -96,6 +98,7 @@ def _scale_figures(seconds: float, most: int, plot: Path | None) -> list[dict[st
             ">= 10",
             holds=speed >= 10,
             load_average=os.getloadavg()[0],
+            turns=[processors * run["times_real_time_per_cpu"] for run in turns],
             **largest,
         ),
         _figure("bytes a row of a recording", largest["bytes_per_row"], "<= 12", holds=largest["bytes_per_row"] <= 12),

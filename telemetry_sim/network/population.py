@@ -244,24 +244,27 @@ def build_state(
     num = scenario.num_devices
     rows = build_rows(scenario)
     devices = build_devices(scenario, rng)
+    links = build_links(scenario, devices, tiles, bounds, rng)
+    devices["rng"] = rng.integers(0, 2**64, size=num, dtype=np.uint64)
+    devices["active_place"] = devices["event_next"] = -1
     return State(
         devices=devices,
-        links=build_links(scenario, devices, tiles, bounds, rng),
+        links=links,
         cells=build_cells(scenario),
         rows=rows,
         packets=cache_aligned((num, scenario.queue_places), PACKET),
         tasks=np.zeros((len(rows), MAX_QUEUED_TASKS), TASK),
         delay_counts=np.zeros((len(rows), _NUM_DELAY_BINS), np.int64),
         task_delay_counts=np.zeros((len(rows), _NUM_DELAY_BINS), np.int64),
-        rng=rng.integers(0, 2**64, size=num, dtype=np.uint64),
+        rng=devices["rng"],
         members=np.zeros(num, np.int32),
         start=np.zeros(len(rows) + 2, np.int64),
         active=np.zeros(num, np.int32),
-        active_place=np.full(num, -1, np.int32),
+        active_place=devices["active_place"],
         active_ready_s=np.zeros(num),
         active_rank=np.zeros(num),
         active_need_prb=np.zeros(num),
-        event_next=np.full(num, -1, np.int32),
+        event_next=devices["event_next"],
     )
 
 

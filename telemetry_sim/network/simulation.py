@@ -33,7 +33,7 @@ from telemetry_sim.network.population import (
     nearest_by_tile,
 )
 from telemetry_sim.network.sensors import Sensors
-from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, add_up, clear_counters, copy_state
+from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, VIEWS, add_up, clear_counters, copy_state
 from telemetry_sim.records import Telemetry, TelemetryFrame
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ class Network:
     @property
     def num_bytes(self) -> int:
         """Memory that the network's state takes."""
-        return int(sum(np.asarray(array).nbytes for array in self._state))
+        own = (array for name, array in self._state._asdict().items() if name not in VIEWS)
+        return int(sum(np.asarray(array).nbytes for array in own))
 
     def totals(self) -> Totals:
         """The account of all packets so far."""

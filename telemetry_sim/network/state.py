@@ -43,26 +43,27 @@ DEVICE = np.dtype(
         ("size_bits", np.float64),
         ("demand_factor", np.float64),  # A device's own factor on its traffic: 1, or what a fault makes of it
         ("offered_bits", np.float64),
-        ("offered_packets", np.int64),
+        ("offered_packets", np.int32),
+        ("event_next", np.int32),  # the next in a linked list of devices that share a millisecond of their next event
         ("slice", np.int16),
         ("cell", np.int16),  # serving cell; -1 while none reaches it
         ("traffic", np.int8),
         ("is_admitted", np.bool_),
         ("is_on", np.bool_),  # false once its battery is empty
-        ("mobility", np.int8),
+        ("is_los", np.bool_),  # of the serving link
         # then what every step changes,
         ("signal_mw", np.float64),  # of the serving cell, per PRB, before fading
         ("disturbance_mw", np.float64),  # noise and interference per PRB
-        ("sinr_sum_db", np.float64),
+        ("rng", np.uint64),  # the device's own stream of chances
+        ("sinr_sum_db", np.float32),
         ("fade_real", np.float32),
         ("fade_imaginary", np.float32),
         ("fade_rho", np.float32),
         ("fade_fresh", np.float32),  # what the gain draws anew in a step
         ("sinr_db", np.float32),
         ("position", np.int32),  # packets emitted so far
+        ("active_place", np.int32),  # in its row's active part, -1 when idle
         ("dropped_bits", np.float64),
-        ("dropped_packets", np.int32),
-        ("is_los", np.bool_),  # of the serving link
         # and the rest.
         ("x_m", np.float64),
         ("y_m", np.float64),
@@ -76,11 +77,13 @@ DEVICE = np.dtype(
         ("task_bits", np.float64),
         ("cpu_ghz", np.float32),
         ("has_exponential_tasks", np.bool_),
+        ("mobility", np.int8),
         ("cpu_free_s", np.float64),
         ("attached_s", np.float64),  # since when it is in its cell: admission refuses the newest
         ("next_report_s", np.float64),
         ("battery_j", np.float64),  # naN for mains power
         ("transmit_w", np.float32),
+        ("dropped_packets", np.int32),
         ("uplink_s", np.float64),  # transmitting
         ("energy_j", np.float64),
     ],
@@ -206,7 +209,11 @@ class State(NamedTuple):
     task_delay_counts: NDArray[np.int64]
     """R x B: tasks from their birth to their result, wherever they ran."""
     rng: NDArray[np.uint64]
-    """D."""
+    """D: the devices' field of that name, as are `active_place` and `event_next`.
+
+    In arrays of their own they would take three cache lines more of a device, each shared with devices of other cells,
+    which another thread may be changing.
+    """
     members: NDArray[np.int32]
     """Devices sorted by row, then by index; those that no cell serves last. Rebuilt each period."""
     start: NDArray[np.int64]
@@ -241,6 +248,8 @@ TABLE_SIZE = 241
 
 
 _CACHE_LINE = 64
+VIEWS = ("rng", "active_place", "event_next")
+"""Arrays of a state that are fields of its devices."""
 
 
 def cache_aligned(shape: int | tuple[int, ...], dtype: np.dtype[np.void]) -> Records:
@@ -253,7 +262,12 @@ def cache_aligned(shape: int | tuple[int, ...], dtype: np.dtype[np.void]) -> Rec
 
 def copy_state(state: State) -> State:
     """A state that shares nothing with the original."""
-    return State._make(_copy(array) for array in state)
+    return with_views(State._make(_copy(array) for array in state))
+
+
+def with_views(state: State) -> State:
+    """The state with the arrays in place that are fields of its devices."""
+    return state._replace(**{name: state.devices[name] for name in VIEWS})
 
 
 def _copy(array: Records) -> Records:
