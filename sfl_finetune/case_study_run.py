@@ -194,6 +194,10 @@ def _model_folder(options: Mapping[str, Any], splits: LabelledSplits, out: Path)
         return str(packaged)
     folder = out / "encoder"
     if not (folder / "config.json").exists():
+        if options["report_only"]:
+            raise TrainingFailed(
+                f"--report-only: {out} holds no encoder and so no runs; run the command without it first"
+            )
         click.echo("Pretraining an encoder on the training texts", err=True)
         (_pretrain_quickly if options["quick"] else _pretrain)(splits, folder, seed=options["seed"])
     return str(folder)

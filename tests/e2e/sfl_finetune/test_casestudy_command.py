@@ -47,6 +47,12 @@ def test_a_report_without_runs_says_so(data: Path, tmp_path: Path) -> None:
     assert (out / "report.md").read_text() == "Nothing was trained yet.\n"
 
 
+def test_a_report_on_an_empty_folder_trains_no_encoder(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="holds no encoder and so no runs"):
+        run(data, tmp_path / "report", "--report-only", "--scheme", "lean")
+    assert not (tmp_path / "report").exists()
+
+
 @pytest.mark.slow
 def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
