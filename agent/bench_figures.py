@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from agent.planner import Source
+from agent.report.figures import Figure, figure
 
 TRIVIAL = ("uniform", "proportional", "proportional_fair", "edf")
 """Planners that any network has."""
@@ -41,7 +42,7 @@ def share_not_below(
     return 100.0 * float(np.mean(utility >= bar - tolerance))
 
 
-def bench_figures(rows: Rows) -> list[Row]:
+def bench_figures(rows: Rows) -> list[Figure]:
     """Bars for the model in the loop, in episodes paired by scenario and seed; one without a target is only told."""
     utility = {name: _of(found, "utility") for name, found in rows.items()}
     missed = {name: 1.0 - float(_of(found, "sla").mean()) for name, found in rows.items()}
@@ -50,17 +51,23 @@ def bench_figures(rows: Rows) -> list[Row]:
     dispatched = max(sum(row["num_dispatched"] for row in rows["llm_gated"]), 1)
     fallback = sum(row["sources"].get(Source.FALLBACK, 0) for row in rows["llm_gated"])
     gated_near = share_not_below(gated, trivial, _TOLERANCE)
+    missed_to = {name: _ratio(missed["llm_raw"], share) for name, share in missed.items()}
     not_below = "episodes not below the best of uniform, proportional, PF and EDF"
     return [
-        _at_least(f"llm_raw: {not_below}, %", share_not_below(raw, trivial), 90.0),
-        _at_least(f"llm_gated: {not_below} by more than {_TOLERANCE}, %", gated_near, 100.0),
-        _at_most("llm_raw: SLAs missed, to PF's", _ratio(missed["llm_raw"], missed["proportional_fair"]), 0.5),
-        _at_most("llm_raw: SLAs missed, to the optimiser's", _ratio(missed["llm_raw"], missed["optimiser"]), 1.0),
-        _at_least("llm_raw: utility, to MPC's", _ratio(raw.mean(), utility["mpc"].mean()), 0.97),
-        _at_most("llm_raw: time of a decision, to MPC's", _ratio(cost["llm_raw"], cost["mpc"]), 0.05),
-        _at_least("llm_raw: utility, to the optimiser's", _ratio(raw.mean(), utility["optimiser"].mean()), 1.0),
-        _told("llm_raw: utility, to the best known with hindsight", _ratio(raw.mean(), best_known(rows).mean())),
-        _at_most("llm_gated: plans that are the fallback's, %", 100.0 * fallback / dispatched, 10.0),
+        figure(f"llm_raw: {not_below}, %", share_not_below(raw, trivial), 90.0),
+        figure(f"llm_gated: {not_below} by more than {_TOLERANCE}, %", gated_near, 100.0),
+        figure("llm_raw: SLAs missed, to PF's", missed_to["proportional_fair"], 0.5, at_most=True),
+        figure(
+            "llm_raw: SLAs missed, to the optimiser's",
+            _ratio(missed["llm_raw"], missed["optimiser"]),
+            1.0,
+            at_most=True,
+        ),
+        figure("llm_raw: utility, to MPC's", _ratio(raw.mean(), utility["mpc"].mean()), 0.97),
+        figure("llm_raw: time of a decision, to MPC's", _ratio(cost["llm_raw"], cost["mpc"]), 0.05, at_most=True),
+        figure("llm_raw: utility, to the optimiser's", _ratio(raw.mean(), utility["optimiser"].mean()), 1.0),
+        figure("llm_raw: utility, to the best known with hindsight", _ratio(raw.mean(), best_known(rows).mean())),
+        figure("llm_gated: plans that are the fallback's, %", 100.0 * fallback / dispatched, 10.0, at_most=True),
     ]
 
 
@@ -70,15 +77,3 @@ def _of(found: Sequence[Row], name: str) -> Float64[NDArray[np.float64], " episo
 
 def _ratio(mine: float, theirs: float) -> float:
     return float(mine) / max(float(theirs), 1e-9)
-
-
-def _at_least(name: str, measured: float, target: float) -> Row:
-    return _told(name, measured) | {"target": f">= {target:g}", "holds": measured >= target}
-
-
-def _at_most(name: str, measured: float, target: float) -> Row:
-    return _told(name, measured) | {"target": f"<= {target:g}", "holds": measured <= target}
-
-
-def _told(name: str, measured: float) -> Row:
-    return {"figure": name, "measured": round(measured, 4), "target": None, "holds": None}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fault_detection import INTERVAL_S, FaultScore, score_faults
-from figures import Figure, as_text, figure
 from nab_scoring import Profile, Series, benchmark_score, load_profiles, load_series
 from peers import add_peer_option, ask_peer
 
+from agent.report.figures import Figure, as_text, figure
 from edge_preprocess.change_points import ChangePointDetector
 from edge_preprocess.detectors import ALARM, Detector, scores_in_order
 from edge_preprocess.ewma import EwmaDetector

@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import pexpect
-from figures import Figure, as_text, figure
 from hypothesis import HealthCheck, Phase, given, settings
 
 from agent.chat.opening import open_room, pick_chat_model, warm_up
 from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession
+from agent.report.figures import Figure, as_text, figure
 from agent.store.store import Store
 from tests.attached_stage import CALLERS, AttachedTalk, witnessed_server
 from tests.conversation_stage import conversations, play, room_for

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from figures import Figure, as_text, figure
 
+from agent.report.figures import Figure, as_text, figure
 from edge_preprocess.compact import pack
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.records import (

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from figures import figure
 from goal_switch_ppo import train_allocators
 
 from agent.baselines import uniform, weighted_need
@@ -29,6 +28,7 @@ from agent.models.local import load_local_model
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
 from agent.pretraining.evaluation import LEAST_WORTH, Case, radio_worth, raw_plans
+from agent.report.figures import figure
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.scenarios import list_scenarios
 from telemetry_sim.topology import SliceId, Topology

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import Figure, as_text, figure
 
 from agent.models.chat_model import EMBEDDED_OPERATOR
 from agent.models.operator_language import Call
 from agent.models.operator_model import load_operator_model
 from agent.pretraining.operator_language.held_out import Case, held_out_hash, read_held_out
+from agent.report.figures import Figure, as_text, figure
 from agent.tools.acting import STATE_CHANGING
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from figures import Figure, as_text, figure
 from tokenizers import Tokenizer
 
 from agent.bootstrap import EMBEDDED_WEIGHTS
@@ -28,6 +27,7 @@ from agent.pretraining.evaluation import Case, compare_plans, raw_plans, score_s
 from agent.pretraining.new_model import ModelSize, new_model
 from agent.pretraining.tokenizer import save_tokenizer
 from agent.prompting import parse_answer, write_prompt
+from agent.report.figures import Figure, as_text, figure
 from edge_preprocess.digest import EdgeDigest
 
 _SEED = 987_654

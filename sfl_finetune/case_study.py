@@ -90,8 +90,10 @@ def run_one(
 ) -> Trajectory:
     """Train one scheme, from its last checkpoint where there is one, to the last round or `until_accuracy`."""
     federation, validation = make_federation(splits, settings, scheme, dealing, wire=wire)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _SETTINGS).write_text(_written(settings) + "\n")
+    is_resumed = has_checkpoint(folder / "checkpoints")
+    if not is_resumed:  # Else these may not be the settings it was trained with: training looks before it goes on.
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _SETTINGS).write_text(_written(settings) + "\n")
     result = train(
         federation,
         RunSettings(
@@ -99,7 +101,7 @@ def run_one(
             checkpoint_every=settings.evaluate_every,
             evaluate_every=settings.evaluate_every,
             target_accuracy=until_accuracy,
-            is_resumed=has_checkpoint(folder / "checkpoints"),
+            is_resumed=is_resumed,
             fingerprint=json.dumps(asdict(settings)) + dealing,
         ),
         validation=validation,

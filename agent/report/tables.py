@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from agent.report.figures import Figure
+
 _HEADINGS = (
     "planner",
     "utility",
@@ -93,7 +95,7 @@ def bench_table(document: dict[str, Any]) -> Table:
     return table
 
 
-def figures_table(figures: list[dict[str, Any]]) -> Table:
+def figures_table(figures: list[Figure]) -> Table:
     """Figures beside their targets."""
     table = Table()
     for heading in ("figure", "measured", "target", "holds"):

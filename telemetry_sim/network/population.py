@@ -21,6 +21,7 @@ from telemetry_sim.network.state import (
     Records,
     State,
     cache_aligned,
+    views,
 )
 from telemetry_sim.queueing import PACKET
 from telemetry_sim.radio.block_error import block_error_rate
@@ -256,15 +257,13 @@ def build_state(
         tasks=np.zeros((len(rows), MAX_QUEUED_TASKS), TASK),
         delay_counts=np.zeros((len(rows), _NUM_DELAY_BINS), np.int64),
         task_delay_counts=np.zeros((len(rows), _NUM_DELAY_BINS), np.int64),
-        rng=devices["rng"],
         members=np.zeros(num, np.int32),
         start=np.zeros(len(rows) + 2, np.int64),
         active=np.zeros(num, np.int32),
-        active_place=devices["active_place"],
         active_ready_s=np.zeros(num),
         active_rank=np.zeros(num),
         active_need_prb=np.zeros(num),
-        event_next=devices["event_next"],
+        **views(devices),
     )
 
 

@@ -211,8 +211,7 @@ class State(NamedTuple):
     rng: NDArray[np.uint64]
     """D: the devices' field of that name, as are `active_place` and `event_next`.
 
-    In arrays of their own they would take three cache lines more of a device, each shared with devices of other cells,
-    which another thread may be changing.
+    In arrays of their own they would take three cache lines more of a device.
     """
     members: NDArray[np.int32]
     """Devices sorted by row, then by index; those that no cell serves last. Rebuilt each period."""
@@ -262,12 +261,13 @@ def cache_aligned(shape: int | tuple[int, ...], dtype: np.dtype[np.void]) -> Rec
 
 def copy_state(state: State) -> State:
     """A state that shares nothing with the original."""
-    return with_views(State._make(_copy(array) for array in state))
+    own = {name: _copy(array) for name, array in state._asdict().items() if name not in VIEWS}
+    return State(**own, **views(own["devices"]))
 
 
-def with_views(state: State) -> State:
-    """The state with the arrays in place that are fields of its devices."""
-    return state._replace(**{name: state.devices[name] for name in VIEWS})
+def views(devices: Records) -> dict[str, NDArray[Any]]:
+    """The arrays of a state that are fields of its devices, by name."""
+    return {name: devices[name] for name in VIEWS}
 
 
 def _copy(array: Records) -> Records:

@@ -13,7 +13,7 @@ from sfl_finetune.case_study import Trajectory
 from sfl_finetune.case_study_run import Pace, check_learnt, pace_for, planned_runs
 from sfl_finetune.commands import casestudy
 from sfl_finetune.encoder import pretrain_on_labels
-from sfl_finetune.errors import CorpusInvalid, TrainingFailed
+from sfl_finetune.errors import CheckpointInvalid, CorpusInvalid, TrainingFailed
 from sfl_finetune.labelled_texts import deal_by_dirichlet, deal_evenly, read_labelled, tokenise
 
 _WORDS = {"calm": ("quiet", "rest"), "storm": ("thunder", "wind"), "fog": ("mist", "grey")}
@@ -71,6 +71,9 @@ def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path
     assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
     with pytest.raises(TrainingFailed, match="holds a run of other settings"):
         run(data, out, "--rounds", "5", "--scheme", "memory_efficient", "--report-only")
+    with pytest.raises(CheckpointInvalid):
+        run(data, out, "--rounds", "5", "--scheme", "memory_efficient")
+    assert run(data, out, *options, "--report-only")["rows"] == first["rows"]
 
 
 def course(accuracy: float, *, is_complete: bool = True) -> Trajectory:

@@ -1,8 +1,10 @@
-"""How a measured figure is shown: beside its target, with whether it holds."""
+"""How a measured figure is told: beside its target, with whether it holds."""
 
 from __future__ import annotations
 
-Figure = dict[str, object]
+from typing import Any
+
+Figure = dict[str, Any]
 
 
 def figure(name: str, measured: float, target: float | None = None, *, at_most: bool = False) -> Figure:
