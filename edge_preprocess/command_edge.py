@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import BinaryIO
 
+    from edge_preprocess.edge_mqtt import BrokerSource
     from edge_preprocess.edge_node import EdgeNode
     from telemetry_sim.topology import Topology
 
@@ -56,8 +57,8 @@ def edge(
     """
     from edge_preprocess.edge_node import EdgeNode
 
-    is_broker = source.startswith("mqtt:")
-    is_pipe = source == "-" or is_broker or Path(source).is_fifo()
+    broker = _broker(source)
+    is_pipe = source == "-" or broker is not None or Path(source).is_fifo()
     node = EdgeNode(
         folder,
         out,
@@ -65,10 +66,12 @@ def edge(
         topology=_topology(topology_file),
         is_journalled=is_pipe,
         with_sla_risk=sla_risk,
+        outbox=broker,
     )
     ended: int | None = None
-    if is_broker:
-        _run_on_broker(node, source)
+    if broker is not None:
+        with _ending_on_signals(), contextlib.suppress(_Stop):
+            broker.run(node.accept, last_line=node.last_line)
     else:
         with _opened(Path(source)) as file, _ending_on_signals():
             ended = _run(node, file, is_pipe=is_pipe)
@@ -83,14 +86,11 @@ class _Stop(Exception):
     """SIGTERM or Ctrl-C."""
 
 
-def _run_on_broker(node: EdgeNode, source: str) -> None:
-    """Feed the node until a signal comes."""
+def _broker(source: str) -> BrokerSource | None:
+    """The broker that a URL names; None for a file or a pipe."""
     from edge_preprocess.edge_mqtt import BrokerSource, BrokerUrl
 
-    broker = BrokerSource(BrokerUrl.parse(source), node.accept, last_line=node.last_line)
-    node.publish = broker.publish
-    with _ending_on_signals(), contextlib.suppress(_Stop):
-        broker.run()
+    return BrokerSource(BrokerUrl.parse(source)) if source.startswith("mqtt:") else None
 
 
 def _run(node: EdgeNode, file: BinaryIO, *, is_pipe: bool) -> int | None:

@@ -1,7 +1,7 @@
 """An edge node fed by a broker: telemetry lines come in on one topic, digests go out on their cells' topics.
 
 A message is acknowledged once it is in the journal, and the session outlives the connection, so that nothing sent
-while the node was away or died is lost.
+while the node was away or died is lost. A digest that the broker had not acknowledged is sent again by the next start.
 """
 
 from __future__ import annotations
@@ -57,13 +57,19 @@ class BrokerUrl:
         return cls(host=host, port=port, username=parts.username, password=parts.password, client_id=name)
 
 
+def _refuse(line: bytes) -> None:
+    raise AssertionError(f"a line of {len(line)} bytes came before the source ran")
+
+
 class BrokerSource:
     """Feeds a node from a broker until `stop` is called."""
 
-    def __init__(self, url: BrokerUrl, accept: Callable[[bytes], None], *, last_line: bytes | None) -> None:
+    def __init__(self, url: BrokerUrl) -> None:
         self._url = url
-        self._accept = accept
-        self._last_line = last_line
+        self._accept: Callable[[bytes], None] = _refuse
+        self._last_line: bytes | None = None
+        self._num_unacknowledged = 0
+        """Changed by the thread that constructs until `run` starts the client's own, by that one from then on."""
         self._failure: BaseException | None = None
         self._ended = threading.Event()
         self._client = mqtt.Client(
@@ -72,13 +78,24 @@ class BrokerSource:
         self._client.username_pw_set(url.username, url.password)
         self._client.on_connect = self._on_connect
         self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the broker has acknowledged every digest."""
+        return self._num_unacknowledged == 0
 
     def publish(self, digest: EdgeDigest) -> None:
-        """Send a digest to its cell's topic; the newest stays there."""
+        """Send a digest to its cell's topic, where the newest stays; before `run`, once it has connected."""
+        self._num_unacknowledged += 1
         self._client.publish(digest_topic(digest.cell), pack(digest), qos=1, retain=True)
 
-    def run(self) -> None:
-        """Take messages until `stop`; raises what went wrong while taking one."""
+    def run(self, accept: Callable[[bytes], None], *, last_line: bytes | None) -> None:
+        """Give messages to `accept` until `stop`; raises what went wrong while taking one.
+
+        `last_line` is the newest that is in the journal already.
+        """
+        self._accept, self._last_line = accept, last_line
         # The library leaves this constructor untyped.
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = _SESSION_S
@@ -108,6 +125,12 @@ class BrokerSource:
             return
         client.subscribe(TELEMETRY_TOPIC, qos=1)
 
+    def _on_publish(
+        self, client: mqtt.Client, userdata: object, mid: int, reason: ReasonCode, properties: object
+    ) -> None:
+        del client, userdata, mid, reason, properties
+        self._num_unacknowledged -= 1
+
     def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
         del userdata
         line = bytes(message.payload).replace(b"\n", b" ")
@@ -120,6 +143,7 @@ class BrokerSource:
                 return
         self._last_line = line
         client.ack(message.mid, message.qos)
+        client.loop_write()  # At once: the next line may be journalled before this thread comes to write.
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error

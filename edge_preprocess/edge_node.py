@@ -2,7 +2,8 @@
 
 A line is journalled before anything is made of it. At the end of an interval the digests are written, then the state,
 then a new journal is begun. The state says how long the digest file was and which lines of which journal it covers, so
-that a process that dies between any two of these steps leaves enough to go on exactly where it was.
+that a process that dies between any two of these steps leaves enough to go on exactly where it was. It also says up to
+where the digests are known to have arrived at an outbox; the others are sent again, so that each arrives at least once.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edge_preprocess.clock_check import ClockCheck
+from edge_preprocess.digest import EdgeDigest
 from edge_preprocess.edge_state import load_state, save_state
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
 from edge_preprocess.intervals import interval_number
@@ -25,16 +27,24 @@ from telemetry_sim.records import LogRecord, TelemetryFrame
 from telemetry_sim.topology import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from edge_preprocess.digest import EdgeDigest
 
 _PREFIX = "pipeline."
 _MAX_DOUBTED = 1_000
 """Frames with an unbelievable time that are held in a row; the rows of more are counted and dropped."""
 _MAX_LOGS = 1_000_000
 """Log lines held in an interval; more are counted and dropped."""
+
+
+class Outbox(Protocol):
+    """Where digests are sent once they are on disk."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was published has arrived."""
+
+    def publish(self, digest: EdgeDigest) -> None:
+        """Send, now or as soon as it can be."""
 
 
 class EdgeNode:
@@ -52,15 +62,16 @@ class EdgeNode:
         topology: Topology | None = None,
         is_journalled: bool = True,
         with_sla_risk: bool = False,
-        publish: Callable[[EdgeDigest], None] | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._state_path = folder / "edge.state"
         self._out = out
         self._interval_s = interval_s
         self._with_sla_risk = with_sla_risk
-        self.publish = publish
-        """Called with each digest once it is on disk."""
+        self._outbox = outbox
+        self._arrived_bytes = 0
+        """What the digest file begins with that is known to have arrived."""
         self._topology: Topology | None = None
         self._pipeline: EdgePipeline | None = None
         self._number: int | None = None
@@ -152,6 +163,8 @@ class EdgeNode:
             raise SourceUnreadable("telemetry came before any topology; give --topology or begin with a topology line")
         digests = self._pipeline.digest(self._frames, self._logs, unreadable=self._unreadable)
         with self._out.open("ab") as file:
+            if self._outbox is not None and self._outbox.is_empty:
+                self._arrived_bytes = file.tell()
             file.writelines(digest.model_dump_json().encode() + b"\n" for digest in digests)
             file.flush()
             os.fsync(file.fileno())
@@ -162,9 +175,9 @@ class EdgeNode:
         self._save(out_bytes, clock, num_open=0 if next_line is None else 1)
         if self._journal is not None:
             self._journal.begin(self._journal.generation + 1, [] if next_line is None else [next_line])
-        if self.publish is not None:
+        if self._outbox is not None:
             for digest in digests:
-                self.publish(digest)
+                self._outbox.publish(digest)
 
     def _save(self, out_bytes: int, clock: tuple[float, float], *, num_open: int) -> None:
         if self._pipeline is None or self._topology is None:
@@ -172,6 +185,7 @@ class EdgeNode:
         journal = self._journal
         about = {
             "out_bytes": out_bytes,
+            "arrived_bytes": out_bytes if self._outbox is None else self._arrived_bytes,
             "position": self.position,
             "generation": -1 if journal is None else journal.generation,
             "num_covered": 0 if journal is None else journal.num_lines - num_open,
@@ -210,6 +224,7 @@ class EdgeNode:
         self._clock.restore((latest_s, suspect_s))
         self.position = int(about["position"])
         self._cut_out(int(about["out_bytes"]))
+        self._send_again(int(about["arrived_bytes"]))
         return int(about["generation"]), int(about["num_covered"])
 
     def _cut_out(self, num_bytes: int) -> None:
@@ -219,6 +234,16 @@ class EdgeNode:
         if self._out.stat().st_size < num_bytes:
             raise StateUnreadable(f"{self._out}: is shorter than the {num_bytes} bytes that the state knows of")
         os.truncate(self._out, num_bytes)
+
+    def _send_again(self, arrived_bytes: int) -> None:
+        """Send the digests that a process wrote which died before it knew that they had arrived."""
+        self._arrived_bytes = arrived_bytes
+        if self._outbox is None or not self._out.exists():
+            return
+        with self._out.open("rb") as file:
+            file.seek(arrived_bytes)
+            for line in file:
+                self._outbox.publish(EdgeDigest.model_validate_json(line))
 
     def _replay(self, journal: Journal, covered: tuple[int, int]) -> None:
         """Take the journal's lines again, but for those that the state covers."""

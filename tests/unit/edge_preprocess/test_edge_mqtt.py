@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -44,7 +45,8 @@ class _Peer:
     """The network's side: sends lines, hears digests."""
 
     def __init__(self, port):
-        self.heard = []
+        self.heard = {}
+        """Digests by cell and end of interval, in order; one that was under way at a kill comes twice."""
         self._new = threading.Condition()
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self.client.on_message = self._on_message
@@ -54,7 +56,8 @@ class _Peer:
 
     def _on_message(self, client, userdata, message):
         with self._new:
-            self.heard.append(unpack(message.payload))
+            digest = unpack(message.payload)
+            self.heard.setdefault((digest.cell, digest.end_s), digest)
             self._new.notify_all()
 
     def send(self, lines):
@@ -66,8 +69,21 @@ class _Peer:
             assert self._new.wait_for(lambda: len(self.heard) >= count, timeout=30)
 
 
+@pytest.fixture
+def start():
+    """Starts commands; those that still run at the end are killed."""
+    with contextlib.ExitStack() as stack:
+
+        def started(command):
+            process = stack.enter_context(subprocess.Popen(command))
+            stack.callback(process.kill)
+            return process
+
+        yield started
+
+
 @pytest.mark.broker
-def test_a_node_killed_on_a_broker_loses_and_repeats_no_interval(tmp_path, lines, broker):
+def test_a_node_killed_on_a_broker_loses_and_repeats_no_interval(tmp_path, lines, broker, start):
     whole = EdgeNode(tmp_path / "whole", tmp_path / "whole.jsonl")
     for line in lines:
         whole.accept(line)
@@ -76,7 +92,7 @@ def test_a_node_killed_on_a_broker_loses_and_repeats_no_interval(tmp_path, lines
     command = [sys.executable, "-c", "from edge_preprocess.commands import edge; edge()"]
     command += [f"mqtt://127.0.0.1:{broker.port}/node", "--state", str(tmp_path / "state"), "--out", str(out)]
     peer = _Peer(broker.port)
-    first = subprocess.Popen(command)
+    first = start(command)
     # The session exists once a topology, which may come any number of times, has arrived.
     journal = tmp_path / "state" / "edge.journal"
     while not (journal.exists() and lines[0] in journal.read_bytes()):
@@ -87,11 +103,11 @@ def test_a_node_killed_on_a_broker_loses_and_repeats_no_interval(tmp_path, lines
     first.kill()
     first.wait()
     peer.send(lines[6:])
-    second = subprocess.Popen(command)
+    second = start(command)
     peer.wait_for(10)
     second.terminate()
     assert second.wait(20) == 0
     peer.client.loop_stop()
     peer.client.disconnect()
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert [(digest.cell, digest.end_s) for digest in peer.heard[-4:]] == [(7, 40.0), (9, 40.0), (7, 50.0), (9, 50.0)]
+    assert list(peer.heard) == [(cell, end_s) for end_s in (10.0, 20.0, 30.0, 40.0, 50.0) for cell in (7, 9)]

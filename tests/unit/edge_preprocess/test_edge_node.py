@@ -68,6 +68,50 @@ def test_killed_after_any_line_of_a_pipe_nothing_is_lost_or_repeated(tmp_path, l
         second.stop()
 
 
+class _Outbox:
+    """Takes digests; they arrive at once, or never."""
+
+    def __init__(self, *, is_empty):
+        self.sent = []
+        self.is_empty = is_empty
+
+    def publish(self, digest):
+        self.sent.append((digest.cell, digest.end_s))
+
+
+def test_killed_after_any_line_each_digest_is_sent_at_least_once(tmp_path, lines):
+    _uninterrupted(tmp_path, lines)
+    digests = [json.loads(line) for line in (tmp_path / "whole.jsonl").read_text().splitlines()]
+    expected = [(digest["cell"], digest["end_s"]) for digest in digests]
+    for cut in range(1, len(lines)):
+        # The first process journals its last line and dies before it makes anything of it.
+        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
+        before, after = _Outbox(is_empty=True), _Outbox(is_empty=True)
+        first = EdgeNode(folder, out, outbox=before)
+        for line in lines[:cut]:
+            first.accept(line)
+        first._journal.append(lines[cut])
+        second = EdgeNode(folder, out, outbox=after)
+        for line in lines[cut + 1 :]:
+            second.accept(line)
+        second.finish()
+        first.stop()
+        second.stop()
+        # Only the last interval's can have been under way.
+        again = before.sent[-2:]
+        assert before.sent[: len(before.sent) - len(again)] + after.sent == expected
+
+
+def test_digests_that_never_arrived_are_all_sent_again(tmp_path, lines):
+    lost, sent = _Outbox(is_empty=False), _Outbox(is_empty=False)
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl", outbox=lost)
+    for line in lines:
+        node.accept(line)
+    node.stop()
+    EdgeNode(tmp_path / "state", tmp_path / "out.jsonl", outbox=sent).stop()
+    assert sent.sent == lost.sent != []
+
+
 def test_a_broken_clock_and_a_long_gap_stop_no_node_wherever_it_is_killed(tmp_path, lines, make_frame):
     def frame_at(time_s):
         return dump_frame(make_frame(time_s, (1,), (0,), (0,), served_bits=1e5, prb=1)).encode() + b"\n"
