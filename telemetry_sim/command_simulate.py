@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from telemetry_sim.network import Network
     from telemetry_sim.records import Telemetry
     from telemetry_sim.scenarios import Scenario
+
+
+_MOST_WAITING = 4
+"""Periods that may wait to be recorded: now and then a recorder packs what many have brought."""
 
 
 @click.command()
@@ -110,26 +115,26 @@ class _Tally:
 
 
 def _advance(network: Network, num_periods: int, period_s: float, record: Callable[[Telemetry], None]) -> _Tally:
-    """Run the periods, each recorded beside the next one's running."""
+    """Run the periods, each recorded beside the next ones' running."""
     from rich.console import Console
     from rich.progress import track
 
     tally = _Tally()
     begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(1) as beside:
-        recording: Future[None] | None = None
+        waiting: deque[Future[None]] = deque()
         for index in track(range(num_periods), "Simulating", console=Console(stderr=True), transient=True):
             telemetry = network.run(period_s)
-            if recording is not None:
-                recording.result()
-            recording = beside.submit(record, telemetry)
+            if len(waiting) == _MOST_WAITING:
+                waiting.popleft().result()
+            waiting.append(beside.submit(record, telemetry))
             tally.add(telemetry)
             if index == 0:
-                recording.result()
+                waiting.popleft().result()
                 tally.warm_up_s = time.perf_counter() - begin_s
                 begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
-        if recording is not None:
-            recording.result()
+        while waiting:
+            waiting.popleft().result()
     tally.wall_s, tally.cpu_s = time.perf_counter() - begin_s, time.process_time() - begin_cpu_s
     return tally
 

@@ -14,7 +14,12 @@ from telemetry_sim.network.state import TABLE_LOW_DB, TABLE_STEP_DB, LinkTable, 
 from telemetry_sim.records import CellColumns, DeviceColumns, SliceColumns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    InParts = Callable[[Callable[[int, int], None], int], None]
+    """Does a range of work in parts, of which it gives the first place and the one after the last."""
 
 _VALUES = (
     *("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits", "delay_ms", "prb", "sinr_db"),
@@ -22,16 +27,24 @@ _VALUES = (
 )
 
 
-def device_columns(state: State, table: LinkTable, *, time_s: float, num_steps: int, period_s: float) -> DeviceColumns:
+def device_columns(
+    state: State, table: LinkTable, in_parts: InParts, *, time_s: float, num_steps: int, period_s: float
+) -> DeviceColumns:
     """Rows of the devices whose report is due; their next one is an interval later."""
     num_devices = len(state.devices)
     reporting = np.empty(num_devices, np.int64)
     places = np.empty((2, num_devices), np.int16)
     values = np.empty((len(_VALUES), num_devices))
-    num_reporting = _collect(state, table, time_s, num_steps, period_s, reporting, places, values)
-    if num_reporting < num_devices:
-        reporting, places = reporting[:num_reporting].copy(), places[:, :num_reporting].copy()
-        values = values[:, :num_reporting].copy()
+    filled: list[tuple[int, int]] = []
+
+    def collect(first: int, last: int) -> None:
+        num = _collect(state, table, first, last, time_s, num_steps, period_s, reporting, places, values)
+        filled.append((first, first + num))
+
+    in_parts(collect, num_devices)
+    if sum(end - first for first, end in filled) < num_devices:
+        told = np.concatenate([np.arange(first, end) for first, end in sorted(filled)])
+        reporting, places, values = reporting[told], places[:, told], values[:, told]
     column = dict(zip(_VALUES, values, strict=True))
     # NumPy's logarithm takes eight at a time.
     rsrp_dbm = column["rsrp_dbm"]
@@ -43,6 +56,8 @@ def device_columns(state: State, table: LinkTable, *, time_s: float, num_steps: 
 def _collect(
     state: State,
     table: LinkTable,
+    first: int,
+    last: int,
     time_s: float,
     num_steps: int,
     period_s: float,
@@ -50,11 +65,14 @@ def _collect(
     places: NDArray[np.int16],
     values: NDArray[np.float64],
 ) -> int:
-    """Number of reports; each in one look at its device. `values` has the rows of _VALUES, RSRP not yet in dBm."""
+    """Number of reports of a range of devices, written from its first place on; each in one look at its device.
+
+    `values` has the rows of _VALUES, RSRP not yet in dBm.
+    """
     devices = state.devices
     num_slices = state.rows.shape[0] // state.cells.shape[0]
-    n = 0
-    for device in range(devices.shape[0]):
+    n = first
+    for device in range(first, last):
         cell = devices[device].cell
         if cell < 0 or not devices[device].is_on or devices[device].next_report_s > time_s + 1e-9:
             continue
@@ -82,7 +100,7 @@ def _collect(
         values[12, n] = devices[device].energy_j
         values[13, n] = devices[device].battery_j
         n += 1
-    return n
+    return n - first
 
 
 def slice_columns(state: State, *, period_s: float) -> SliceColumns:

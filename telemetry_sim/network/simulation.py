@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 REPORT_PRB_MS = 8.0
 """What one device report takes from its cell: scheduling request, grant and measurement report."""
 _NOMINAL_LOAD = 0.8
+_PARTS_PER_THREAD = 12
+"""More than one, so that a busy one holds nobody up."""
 """Interference at which the sources' usual need is reckoned."""
 
 
@@ -255,8 +257,7 @@ class Network:
         if self._num_threads == 1:
             work(0, num)
             return
-        # More parts than threads, so that a busy one holds nobody up.
-        edges = np.linspace(0, num, min(num, 4 * self._num_threads) + 1).astype(int)
+        edges = np.linspace(0, num, min(num, _PARTS_PER_THREAD * self._num_threads) + 1).astype(int)
         with ThreadPoolExecutor(self._num_threads) as pool:
             for part in [pool.submit(work, int(first), int(last)) for first, last in itertools.pairwise(edges)]:
                 part.result()
@@ -305,7 +306,9 @@ class Network:
     def _report(self, num_steps: int) -> TelemetryFrame:
         state, period_s = self._state, self._scenario.period_s
         is_heard = self._lora.send(state, self.time_s - period_s, self.time_s)
-        rows = device_columns(state, self._table, time_s=self.time_s, num_steps=num_steps, period_s=period_s)
+        rows = device_columns(
+            state, self._table, self._in_parts, time_s=self.time_s, num_steps=num_steps, period_s=period_s
+        )
         return TelemetryFrame(
             time_s=self.time_s,
             period_s=period_s,
