@@ -8,7 +8,7 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from agent.control_room import ControlRoom
-from agent.errors import AgentError
+from agent.errors import AgentError, AgentInputInvalid
 from agent.tools import acting, looking, reasoning
 from agent.tools.finding import Finding
 from telemetry_sim.errors import TelemetrySimError
@@ -54,14 +54,21 @@ class Toolbox:
         self._lock = threading.Lock()
 
     def call(self, name: str, arguments: dict[str, Any]) -> Finding:
-        """The tool's finding; a tool's own error becomes one, with its exit status."""
+        """The tool's finding; its own error, and arguments that it doesn't take, become one, with an exit status."""
         with self._lock:
             try:
+                self._refuse_unknown(name, arguments)
                 finding = self._tools[name](self.room, **arguments)
             except (AgentError, TelemetrySimError) as error:
                 finding = Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
             self.found.append((name, arguments, finding))
             return finding
+
+    def _refuse_unknown(self, name: str, arguments: dict[str, Any]) -> None:
+        known = [parameter for parameter in signature(self._tools[name]).parameters if parameter != "room"]
+        unknown = [argument for argument in arguments if argument not in known]
+        if unknown:
+            raise AgentInputInvalid(f"{name} takes {known}, got {unknown}")
 
     def note(self, name: str, arguments: dict[str, Any], finding: Finding) -> None:
         """Keep what came of a call that was not made."""

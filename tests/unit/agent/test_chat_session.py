@@ -117,6 +117,14 @@ def test_a_tool_called_past_the_session_changes_nothing(room: ControlRoom) -> No
     assert room.gate.desired.version == 0
 
 
+def test_an_argument_that_a_tool_does_not_take_is_named_and_nothing_is_done(room: ControlRoom) -> None:
+    finding = session_of(room, said("ok"), decide=lambda _: True).toolbox.call("approve_plan", {"cell": None})
+    assert finding.exit_status == 2
+    assert "['version']" in finding.text
+    assert "['cell']" in finding.text
+    assert room.gate.desired.version == 0
+
+
 def test_a_read_only_session_offers_no_acting_tools_and_refuses_them(room: ControlRoom) -> None:
     room.is_read_only = True
     session = session_of(room, said("ok"), decide=lambda _: True)
