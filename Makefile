@@ -40,10 +40,12 @@ bench: $(SET_UP) ## Print the benchmarks' figures
 		echo "== $$name"; OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json || short="$$short $$name"; \
 	done; test -z "$$short" || { echo "short of a figure, or failed:$$short"; exit 1; }
 
-model: $(SET_UP) ## Rebuild the embedded model's weights (hours, resumable)
+model: $(SET_UP) ## Rebuild the twin's and the embedded model's weights (hours, resumable)
+	$(BIN)/edgewright pretrain --task twin --threads 2 --out agent/weights/twin
 	$(BIN)/edgewright pretrain --out agent/weights/policy --work .edgewright/pretrain
 
 model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
+	$(BIN)/edgewright pretrain --task twin --quick --out .edgewright/quick/twin
 	$(BIN)/edgewright pretrain --quick --out .edgewright/quick/policy --work .edgewright/quick/work
 
 clean: ## Remove what runs leave behind

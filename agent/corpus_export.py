@@ -1,4 +1,4 @@
-"""Corpora from simulated sites: what the loop saw there, with the optimiser's plan as the answer."""
+"""Corpora from simulated sites: what the loop saw there, with the expert's plan as the answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from agent.bootstrap import build_loop, build_network
 from agent.cell_plan import CellPlan
 from agent.errors import AgentInputInvalid
+from agent.expert import Expert
 from agent.goal import GoalTerms, PerSlice
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
@@ -22,6 +23,8 @@ _DEMAND_SPREAD = 0.5
 FIRST_TRAINING_SEED = 100_000
 """Seeds from here on are for training; `run` and `bench` stay below."""
 
+_TRIALS = 600_000
+
 
 def refuse_training_seeds(last_seed: int) -> None:
     """Raise AgentInputInvalid where a comparison would reach into the seeds that models are trained on."""
@@ -31,14 +34,20 @@ def refuse_training_seeds(last_seed: int) -> None:
         )
 
 
+def first_trial_seed(seed: int) -> int:
+    """Of the runs that a twin is fitted to; those of corpora lie below."""
+    return FIRST_TRAINING_SEED + _TRIALS + 1000 * seed
+
+
 def scenario_examples(
     scenario: str, *, num_intervals: int, seed: int, num_devices: int | None = None, variants: int = 4
 ) -> Iterator[Example]:
-    """The cases of one run, each with the optimiser's plan as the answer."""
+    """The cases of one run, each with the expert's plan as the answer."""
+    expert = Expert()
     cases = scenario_cases(scenario, num_intervals=num_intervals, seed=seed, num_devices=num_devices, variants=variants)
     for digest, terms in cases:
         prompt = write_prompt(digest, terms)
-        yield Example(prompt=prompt.text, completion=write_answer(plan_cell(digest, terms), prompt.order))
+        yield Example(prompt=prompt.text, completion=write_answer(expert.plan(digest, terms), prompt.order))
 
 
 def scenario_cases(
@@ -48,10 +57,11 @@ def scenario_cases(
 
     A variant holds one kind of goal; how several kinds together read is left for a model to work out.
 
-    The run follows the optimiser half of the time and noisy plans otherwise, so that digests of bad states occur.
+    The run follows the expert half of the time and noisy plans otherwise, so that digests of bad states occur.
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
-    planner = FormulaPlanner(name="teacher", formula=lambda d, t: _sometimes_noisy(plan_cell(d, t), rng))
+    expert = Expert()
+    planner = FormulaPlanner(name="teacher", formula=lambda d, t: _followed(expert, d, t, rng))
     loop = build_loop(build_network(scenario, seed=seed, num_devices=num_devices), planner)
     for _ in range(num_intervals):
         turn = loop.turn()
@@ -107,9 +117,10 @@ def _scaled(column: PerSlice, row: int, factor: float) -> PerSlice:
     return scaled
 
 
-def _sometimes_noisy(plan: CellPlan, rng: np.random.Generator) -> CellPlan:
+def _followed(expert: Expert, digest: EdgeDigest, terms: GoalTerms, rng: np.random.Generator) -> CellPlan:
     if rng.random() < 0.5:
-        return plan
+        return expert.plan(digest, terms)
+    plan = plan_cell(digest, terms)
     shares = rng.multinomial(100, rng.dirichlet(1.0 + np.array([part.min_pct for part in plan.slices]) / 10.0))
     rows = tuple(replace(part, min_pct=int(share)) for part, share in zip(plan.slices, shares, strict=True))
     return replace(plan, slices=rows)

@@ -1,18 +1,19 @@
 """Receding-horizon search in the twin: what a planner reaches that may try many plans against the forecast's futures.
 
-It sees what the model sees: digest, goal, forecast and the same twin. Its horizon is one interval, since the twin
-foresees one; its budget is counted in tried plans, so that equal seeds give equal plans on any machine.
+It sees what the model sees: digest, goal, forecast and the same twin. It begins with all of the expert's candidates,
+pools without slices among them. Its horizon is one interval, since the twin foresees one; its budget is counted in
+tried plans, so that equal seeds give equal plans on any machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from agent.baselines import uniform
 from agent.cell_plan import CellPlan, SlicePlan, Tier
+from agent.expert import candidates
 from agent.goal import GoalTerms
-from agent.optimiser import plan_cell
 from agent.twin import Twin
 from edge_preprocess.digest import EdgeDigest
 
@@ -22,17 +23,18 @@ _GAIN = 1e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwinSearch:
-    """Steepest ascent in the twin from the optimiser's plan, or from the equal split where that is better."""
+    """Steepest ascent in the twin from the best of the expert's candidates."""
 
-    num_tries: int = 300
+    num_tries: int = 60
     """Plans tried for each cell and interval."""
     twin: Twin = field(default_factory=Twin)
 
     def plan(self, digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
         """The best plan found."""
-        starts = (plan_cell(digest, terms), uniform(digest, terms))
+        outlook = self.twin.outlook(digest, terms)
+        starts = tuple(islice(candidates({}, digest, terms), self.num_tries))
         tries_left = self.num_tries - len(starts)
-        worth, best = max(((self.twin.utility(p, digest, terms), p) for p in starts), key=lambda pair: pair[0])
+        worth, best = max(((outlook.utility(plan), plan) for plan in starts), key=lambda pair: pair[0])
         for stride in _STRIDES_PCT:
             while tries_left > 0:
                 top_worth, top = worth + _GAIN, None
@@ -40,7 +42,7 @@ class TwinSearch:
                     if tries_left == 0:
                         break
                     tries_left -= 1
-                    found = self.twin.utility(candidate, digest, terms)
+                    found = outlook.utility(candidate)
                     if found > top_worth:
                         top_worth, top = found, candidate
                 if top is None:

@@ -1,6 +1,6 @@
 """The classic optimiser: the exact integer split of each cell for the forecast load.
 
-It is baseline, fallback and teacher. It sees one cell at a time and one interval ahead.
+It is a baseline and the teacher of exact shares. It sees one cell at a time and one interval ahead.
 """
 
 from __future__ import annotations

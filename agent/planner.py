@@ -11,6 +11,7 @@ from typing import Protocol
 from agent import baselines
 from agent.cell_plan import CellPlan
 from agent.errors import ModelUnavailable, PolicyInvalid
+from agent.expert import Expert
 from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.port import PolicyModel
@@ -49,7 +50,7 @@ class CellDecision:
     twin_utility: float | None = None
     """Of the dispatched plan."""
     twin_alternative: float | None = None
-    """Of the best alternative: the optimiser's plan or the current one."""
+    """Of the best alternative: the expert's plan or the one in force."""
     expected_in_time: tuple[float, ...] | None = None
     """What the twin expects of each slice under the dispatched plan."""
     note: str = ""
@@ -131,7 +132,10 @@ class RawModelPlanner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatedModelPlanner:
-    """The language model behind projection and twin; the optimiser's plan where the model's is clearly worse."""
+    """The language model behind projection and twin.
+
+    Where its plan is clearly worse than the expert's or than what is in force, the better of these two is dispatched.
+    """
 
     model: PolicyModel
     twin: Twin = field(default_factory=Twin)
@@ -152,12 +156,14 @@ class GatedModelPlanner:
         return Decision(planner=self.name, cells=cells, elapsed_s=time.perf_counter() - began)
 
     def _gate(self, raw: CellDecision, digest: EdgeDigest, terms: GoalTerms, now: CellPlan) -> CellDecision:
-        fallback = project(plan_cell(digest, terms), now, self.rails).plan
-        alternative = max(self.twin.utility(plan, digest, terms) for plan in (fallback, now))
+        outlook = self.twin.outlook(digest, terms)
+        expert = project(Expert(twin=self.twin).plan(digest, terms), now, self.rails).plan
+        fallback = max((expert, now), key=outlook.utility)
+        alternative = outlook.utility(fallback)
         evidence = replace(raw, twin_alternative=alternative)
         if raw.plan is not None:
             projected = project(raw.plan, now, self.rails)
-            utility = self.twin.utility(projected.plan, digest, terms)
+            utility = outlook.utility(projected.plan)
             if utility >= alternative - self.tolerance:
                 source = Source.REPAIRED if projected.repairs else Source.MODEL
                 return self._settle(evidence, projected.plan, source, digest, terms, repairs=projected.repairs)

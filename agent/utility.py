@@ -147,17 +147,17 @@ def compute_ratio(load: CellLoad, share_pct: Ratios, edge_fraction: Ratios) -> R
     )
 
 
-def lend_idle(shares_pct: PerSlice, load_pct: Ratios) -> Ratios:
+def lend_idle(shares_pct: PerSlice, load_pct: Ratios, *, part_kept: float = LENDING_YIELD) -> Ratios:
     """What each slice can use ([..., S]) when idle and unguaranteed percents are lent in proportion to the guarantees.
 
-    Part of what is lent is lost, because a slice's queue is not always there when another's is empty.
+    Only `part_kept` of what is lent counts, because a slice's queue is not always there when another's is empty.
     """
     own = np.broadcast_to(shares_pct, load_pct.shape)
     lacking = np.maximum(load_pct - own, 0.0)
     idle = np.maximum(100.0 - np.minimum(own, load_pct).sum(axis=-1, keepdims=True), 0.0)
     claim = np.maximum(own, 1.0) * (lacking > 0)
     part = claim / np.maximum(claim.sum(axis=-1, keepdims=True), 1e-9)
-    return np.where(lacking > 0, own + np.minimum(LENDING_YIELD * part * idle, lacking), own)
+    return np.where(lacking > 0, own + np.minimum(part_kept * part * idle, lacking), own)
 
 
 def cloud_ratio(digest: EdgeDigest, load: CellLoad) -> PerSlice:

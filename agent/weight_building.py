@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from agent.corpus_export import FIRST_TRAINING_SEED, scenario_cases, scenario_examples
+from agent.expert import Expert
 from agent.models.local import load_local_model
 from agent.models.port import PolicyModel
+from agent.optimiser import complete_plan
 from agent.pretraining.corpus import random_examples, write_examples
 from agent.pretraining.evaluation import Case, score_static
 from agent.pretraining.examples import Example, random_digest, random_terms
 from agent.pretraining.new_model import ModelSize
-from agent.pretraining.own_prefixes import own_prefix_examples
+from agent.pretraining.own_prefixes import Teacher, own_prefix_examples
 from agent.pretraining.recipe import Stage, export, train_stages
 from agent.pretraining.training import Progress, TrainingPlan
 from agent.prompting import TEMPLATE
@@ -92,7 +94,7 @@ def full_schedule(*, seed: int) -> PretrainingSchedule:
             ),
             StageBudget(
                 name="sites",
-                num_examples=60_000,
+                num_examples=40_000,
                 num_steps=5_000,
                 learning_rate=1.5e-3,
                 # Median decoding reads a zero as a one where the bell is wider than about a point.
@@ -219,14 +221,16 @@ def _site_examples(seed: int) -> Iterator[Example]:
         yield from scenario_examples(name, num_intervals=30, seed=run_seed)
 
 
-def _own_cases(seed: int) -> Iterator[Case]:
-    """Random cells and cells of the sites in turn, from seeds that the stages before did not use."""
+def _own_cases(seed: int) -> Iterator[tuple[Case, Teacher]]:
+    """Random cells for the optimiser and cells of the sites for the expert, in turn, from seeds not used before."""
+    expert = Expert()
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     for name, run_seed in _runs(seed, first=500):
         for case in scenario_cases(name, num_intervals=30, seed=run_seed):
-            yield case
-            digest = random_digest(rng)
-            yield digest, random_terms(rng, digest)
+            yield case, expert.complete
+            # Most of what is left to learn lies in cells of many slices.
+            digest = max((random_digest(rng) for _ in range(2)), key=lambda found: len(found.slices))
+            yield (digest, random_terms(rng, digest)), complete_plan
 
 
 def _runs(seed: int, *, first: int) -> Iterator[tuple[str, int]]:

@@ -25,10 +25,12 @@ from agent.bootstrap import EMBEDDED_WEIGHTS, build_loop, build_network
 from agent.cell_plan import CellPlan
 from agent.goal import ContextKind, Expectation, Goal, GoalTerms, TargetMetric, resolve_goals
 from agent.models.local import load_local_model
+from agent.mpc import TwinSearch
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
-from agent.pretraining.evaluation import LEAST_WORTH, Case, radio_worth, raw_plans
+from agent.pretraining.evaluation import LEAST_WORTH, Case, raw_plans
 from agent.report.figures import figure
+from agent.twin import Twin
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.scenarios import list_scenarios
 from telemetry_sim.topology import SliceId, Topology
@@ -118,20 +120,25 @@ def switches(sites: Sequence[Site], family: Family, num_cases: int) -> tuple[lis
 
 
 def compare(plans: dict[str, tuple[CellPlan, ...]], cases: Sequence[Case]) -> Row:
-    """Mean ratio of each planner's worth to the optimum's under the new goal; the optimum is never below a planner."""
+    """Mean ratio of each planner's worth in the twin to the optimum's under the new goal.
+
+    The optimum is the best that the search in the twin or any planner finds.
+    """
+    outlooks = [Twin().outlook(*case) for case in cases]
+    plans = plans | {
+        "optimiser": tuple(plan_cell(*case) for case in cases),
+        "search": tuple(TwinSearch().plan(*case) for case in cases),
+    }
     worth = {
-        name: np.array([radio_worth(plan, *case) for plan, case in zip(found, cases, strict=True)])
+        name: np.array([outlook.utility(plan) for outlook, plan in zip(outlooks, found, strict=True)])
         for name, found in plans.items()
     }
-    exact = [plan_cell(*case) for case in cases]
-    optimum = np.maximum.reduce(
-        [
-            *worth.values(),
-            np.array([radio_worth(plan, *case) for plan, case in zip(exact, cases, strict=True)]),
-        ]
-    )
+    optimum = np.maximum.reduce(list(worth.values()))
     counts = optimum >= LEAST_WORTH
-    steps = [p.tx_power_step_db == e.tx_power_step_db for p, e in zip(plans["model"], exact, strict=True)]
+    steps = [
+        mine.tx_power_step_db == exact.tx_power_step_db
+        for mine, exact in zip(plans["model"], plans["optimiser"], strict=True)
+    ]
     return {
         "num_switches": len(cases),
         **{name: round(float((values[counts] / optimum[counts]).mean()), 4) for name, values in worth.items()},

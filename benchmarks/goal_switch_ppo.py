@@ -17,15 +17,15 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from agent.baselines import uniform
 from agent.bootstrap import build_loop, build_network
 from agent.cell_plan import CellPlan, largest_remainder
 from agent.corpus_export import FIRST_TRAINING_SEED, other_terms
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
-from agent.pretraining.evaluation import Case, radio_worth
+from agent.pretraining.evaluation import Case
 from agent.prompting import Prompt, write_prompt
+from agent.twin import Twin
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.scenarios import list_scenarios
 
@@ -87,7 +87,7 @@ def _train(cases: list[Case], num_steps: int, *, seed: int, is_told: bool) -> Al
 
 
 def _environment(cases: list[Case], *, seed: int, is_told: bool) -> Any:
-    """One decision is one episode: which slice gets what, rewarded with the split's worth."""
+    """One decision is one episode: which slice gets what, rewarded with the plan's worth in the twin."""
     import gymnasium
 
     class OneCell(gymnasium.Env[Any, Any]):  # type: ignore[misc] - gymnasium is optional and untyped where it is missing
@@ -96,6 +96,7 @@ def _environment(cases: list[Case], *, seed: int, is_told: bool) -> Any:
 
         def __init__(self) -> None:
             self._rng = np.random.default_rng(seed)
+            self._twin = Twin()
             self._case = cases[0]
             self._prompt = write_prompt(*cases[0])
 
@@ -107,7 +108,7 @@ def _environment(cases: list[Case], *, seed: int, is_told: bool) -> Any:
             return _observe(self._prompt), {}
 
         def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-            worth = radio_worth(_divided(*self._case, self._prompt, action), *self._case)
+            worth = self._twin.utility(_divided(*self._case, self._prompt, action), *self._case)
             return _observe(self._prompt), worth, True, False, {}
 
     return OneCell()
@@ -123,10 +124,10 @@ def _observe(prompt: Prompt) -> Observation:
 
 
 def _divided(digest: EdgeDigest, terms: GoalTerms, prompt: Prompt, action: Any) -> CellPlan:
-    """Shares as a softmax over the slices, in the prompt's order; all else as the uniform plan has it."""
+    """Shares as a softmax over the slices, in the prompt's order; all else as the optimiser has it."""
     scores = np.exp(np.asarray(action, float)[: prompt.num_slices])
     shares = largest_remainder(tuple(scores), 100)
-    plan = uniform(digest, terms)
+    plan = plan_cell(digest, terms)
     by_row = dict(zip(prompt.order, shares, strict=True))
     rows = tuple(replace(part, min_pct=int(by_row[row])) for row, part in enumerate(plan.slices))
     return replace(plan, slices=rows)

@@ -36,7 +36,7 @@ def corpus(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Write a training corpus per site: its digests and goals as prompts, the optimiser's plans as completions.
+    """Write a training corpus per site: its digests and goals as prompts, the expert's plans as completions.
 
     Seeds start at 100000, which `run` and `bench` never use. Raw telemetry does not enter the files.
     """

@@ -23,21 +23,27 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--task",
-    type=click.Choice(("policy", "operator")),
+    type=click.Choice(("policy", "operator", "twin")),
     default="policy",
     show_default=True,
-    help="The policy model, or the one that reads the operator's language in the chat.",
+    help="The policy model, the one that reads the operator's language in the chat, or the twin that judges plans.",
 )
 @click.option("--quick", is_flag=True, help="Minutes instead of hours, to a lower figure.")
 @click.option(
     "--steps",
     default=None,
     type=click.IntRange(10, 10_000_000),
-    help="Steps of the first stage; the operator's: on phrasings, after a sixth as many on nicknames.",
+    help="Steps of the first stage; the operator's: on phrasings, after a sixth as many on nicknames. Not the twin's.",
 )
 @click.option("--seed", default=5, show_default=True, type=click.IntRange(0), help="Of corpora, weights and batches.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="CPU threads of torch.")
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="CPU threads of torch; the twin's processes.",
+)
 @click.option("--dry-run", is_flag=True, help="List the stages with their budgets and stop.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def pretrain(
@@ -56,8 +62,15 @@ def pretrain(
     """Pretrain an embedded model: corpora, tokenizer, training, evaluation.
 
     The policy model reads digests of random cells first, then digests of simulated sites; the optimiser writes the
-    answers. The operator's model reads phrasings and writes tool calls; its checkpoints lie in --out/.work.
+    answers on random cells, and on sites the best of its variants and of pools in the twin. The operator's model reads
+    phrasings and writes tool calls; its checkpoints lie in --out/.work. The twin is fitted to trials in the simulator,
+    in one go.
     """
+    if task == "twin":
+        if steps is not None:
+            raise click.BadParameter(f"{steps} was given; the twin learns for a fixed time", param_hint="--steps")
+        _fit_twin(out, seed, threads, quick=quick, dry_run=dry_run, as_json=as_json)
+        return
     if task == "operator":
         _train_operator(out, seed, 300 if quick else steps, dry_run=dry_run, as_json=as_json)
         return
@@ -101,6 +114,33 @@ def _train_operator(out: Path, seed: int, steps: int | None, *, dry_run: bool, a
             out, seed=seed, num_steps=num_steps, on_step=lambda progress: bars.update(bar, completed=progress.step)
         )
     click.echo(json.dumps({"out": str(out), "loss": loss}) if as_json else f"weights in {out}, last loss {loss}")
+
+
+def _fit_twin(out: Path, seed: int, num_workers: int, *, quick: bool, dry_run: bool, as_json: bool) -> None:
+    from agent.corpus_export import first_trial_seed
+    from agent.pretraining.twin_fitting import FittingPlan, fit_twin
+
+    make = FittingPlan.quick if quick else FittingPlan.full
+    plan = make(seed=seed, first_seed=first_trial_seed(seed))
+    if dry_run:
+        text = {"task": "twin", "runs_of_each_scenario": plan.num_runs, "epochs": plan.num_epochs, "seed": seed}
+        shown = f"twin {plan.num_runs} runs of each scenario, then {plan.num_epochs} epochs"
+        click.echo(json.dumps(text) if as_json else shown)
+        return
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from agent.output_folder import claim_folder
+
+    claim_folder("--out", out)
+    torch.set_num_threads(1)
+    with Progress(console=Console(stderr=True)) as bars:
+        bar = bars.add_task("trials", total=plan.total_runs)
+        model, record = fit_twin(plan, num_workers=num_workers, on_run=lambda: bars.advance(bar))
+    model.save(out / "model.safetensors")
+    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    click.echo(json.dumps(record) if as_json else f"twin in {out}, RMS errors {record['rms_error']}")
 
 
 def _print_plan(schedule: PretrainingSchedule, *, as_json: bool) -> None:

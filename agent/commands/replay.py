@@ -202,7 +202,7 @@ def _choose(planner: str, model: str | None, adapter: Path | None, device: str, 
         consequence = "Without it no plan is made, and every such decision is counted."
         deciding: Planner = RawModelPlanner(model=ahead)
     else:
-        consequence = "The optimiser stands in and every such decision is counted."
+        consequence = "The expert stands in and every such decision is counted."
         deciding = GatedModelPlanner(model=ahead, twin=Twin(seed=seed))
     warnings = (f"{warning}. {consequence}",) if warning else ()
     return _Chosen(planner=deciding, ahead=ahead, is_remote=is_remote, warnings=warnings)

@@ -75,9 +75,7 @@ def run(
     refuse_training_seeds(seed + num_seeds - 1)
     planners, warnings = _planners(model, adapter, device, only)
     for warning in warnings:
-        click.secho(
-            f"WARNING: {warning}. The optimiser stands in and every such decision is counted.", err=True, fg="red"
-        )
+        click.secho(f"WARNING: {warning}. The expert stands in and every such decision is counted.", err=True, fg="red")
     seeds = tuple(range(seed, seed + num_seeds))
     folder = None if no_report else _claim_report_folder(out, settings, seeds)
     with LiveView(is_quiet=as_json and not sys.stderr.isatty()) as view:

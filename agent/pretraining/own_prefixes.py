@@ -6,35 +6,39 @@ teacher completes what the model began. Source: Ross, Gordon and Bagnell 2011 (d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
 
-from agent.cell_plan import CellPlan
+from agent.cell_plan import CellPlan, SlicePlan
+from agent.goal import GoalTerms
 from agent.models.port import PolicyModel
-from agent.optimiser import complete_plan
 from agent.pretraining.evaluation import Case
 from agent.pretraining.examples import Example
 from agent.prompting import Prompt, parse_answer, write_answer, write_prompt
+from edge_preprocess.digest import EdgeDigest
+
+Teacher = Callable[[Mapping[int, SlicePlan], EdgeDigest, GoalTerms], CellPlan]
+"""Completes a plan that leaves some slices, by row, as they are."""
 
 _BATCH = 32
 
 
-def own_prefix_examples(model: PolicyModel, cases: Iterable[Case], *, seed: int) -> Iterator[Example]:
+def own_prefix_examples(model: PolicyModel, cases: Iterable[tuple[Case, Teacher]], *, seed: int) -> Iterator[Example]:
     """One example a case: the prompt with the model's answer up to a random slice, and the teacher's rest."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     remaining = iter(cases)
     while batch := tuple(islice(remaining, _BATCH)):
-        prompts = tuple(write_prompt(*case) for case in batch)
-        for case, prompt, answer in zip(batch, prompts, model.answer(prompts), strict=True):
+        prompts = tuple(write_prompt(*case) for case, _ in batch)
+        for (case, teacher), prompt, answer in zip(batch, prompts, model.answer(prompts), strict=True):
             num_held = int(rng.integers(1, max(prompt.num_slices, 2)))
-            yield _example(case, prompt, parse_answer(answer.text, prompt), num_held)
+            yield _example(case, teacher, prompt, parse_answer(answer.text, prompt), num_held)
 
 
-def _example(case: Case, prompt: Prompt, own: CellPlan, num_held: int) -> Example:
+def _example(case: Case, teacher: Teacher, prompt: Prompt, own: CellPlan, num_held: int) -> Example:
     held = {row: own.slices[row] for row in prompt.order[:num_held]}
-    text = write_answer(complete_plan(held, *case), prompt.order)
+    text = write_answer(teacher(held, *case), prompt.order)
     begun = _end_of_slice(text, num_held)
     return Example(prompt=prompt.text + text[:begun], completion=text[begun:])
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 _MAX_ROWS = 24
-_SHORT = {"model": "model", "repaired": "repaired", "fallback": "optimiser", "formula": "formula", "none": "—"}
+_SHORT = {"model": "model", "repaired": "repaired", "fallback": "fallback", "formula": "formula", "none": "—"}
 
 
 def replay_table(document: dict[str, Any]) -> Table:

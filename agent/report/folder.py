@@ -54,7 +54,7 @@ All planners get the same digests, goal, cadence and actuation delay; scores com
 {comparison_markdown(document)}
 
 *own* is the share of dispatched cell plans that the model wrote (repaired ones included), *fallback* the share that the
-optimiser wrote in its stead, *valid* the share of answers that were valid before any repair.
+expert wrote in its stead, or what was in force, *valid* the share of answers that were valid before any repair.
 
 ![Utility](utility.png)
 

@@ -206,13 +206,13 @@ def test_unusable_traces_end_with_a_message(replay: Replay, tmp_path: Path) -> N
         assert "Traceback" not in ended.err
 
 
-def test_a_missing_or_damaged_model_is_said_loudly_and_the_optimiser_is_counted(replay: Replay, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_model_is_said_loudly_and_the_fallback_is_counted(replay: Replay, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for file in tiny_model_folder().iterdir():
         (damaged / file.name).write_bytes(file.read_bytes())
     (damaged / "model.safetensors").write_bytes(b"\0" * 100)
-    reference = document_of(replay(SCOPE, "--planner", "optimiser", "--json"))
+    seen = []
     for model in (tmp_path / "absent", damaged):
         ended = replay(SCOPE, "--model", model, "--json")
         document = document_of(ended)
@@ -220,8 +220,8 @@ def test_a_missing_or_damaged_model_is_said_loudly_and_the_optimiser_is_counted(
         assert document["warnings"]
         assert document["sources"]["fallback"] == len(document["intervals"]) == 8
         assert document["validity"]["answers_invalid"] == 8
-        for row, other in zip(document["intervals"], reference["intervals"], strict=True):
-            assert row["ours"]["min_pct"] == other["ours"]["min_pct"]
+        seen.append([row["ours"]["min_pct"] for row in document["intervals"]])
+    assert seen[0] == seen[1]
 
 
 def test_a_goal_changes_the_decisions(replay: Replay, tmp_path: Path) -> None:
