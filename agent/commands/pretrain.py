@@ -91,6 +91,16 @@ def pretrain(
     else:
         score = record["static"]
         click.echo(f"weights in {out}: {score['ratio_mean']:.4f} of the optimum on {score['num_instances']} instances")
+    _refuse_if_short(record["static"]["gap_closed_mean"], schedule.least_gap_closed)
+
+
+def _refuse_if_short(closed: float, least: float | None) -> None:
+    """End with status 1 where the weights are worse than such a training gives."""
+    if least is not None and closed < least:
+        click.echo(
+            f"Error: the weights close {closed:.3f} of the gap to the optimum; at least {least} was due", err=True
+        )
+        raise SystemExit(1)
 
 
 def _train_operator(out: Path, seed: int, steps: int | None, *, dry_run: bool, as_json: bool) -> None:

@@ -24,6 +24,18 @@ _CLOSED_NUMBER = re.compile(r'"(min|cpu)":(\d+)(?=[^\d])')
 TokenMask = Bool[NDArray[np.bool_], " V"]
 
 
+def _intended(weight: Float64[NDArray[np.float64], " numbers"]) -> int:
+    """The number that is meant, given how each from 0 on is weighted: none where that has most of it, else the median.
+
+    Near numbers share the probability of one intention, so the likeliest single number is a poor estimate of it. But to
+    guarantee nothing is another intention: the median over both would be a number that neither means.
+    """
+    if len(weight) <= 2 or 2.0 * weight[:2].sum() > weight.sum():
+        return int(np.argmax(weight[:2]))
+    share = np.cumsum(weight[2:])
+    return 2 + int(np.searchsorted(share, 0.5 * share[-1]))
+
+
 class AnswerState:
     """Grammar matcher plus the budgets a JSON schema can't express: `min` and `cpu` each sum to at most 100."""
 
@@ -70,10 +82,7 @@ class AnswerState:
         return mask
 
     def choose(self, logits_V: Float64[NDArray[np.float64], " V"]) -> int:
-        """The token that the model wants among those allowed: the likeliest, for a share the median number.
-
-        Near numbers share the probability of one intention, so the likeliest single number is a poor estimate of it.
-        """
+        """The token that the model wants among those allowed: the likeliest, for a share `_intended`."""
         if np.isnan(logits_V).any():
             raise ModelUnavailable(f"the model's scores are not numbers after {self.text[-40:]!r}; are its weights?")
         mask = self.allowed()
@@ -85,9 +94,7 @@ class AnswerState:
         open_number = _OPEN_NUMBER.search(self.text)
         if numbers is not None and open_number and not open_number.group(2):
             numbers = numbers[mask[numbers]]
-            scores = logits_V[numbers] - logits_V[numbers].max()
-            share = np.cumsum(np.exp(scores))
-            return int(numbers[np.searchsorted(share, 0.5 * share[-1])])
+            return int(numbers[_intended(np.exp(logits_V[numbers] - logits_V[numbers].max()))])
         token = int(np.argmax(np.where(mask, logits_V[: len(mask)], -np.inf)))
         if not mask[token]:
             raise ModelUnavailable(f"no token is allowed after {self.text[-40:]!r}")

@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from agent import weight_building
 from agent.bootstrap import load_model
+from agent.commands.pretrain import pretrain
 from agent.pretraining.corpus import read_examples
 from agent.prompting import TEMPLATE
 from agent.weight_building import PretrainingSchedule, Source, StageBudget, build_weights
 from tests.agent_stage import TINY, random_prompts
 
+SCHEDULE = PretrainingSchedule(
+    seed=3,
+    size=TINY,
+    stages=(
+        StageBudget(
+            name="synthetic",
+            num_examples=30,
+            num_steps=2,
+            learning_rate=1e-3,
+            number_spread=1.5,
+            source=Source.RANDOM,
+        ),
+        StageBudget(
+            name="sites",
+            num_examples=24,
+            num_steps=1,
+            learning_rate=1e-3,
+            number_spread=0.75,
+            source=Source.SITES,
+            num_rehearsed=10,
+        ),
+        StageBudget(
+            name="own",
+            num_examples=20,
+            num_steps=1,
+            learning_rate=1e-3,
+            number_spread=0.75,
+            source=Source.OWN,
+            num_rehearsed=8,
+        ),
+    ),
+    num_evaluated=12,
+)
+
 
 def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) -> None:
-    schedule = PretrainingSchedule(
-        seed=3,
-        size=TINY,
-        stages=(
-            StageBudget(
-                name="synthetic",
-                num_examples=30,
-                num_steps=2,
-                learning_rate=1e-3,
-                number_spread=1.5,
-                source=Source.RANDOM,
-            ),
-            StageBudget(
-                name="sites",
-                num_examples=24,
-                num_steps=1,
-                learning_rate=1e-3,
-                number_spread=0.75,
-                source=Source.SITES,
-                num_rehearsed=10,
-            ),
-            StageBudget(
-                name="own",
-                num_examples=20,
-                num_steps=1,
-                learning_rate=1e-3,
-                number_spread=0.75,
-                source=Source.OWN,
-                num_rehearsed=8,
-            ),
-        ),
-        num_evaluated=12,
-    )
     seen: list[tuple[str, int, int]] = []
 
     def on_step(stage: str, done: int, total: int, loss: float) -> None:
@@ -53,7 +60,7 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
         seen.append((stage, done, total))
 
     out, work = tmp_path / "out", tmp_path / "work"
-    record = build_weights(schedule, out=out, work=work, device="cpu", on_step=on_step)
+    record = build_weights(SCHEDULE, out=out, work=work, device="cpu", on_step=on_step)
 
     assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("sites", 1, 1), ("own", 1, 1)]
     assert len(read_examples(work / TEMPLATE / "synthetic-30.jsonl")) == 30
@@ -70,7 +77,19 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
 
     seen.clear()
     weights = (out / "model.safetensors").read_bytes()
-    again = build_weights(schedule, out=out, work=work, device="cpu", on_step=on_step)
+    again = build_weights(SCHEDULE, out=out, work=work, device="cpu", on_step=on_step)
     assert seen == []
     assert (again["stages"], again["static"]) == (record["stages"], record["static"])
     assert (out / "model.safetensors").read_bytes() == weights
+
+
+def test_weights_that_fall_short_of_their_schedule_fail_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demanding = replace(SCHEDULE, least_gap_closed=0.9)
+    monkeypatch.setattr(weight_building, "quick_schedule", lambda **_: demanding)
+    paths = ["--out", str(tmp_path / "weights"), "--work", str(tmp_path / "work")]
+    ended = CliRunner().invoke(pretrain, ["--quick", *paths])
+    assert ended.exit_code == 1
+    assert "at least 0.9 was due" in ended.output
+    assert (tmp_path / "weights" / "model.safetensors").exists()

@@ -116,3 +116,30 @@ def test_a_token_that_breaks_the_grammar_is_refused() -> None:
 def test_a_schema_that_is_no_grammar_is_refused() -> None:
     with pytest.raises(ModelUnavailable, match="grammar refused"):
         AnswerState(vocabulary("own"), {"type": "nonsense"})
+
+
+def _first_share(weights: dict[int, float]) -> int:
+    """The first share of an answer by a model that gives numbers these weights."""
+    own = vocabulary("own")
+    assert own.number_ids is not None
+    state = AnswerState(own, answer_schema(2))
+    assert state.forced()
+    logits = np.full(len(own.texts), -50.0)
+    for number, weight in weights.items():
+        logits[own.number_ids[number]] = np.log(weight)
+    return int(own.texts[state.choose(logits)])
+
+
+@pytest.mark.parametrize(
+    ("weights", "share"),
+    [
+        ({20: 0.2, 22: 0.5, 30: 0.3}, 22),
+        ({0: 0.4, 1: 0.2, 24: 0.1, 25: 0.3}, 0),
+        ({0: 0.3, 1: 0.15, 24: 0.2, 25: 0.25, 26: 0.1}, 25),
+        ({0: 0.1, 1: 0.5, 2: 0.4}, 1),
+        ({1: 0.1, 2: 0.3, 3: 0.3, 4: 0.3}, 3),
+        ({100: 1.0}, 100),
+    ],
+)
+def test_nothing_is_a_share_of_its_own_and_others_are_the_median(weights: dict[int, float], share: int) -> None:
+    assert _first_share(weights) == share
