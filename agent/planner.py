@@ -140,7 +140,7 @@ class GatedModelPlanner:
     model: PolicyModel
     twin: Twin = field(default_factory=Twin)
     rails: GuardRails = field(default_factory=GuardRails)
-    tolerance: float = 0.02
+    tolerance: float = 0.03
     """Twin utility that the model's plan may lie below the best alternative."""
     name: str = "llm_gated"
 
