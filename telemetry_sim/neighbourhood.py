@@ -33,9 +33,9 @@ def refuse_isolated_cells(topology: Topology) -> None:
     if len(topology.cells) == 1:
         return
     named = {other for cell in topology.cells for other in cell.neighbours}
-    alone = sorted(cell.id for cell in topology.cells if not cell.neighbours and cell.id not in named)
-    if alone:
-        raise ScenarioInvalid(f"topology.cells: {alone[:10]} have no neighbours; each cell of several needs one")
+    for index, cell in enumerate(topology.cells):
+        if not cell.neighbours and cell.id not in named:
+            raise ScenarioInvalid(f"topology.cells[{index}].neighbours: (), each cell of several needs one")
 
 
 def backhaul_graph(topology: Topology) -> nx.Graph:

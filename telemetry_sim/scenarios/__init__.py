@@ -8,14 +8,13 @@ from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.scenarios.ehealth import ehealth
 from telemetry_sim.scenarios.industrial_iot import industrial_iot
 from telemetry_sim.scenarios.intelligent_transport import intelligent_transport
-from telemetry_sim.scenarios.model import (
+from telemetry_sim.scenarios.model import Scenario, ScenarioSummary
+from telemetry_sim.scenarios.parts import (
     BackhaulGaps,
     LoadPlan,
     LoraUplink,
     Population,
     SatelliteBackhaul,
-    Scenario,
-    ScenarioSummary,
     SensorStream,
 )
 from telemetry_sim.scenarios.positions import at_positions

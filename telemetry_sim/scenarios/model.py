@@ -5,134 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.faults import FaultPlan
-from telemetry_sim.mobility import MobilityModel
-from telemetry_sim.neighbourhood import refuse_isolated_cells
-from telemetry_sim.radio import non_terrestrial
+from telemetry_sim.scenarios.checking import (
+    check_faults,
+    check_gaps,
+    check_load,
+    check_populations,
+    check_times,
+    check_topology,
+    require_positive,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from telemetry_sim.scenarios.parts import BackhaulGaps, LoadPlan, Population, SatelliteBackhaul
     from telemetry_sim.topology import Topology
-    from telemetry_sim.traffic import TrafficModel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensorStream:
-    """An application reading that every device of a slice sends once a report."""
-
-    name: str
-    mean: float
-    spread: float
-    """Standard deviation between devices."""
-    noise: float
-    """Standard deviation between readings."""
-    swing: float = 0.0
-    """Half the height of the daily wave."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoraUplink:
-    """How a LoRaWAN device sends its readings to the gateway at its home cell."""
-
-    interval_s: float
-    """Wanted spacing; the duty cycle may stretch it."""
-    payload_bytes: int = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Population:
-    """The devices of one slice."""
-
-    part: float
-    """Part (0-1) of the scenario's devices."""
-    traffic: TrafficModel
-    mobility: MobilityModel = field(default_factory=MobilityModel)
-    tasks_per_s: float = 0.0
-    """Compute tasks that each device issues; their work is in the slice's profile."""
-    task_bits: float = 0.0
-    """Input of one task, sent uplink when offloaded."""
-    has_exponential_tasks: bool = False
-    """Whether the tasks' work is exponential about its mean, or even from half to one and a half of it."""
-    cpu_ghz: float = 1.0
-    battery_j: float | None = None
-    """Charge at the start; None for mains power."""
-    transmit_dbm: float = 23.0
-    discard_factor: float = 1.0
-    """Age, in delay budgets, at which a packet is dropped."""
-    sensor: SensorStream | None = None
-    lora: LoraUplink | None = None
-    """Set where the readings go by LoRaWAN instead of the cell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPlan:
-    """Offered load over time, as shares of each cell's PRBs; the episodes are drawn from the run's seed.
-
-    In each episode and cell one slice surges while the others are calm, and the sum lies between `low` and `high`.
-    """
-
-    shares: tuple[float, ...]
-    """Each slice's usual part of the load; the sum is 1."""
-    low: float = 0.7
-    high: float = 1.3
-    surge: tuple[float, float] = (1.8, 3.0)
-    """Factor on the surging slice's part before scaling to the sum."""
-    odds: tuple[float, ...] = ()
-    """How likely each slice is to surge; empty for evenly."""
-    calm: tuple[float, float] = (0.4, 1.0)
-    """Factor on the other slices' parts."""
-    episode_s: tuple[float, float] = (40.0, 80.0)
-    ramp_s: float = 30.0
-    """Length of the straight line from one episode's load to the next."""
-    tasks: tuple[float, float] = (0.5, 1.6)
-    """Factor on a slice's task rate, drawn per episode."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackhaulGaps:
-    """Regular interruptions of the backhaul, as a satellite hands over to the next; each cell at its own time."""
-
-    period_s: float
-    gap_s: float
-
-    def factors(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: 0 in a gap, else 1."""
-        phase = (np.arange(num_cells) * 0.618 % 1.0) * self.period_s
-        return np.where((time_s + phase) % self.period_s < self.gap_s, 0.0, 1.0)
-
-    def delays_s(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: added to its backhaul's delay."""
-        del time_s
-        return np.zeros(num_cells)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SatelliteBackhaul:
-    """A backhaul by satellites on one orbit: they come, hand over and leave gaps, for all the cells at once."""
-
-    altitude_m: float = non_terrestrial.LEO_ALTITUDE_M
-    num_satellites: int = 12
-    cross_track_deg: float = 6.0
-    """How far beside the orbit's track the cells lie, as an angle at the earth's centre."""
-
-    def factors(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: 0 while no satellite stands high enough, else 1."""
-        return np.full(num_cells, float(self._elevation_deg(time_s) >= non_terrestrial.MIN_ELEVATION_DEG))
-
-    def delays_s(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: up to the satellite and down to its gateway, taken as equally far."""
-        elevation_deg = max(self._elevation_deg(time_s), non_terrestrial.MIN_ELEVATION_DEG)
-        hop_ms = non_terrestrial.one_way_delay_scalar_ms(elevation_deg, self.altitude_m)
-        return np.full(num_cells, 2.0 * hop_ms / 1000.0)
-
-    def _elevation_deg(self, time_s: float) -> float:
-        return non_terrestrial.elevation_scalar_deg(
-            float(time_s), self.altitude_m, self.num_satellites, self.cross_track_deg
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,25 +45,18 @@ class Scenario:
     """Spacing of telemetry frames."""
 
     def __post_init__(self) -> None:
-        refuse_isolated_cells(self.topology)
         num_slices = len(self.topology.slices)
-        if len(self.populations) != num_slices:
-            raise ScenarioInvalid(f"populations: {len(self.populations)} given, one per slice needed ({num_slices})")
-        if self.num_devices < num_slices:
+        check_topology(self.topology)
+        check_populations(self.populations, num_slices)
+        if not self.num_devices >= num_slices:
             raise ScenarioInvalid(
                 f"num_devices: {self.num_devices!r} leaves a slice without devices; at least {num_slices}"
             )
-        total = sum(population.part for population in self.populations)
-        if abs(total - 1.0) > 1e-6:
-            raise ScenarioInvalid(f"populations[*].part: the sum is {total!r}, 1 needed")
-        for index, population in enumerate(self.populations):
-            if population.part <= 0.0:
-                raise ScenarioInvalid(f"populations[{index}].part: {population.part!r}, more than 0 needed")
-        for name in ("cell_radius_m", "step_s", "period_s"):
-            if not getattr(self, name) > 0.0:
-                raise ScenarioInvalid(f"{name}: {getattr(self, name)!r}, more than 0 needed")
-        if self.load is not None and len(self.load.shares) != num_slices:
-            raise ScenarioInvalid(f"load.shares: {len(self.load.shares)} given, one per slice needed ({num_slices})")
+        check_load(self.load, num_slices)
+        check_faults(self.faults)
+        check_gaps(self.backhaul_gaps)
+        require_positive("cell_radius_m", self.cell_radius_m)
+        check_times(self.step_s, self.period_s)
         if self.queue_places < 2 or self.queue_places & (self.queue_places - 1):
             raise ScenarioInvalid(f"queue_places: {self.queue_places!r}, a power of two from 2 needed")
 

@@ -28,8 +28,8 @@ def test_an_edge_carries_the_distance_between_its_cells():
     assert sorted(graph.neighbors(1)) == [0, 2]
 
 
-def test_a_cell_without_neighbours_is_refused_by_its_id():
-    with pytest.raises(ScenarioInvalid, match=r"topology\.cells: \[2\]"):
+def test_a_cell_without_neighbours_is_refused_with_its_path():
+    with pytest.raises(ScenarioInvalid, match=r"topology\.cells\[2\]\.neighbours"):
         refuse_isolated_cells(_line_of_cells((1,), (0,), ()))
 
 
