@@ -53,9 +53,7 @@ class CellFeatures:
             (lent - demand) / 100.0,
             (lent_in_full - demand) / 100.0,
             lent_in_full / np.maximum(demand, 0.5) - 1.0,
-            self._in_time(lent),
-            self._in_time(lent_in_full),
-            self._in_time(np.minimum(lent_in_full + self._idle_pct, 100.0)),
+            *self._in_time(np.stack((lent, lent_in_full, np.minimum(lent_in_full + self._idle_pct, 100.0)))),
         )
         mode = np.zeros((len(demand), len(plan.slices), 2 * len(_SCHEDULERS)))
         for row, part in enumerate(plan.slices):
@@ -136,9 +134,10 @@ class CellFeatures:
         return _log_odds(in_time_fraction(load.packets_per_s, service, _own_budget_s(self._digest)))
 
     def _stack(self, columns: tuple[PerFuture | PerSlice | float, ...]) -> Features:
-        whole = [np.broadcast_to(np.nan_to_num(column), self._shape) for column in columns]
-        stacked: Features = np.clip(np.stack(whole, axis=-1), -_MOST, _MOST)
-        return stacked
+        stacked: Features = np.empty((*self._shape, len(columns)))
+        for place, column in enumerate(columns):
+            stacked[..., place] = column
+        return np.clip(np.nan_to_num(stacked, copy=False), -_MOST, _MOST, out=stacked)
 
 
 def shares_of(plan: CellPlan) -> PerSlice:
