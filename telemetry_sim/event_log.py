@@ -18,7 +18,9 @@ _TROUBLE_RATE_PER_S = 0.4
 class EventLog:
     """Writes lines; every draw comes from its own generator."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, *, period_s: float = 1.0) -> None:
+        self.period_s = period_s
+        """Spacing of the moments at which lines are written."""
         self._rng = rng
         self._lines: list[LogRecord] = []
 
@@ -48,9 +50,9 @@ class EventLog:
         at_s = self._within(time_s)
         self._write(at_s, cell, "firmware", f"[{at_s:12.6f}] dev-{device:05d} {message}")
 
-    def times(self, rate_per_s: float, seconds: float = 1.0) -> int:
-        """How often something of a rate happens now."""
-        return int(self._rng.poisson(rate_per_s * seconds))
+    def times(self, rate_per_s: float) -> int:
+        """How often something of a rate happens in a period."""
+        return int(self._rng.poisson(rate_per_s * self.period_s))
 
     def number(self, low: int, high: int) -> int:
         """A whole number for a line, `high` excluded."""
@@ -58,25 +60,25 @@ class EventLog:
 
     def _within(self, time_s: float) -> float:
         # Lines of a period are spread over it: `time_s` is its end.
-        return max(0.0, time_s - float(self._rng.random()))
+        return max(0.0, time_s - self.period_s * float(self._rng.random()))
 
     def _write(self, at_s: float, cell: int, source: str, text: str) -> None:
         self._lines.append(LogRecord(time_s=at_s, cell=cell, source=source, text=text))
 
 
 def log_fault(log: EventLog, fault: Fault, time_s: float) -> None:
-    """What a fault makes the equipment write in the second that ends at `time_s`."""
+    """What a fault makes the equipment write in the period that ends at `time_s`."""
     if fault.first_sign_s <= time_s < fault.start_s:
         nearness = (time_s - fault.first_sign_s) / (fault.start_s - fault.first_sign_s)
         low, high = _SIGN_RATE_PER_S
         for _ in range(log.times(low + (high - low) * nearness)):
             _log_sign(log, fault, time_s, nearness)
-    elif fault.start_s <= time_s < fault.start_s + 1.0:
+    elif fault.start_s <= time_s < fault.start_s + log.period_s:
         _log_start(log, fault, time_s)
     elif fault.is_active(time_s):
         for _ in range(log.times(_TROUBLE_RATE_PER_S)):
             _log_trouble(log, fault, time_s)
-    elif fault.end_s <= time_s < fault.end_s + 1.0:
+    elif fault.end_s <= time_s < fault.end_s + log.period_s:
         _log_end(log, fault, time_s)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _CHATTER_PER_S = 0.15
 """Lines a second and cell that mean nothing."""
 _MANY = 3
-"""Lines of one kind that a cell writes in a second; the rest are suppressed, as rate limiters do."""
+"""Lines of one kind that a cell writes in a period; the rest are suppressed, as rate limiters do."""
 _LOW_SINR_DB = -6.0
 _BUSY = 0.97
 _ALARMED = frozenset(

@@ -97,7 +97,7 @@ class Network:
             slices=slices,
             rng=faults,
         )
-        self._log = EventLog(log)
+        self._log = EventLog(log, period_s=scenario.period_s)
         self._sensors = Sensors(scenario, self._state.devices["slice"], sensors)
         self._lora = LoraUplinks(scenario, homes, slices, lora)
         self._lora.settle(self._state)
