@@ -50,7 +50,7 @@ class TrafficModel:
 
     kind: TrafficKind
     packets_per_s: float
-    """Long-run mean at load factor 1."""
+    """Long-run mean at load factor 1; of EVENT_BURST while no burst runs, so that bursts' own time comes on top."""
     size_bits: float
     """Mean packet; large flows come as batches of this size."""
     on_s: float = 1.0
@@ -61,7 +61,14 @@ class TrafficModel:
     @property
     def mean_bps(self) -> float:
         """Offered rate at load factor 1."""
-        return self.packets_per_s * self.size_bits
+        return self.packets_per_s * self.size_bits / self._stretch
+
+    @property
+    def _stretch(self) -> float:
+        """Length of a cycle of bursts over the time between them."""
+        if self.kind is not TrafficKind.EVENT_BURST:
+            return 1.0
+        return 1.0 + (BURST_PACKETS - 1) * BURST_GAP_S * self.packets_per_s / BURST_PACKETS
 
 
 @inner
