@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from agent.errors import GoalInvalid
+from edge_preprocess.digest import AnomalyKind
 from telemetry_sim.topology import SliceId, Topology
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ContextKind(StrEnum):
     """While a neighbouring cell is out of service or asleep."""
     CONGESTED = "congested"
     """While the cell's PRB use exceeds 90 %."""
+    SENSOR_ANOMALY = "sensor_anomaly"
+    """While application readings in the cell stand still or leave their usual range."""
 
 
 _BOUNDS = {
@@ -162,6 +165,8 @@ def _applies(expectation: Expectation, digest: EdgeDigest) -> bool:
         return any(not neighbour.is_up for neighbour in digest.neighbours)
     if expectation.context is ContextKind.CONGESTED:
         return digest.prb_used > 0.9 * digest.num_prb
+    if expectation.context is ContextKind.SENSOR_ANOMALY:
+        return any(anomaly.kind is AnomalyKind.SENSOR for anomaly in digest.anomalies)
     return True
 
 
