@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -38,6 +39,11 @@ _MOST_WAITING = 4
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Put a cell at each row of this CSV file with Latitude and Longitude columns.",
 )
+@click.option(
+    "--backhaul",
+    type=click.Choice(["satellite", "uav"]),
+    help="Let satellites or relaying drones carry every cell's backhaul; the scenario's own by default.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads; the machine's processors by default.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Record to this .parquet file.")
@@ -47,6 +53,7 @@ def simulate(
     devices: int | None,
     duration_s: float,
     positions: Path | None,
+    backhaul: str | None,
     seed: int,
     threads: int | None,
     out: Path | None,
@@ -60,13 +67,16 @@ def simulate(
         return
     from telemetry_sim.errors import TraceUnreadable
     from telemetry_sim.network import Network
-    from telemetry_sim.scenarios import at_positions, scenario
+    from telemetry_sim.scenarios import SatelliteBackhaul, UavRelays, at_positions, scenario
 
     if out is not None and out.suffix != ".parquet":
         raise TraceUnreadable(f"--out {str(out)!r}: the name must end in .parquet")
     chosen = scenario(name, devices)
     if positions is not None:
         chosen = at_positions(chosen, positions, num_devices=devices)
+    if backhaul is not None:
+        carried = SatelliteBackhaul() if backhaul == "satellite" else UavRelays()
+        chosen = dataclasses.replace(chosen, backhaul_gaps=carried)
     network = Network(chosen, seed=seed, num_threads=threads or os.cpu_count() or 1)
     report = _report(network, chosen, seed, round(duration_s / chosen.period_s), out)
     click.echo(json.dumps(report) if as_json else _in_words(report))

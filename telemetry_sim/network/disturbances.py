@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from telemetry_sim.faults import Fault
     from telemetry_sim.network.state import State
-    from telemetry_sim.scenarios import BackhaulGaps, SatelliteBackhaul
+    from telemetry_sim.scenarios import BackhaulPlan
 
 INTERFERENCE_DBM = (-100.0, -88.0)
 """Per PRB, from the weakest to the strongest burst; thermal noise is about -109."""
@@ -33,7 +33,7 @@ REBOOT_PRB_MS = 60.0
 
 def impose(
     faults: Sequence[Fault],
-    gaps: BackhaulGaps | SatelliteBackhaul | None,
+    gaps: BackhaulPlan | None,
     state: State,
     time_s: float,
     num_slices: int,

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telemetry_sim.errors import ScenarioInvalid
+from telemetry_sim.scenarios.backhaul_plans import BackhaulGaps, BackhaulPlan, SatelliteBackhaul, UavRelays
 from telemetry_sim.scenarios.ehealth import ehealth
 from telemetry_sim.scenarios.industrial_iot import industrial_iot
 from telemetry_sim.scenarios.intelligent_transport import intelligent_transport
 from telemetry_sim.scenarios.model import Scenario, ScenarioSummary
-from telemetry_sim.scenarios.parts import (
-    BackhaulGaps,
-    LoadPlan,
-    LoraUplink,
-    Population,
-    SatelliteBackhaul,
-    SensorStream,
-)
+from telemetry_sim.scenarios.parts import LoadPlan, LoraUplink, Population, SensorStream
 from telemetry_sim.scenarios.positions import at_positions
 from telemetry_sim.scenarios.smart_city import smart_city
 from telemetry_sim.scenarios.smart_home import smart_home
@@ -27,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackhaulGaps",
+    "BackhaulPlan",
     "LoadPlan",
     "LoraUplink",
     "Population",
@@ -34,6 +29,7 @@ __all__ = [
     "Scenario",
     "ScenarioSummary",
     "SensorStream",
+    "UavRelays",
     "at_positions",
     "list_scenarios",
     "scenario",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.neighbourhood import refuse_isolated_cells
-from telemetry_sim.scenarios.parts import BackhaulGaps
+from telemetry_sim.scenarios.backhaul_plans import BackhaulGaps, SatelliteBackhaul
 
 if TYPE_CHECKING:
     from telemetry_sim.faults import FaultPlan
-    from telemetry_sim.scenarios.parts import LoadPlan, Population, SatelliteBackhaul
+    from telemetry_sim.scenarios.backhaul_plans import BackhaulPlan
+    from telemetry_sim.scenarios.parts import LoadPlan, Population
     from telemetry_sim.topology import Topology
 
 _MILLISECOND_S = 0.001
@@ -113,15 +114,22 @@ def check_faults(faults: FaultPlan) -> None:
     _require_range("faults.lead_s", faults.lead_s)
 
 
-def check_gaps(gaps: BackhaulGaps | SatelliteBackhaul | None) -> None:
-    """A gap is shorter than its period, an orbit has satellites."""
+def check_gaps(gaps: BackhaulPlan | None) -> None:
+    """A gap is shorter than its period, an orbit has satellites, a circle leaves out the shore."""
     if isinstance(gaps, BackhaulGaps):
         require_positive("backhaul_gaps.period_s", gaps.period_s)
         _require_between("backhaul_gaps.gap_s", gaps.gap_s, 0.0, gaps.period_s)
-    elif gaps is not None:
+    elif isinstance(gaps, SatelliteBackhaul):
         require_positive("backhaul_gaps.altitude_m", gaps.altitude_m)
         _require_between("backhaul_gaps.num_satellites", gaps.num_satellites, 1)
         _require_between("backhaul_gaps.cross_track_deg", gaps.cross_track_deg, 0.0, 90.0)
+    elif gaps is not None:
+        for name in ("shore_m", "circle_m", "speed_mps", "endurance_s"):
+            require_positive(f"backhaul_gaps.{name}", getattr(gaps, name))
+        _require_between("backhaul_gaps.circle_m", gaps.circle_m, 0.0, 0.9 * gaps.shore_m)
+        _require_between("backhaul_gaps.change_s", gaps.change_s, 0.0, gaps.endurance_s)
+        _require_between("backhaul_gaps.nearest_snr_db", gaps.nearest_snr_db, -20.0, 60.0)
+        _require_between("backhaul_gaps.relay_ms", gaps.relay_ms, 0.0)
 
 
 def _require_between(path: str, value: float, low: float, high: float = math.inf) -> None:

@@ -18,7 +18,8 @@ from telemetry_sim.scenarios.checking import (
 )
 
 if TYPE_CHECKING:
-    from telemetry_sim.scenarios.parts import BackhaulGaps, LoadPlan, Population, SatelliteBackhaul
+    from telemetry_sim.scenarios.backhaul_plans import BackhaulPlan
+    from telemetry_sim.scenarios.parts import LoadPlan, Population
     from telemetry_sim.topology import Topology
 
 
@@ -35,7 +36,7 @@ class Scenario:
     load: LoadPlan | None = None
     """None leaves every source at its own rate."""
     faults: FaultPlan = field(default_factory=FaultPlan)
-    backhaul_gaps: BackhaulGaps | SatelliteBackhaul | None = None
+    backhaul_gaps: BackhaulPlan | None = None
     cell_radius_m: float = 200.0
     """Devices start within this distance of their cell."""
     queue_places: int = 32

@@ -1,18 +1,13 @@
-"""The parts that scenarios are put together from: who is there, what they ask for, and how the backhaul fares."""
+"""The parts that scenarios are put together from: who is there and what they ask for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from telemetry_sim.mobility import MobilityModel
-from telemetry_sim.radio import non_terrestrial
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from telemetry_sim.traffic import TrafficModel
 
 
@@ -86,46 +81,3 @@ class LoadPlan:
     """Length of the straight line from one episode's load to the next."""
     tasks: tuple[float, float] = (0.5, 1.6)
     """Factor on a slice's task rate, drawn per episode."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackhaulGaps:
-    """Regular interruptions of the backhaul, as a satellite hands over to the next; each cell at its own time."""
-
-    period_s: float
-    gap_s: float
-
-    def factors(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: 0 in a gap, else 1."""
-        phase = (np.arange(num_cells) * 0.618 % 1.0) * self.period_s
-        return np.where((time_s + phase) % self.period_s < self.gap_s, 0.0, 1.0)
-
-    def delays_s(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: added to its backhaul's delay."""
-        del time_s
-        return np.zeros(num_cells)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SatelliteBackhaul:
-    """A backhaul by satellites on one orbit: they come, hand over and leave gaps, for all the cells at once."""
-
-    altitude_m: float = non_terrestrial.LEO_ALTITUDE_M
-    num_satellites: int = 12
-    cross_track_deg: float = 6.0
-    """How far beside the orbit's track the cells lie, as an angle at the earth's centre."""
-
-    def factors(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: 0 while no satellite stands high enough, else 1."""
-        return np.full(num_cells, float(self._elevation_deg(time_s) >= non_terrestrial.MIN_ELEVATION_DEG))
-
-    def delays_s(self, num_cells: int, time_s: float) -> NDArray[np.float64]:
-        """Per cell: up to the satellite and down to its gateway, taken as equally far."""
-        elevation_deg = max(self._elevation_deg(time_s), non_terrestrial.MIN_ELEVATION_DEG)
-        hop_ms = non_terrestrial.one_way_delay_scalar_ms(elevation_deg, self.altitude_m)
-        return np.full(num_cells, 2.0 * hop_ms / 1000.0)
-
-    def _elevation_deg(self, time_s: float) -> float:
-        return non_terrestrial.elevation_scalar_deg(
-            float(time_s), self.altitude_m, self.num_satellites, self.cross_track_deg
-        )

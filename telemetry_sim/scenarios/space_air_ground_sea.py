@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from telemetry_sim.faults import FaultKind, FaultPlan
 from telemetry_sim.mobility import MobilityKind, MobilityModel
+from telemetry_sim.scenarios.backhaul_plans import SatelliteBackhaul
 from telemetry_sim.scenarios.growth import cells_for
 from telemetry_sim.scenarios.model import Scenario
-from telemetry_sim.scenarios.parts import LoadPlan, LoraUplink, Population, SatelliteBackhaul, SensorStream
+from telemetry_sim.scenarios.parts import LoadPlan, LoraUplink, Population, SensorStream
 from telemetry_sim.scenarios.sites import hexagonal_sites
 from telemetry_sim.topology import Environment, SliceId, SliceProfile, Topology
 from telemetry_sim.traffic import TrafficKind, TrafficModel

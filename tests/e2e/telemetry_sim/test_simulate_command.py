@@ -67,3 +67,13 @@ def test_a_place_that_cannot_be_written_is_answered_before_the_run(tmp_path: Pat
     answer = CliRunner().invoke(simulate, ["--out", str(tmp_path / "file" / "run.parquet")])
     assert isinstance(answer.exception, TraceUnreadable)
     assert "can't be written" in str(answer.exception)
+
+
+def test_drones_can_carry_the_backhaul() -> None:
+    answers = [
+        CliRunner().invoke(simulate, ["--scenario", "space-air-ground-sea", "--duration", "2", "--json", *more])
+        for more in ([], ["--backhaul", "satellite"], ["--backhaul", "uav"])
+    ]
+    own, satellite, uav = (json.loads(answer.stdout)["packets"] for answer in answers)
+    assert own == satellite
+    assert uav["served"] < own["served"]

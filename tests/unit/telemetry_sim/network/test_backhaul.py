@@ -1,8 +1,9 @@
-"""Cells behind shared links and satellites."""
+"""Cells behind shared links, satellites and drones."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from telemetry_sim.faults import FaultPlan
 from telemetry_sim.neighbourhood import backhaul_routes
 from telemetry_sim.network import Network
 from telemetry_sim.network.backhaul import SharedBackhaul
-from telemetry_sim.scenarios import SatelliteBackhaul, Scenario, scenario
+from telemetry_sim.scenarios import SatelliteBackhaul, Scenario, UavRelays, scenario
 from telemetry_sim.topology import CORE, BackhaulLink, Topology
 
 
@@ -103,3 +104,25 @@ def test_nothing_crosses_the_backhaul_while_no_satellite_is_in_sight() -> None:
     assert frame.slices.served_bits.sum() == 0
     assert frame.cells is not None
     assert np.all(frame.cells.backhaul_delay_ms > 25.0)
+
+
+def test_relaying_drones_are_near_and_far_by_turns_and_change_places() -> None:
+    relays = UavRelays()
+    times_s = np.arange(0.0, 1200.0, 1.0)
+    factors = np.array([relays.factors(3, time_s) for time_s in times_s])
+    delays_s = np.array([relays.delays_s(3, time_s) for time_s in times_s])
+    assert (factors == 0.0).sum(axis=0).tolist() == [12, 12, 12]
+    assert not np.any(np.all(factors == 0.0, axis=1))
+    flying = factors[factors > 0.0]
+    assert flying.max() == pytest.approx(1.0, abs=1e-3)
+    # 10.5 km instead of 7.5 km cost 2.9 dB of 25.
+    assert flying.min() == pytest.approx(math.log2(1.0 + 10**2.5 / 1.4**2) / math.log2(1.0 + 10**2.5), abs=1e-3)
+    assert delays_s.min() == pytest.approx(0.003 + 7500.0 / 299_792_458.0)
+    assert delays_s.max() == pytest.approx(0.003 + 10_500.0 / 299_792_458.0, rel=1e-6)
+
+
+def test_a_change_of_drones_cuts_a_cell_off_for_its_seconds() -> None:
+    made = dataclasses.replace(scenario("space-air-ground-sea"), faults=FaultPlan(), backhaul_gaps=UavRelays())
+    frames = Network(made, seed=3).run(20.0).frames
+    served = np.array([frame.slices.served_bits[0].sum() for frame in frames if frame.slices is not None])
+    assert served[5:12].max() < 0.1 * served[14:].min()
