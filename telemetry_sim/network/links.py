@@ -17,6 +17,7 @@ from telemetry_sim.radio.path_loss import path_loss_scalar_db
 from telemetry_sim.radio.shadowing import (
     correlation_distance_scalar_m,
     next_shadowing_scalar_db,
+    shadowing_field,
     shadowing_sigma_scalar_db,
 )
 from telemetry_sim.random_bits import normal, uniform
@@ -222,6 +223,42 @@ def draw_links(state: State, step_s: float) -> None:
         devices[device].fade_rho, devices[device].fade_fresh = rho, fresh_part(rho)
         for k in range(state.links.shape[1]):
             update_gain(state, device, k, math.inf)
+
+
+def share_shadows(state: State, rng: np.random.Generator) -> None:
+    """Draw all shadowing anew, alike for devices that stand close together; in and out of sight it differs.
+
+    Source: 3GPP TR 38.901, 7.4.4 (correlated over the places of devices, not between sites).
+    """
+    devices, links, cells = state.devices, state.links, state.cells
+    fields = np.empty((2, *links.shape))
+    for cell in range(len(cells)):
+        device, k = np.nonzero(links["cell"] == cell)
+        for is_los in (False, True):
+            fields[int(is_los), device, k] = shadowing_field(
+                devices["x_m"][device],
+                devices["y_m"][device],
+                correlation_m=correlation_distance_scalar_m(int(cells["environment"][cell]), is_los),
+                rng=rng,
+            )
+    _take_shadows(state, fields)
+
+
+@kernel
+def _take_shadows(state: State, fields: NDArray[np.float64]) -> None:
+    """Set each link's shadowing from the field, of unit variance, of its state: first out of sight, then in sight."""
+    devices, cells = state.devices, state.cells
+    for device in range(devices.shape[0]):
+        for k in range(state.links.shape[1]):
+            cell = state.links[device, k].cell
+            distance_m = math.hypot(devices[device].x_m - cells[cell].x_m, devices[device].y_m - cells[cell].y_m)
+            code, height_m = cells[cell].environment, cells[cell].height_m
+            is_los = state.links[device, k].sight < los_probability_scalar(code, distance_m, height_m, DEVICE_HEIGHT_M)
+            sigma_db = shadowing_sigma_scalar_db(
+                code, is_los, distance_m, cells[cell].carrier_ghz, height_m, DEVICE_HEIGHT_M
+            )
+            state.links[device, k].shadow_db = sigma_db * fields[int(is_los), device, k]
+            update_gain(state, device, k, 0.0)
 
 
 @kernel

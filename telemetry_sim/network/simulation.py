@@ -21,7 +21,7 @@ from telemetry_sim.network.frames import cell_columns, device_columns, slice_col
 from telemetry_sim.network.incidents import alarms_between, log_period
 from telemetry_sim.network.kernel import run_cells, run_detached, sort_devices
 from telemetry_sim.network.lies import exaggerate
-from telemetry_sim.network.links import draw_links, move_devices, update_links
+from telemetry_sim.network.links import draw_links, move_devices, share_shadows, update_links
 from telemetry_sim.network.load import demand_factor, draw_load, num_attached, usual_prb_share
 from telemetry_sim.network.lora_uplinks import LoraUplinks
 from telemetry_sim.network.policy_in_force import check_sums, enforce, target_cells
@@ -107,7 +107,9 @@ class Network:
         self._load = (
             None if scenario.load is None else draw_load(scenario.load, num_cells=len(self.topology.cells), rng=load)
         )
-        self._usual = self._attach_all()
+        # Spawned after all the others, whose chances it must not move.
+        shadows = np.random.default_rng(sequence.spawn(1)[0]) if scenario.has_shared_shadows else None
+        self._usual = self._attach_all(shadows)
         self._bits = dict.fromkeys(("offered_bits", "served_bits", "dropped_bits"), 0.0)
         self._packets = dict.fromkeys(("offered_packets", "served_packets", "dropped_packets"), 0)
         self._waiting_packets = self._waiting_tasks = 0
@@ -186,10 +188,12 @@ class Network:
             twin._state.rng[:] = rng.integers(0, 2**64, size=len(twin._state.rng), dtype=np.uint64)  # noqa: SLF001
         return twin
 
-    def _attach_all(self) -> NDArray[np.float64]:
+    def _attach_all(self, shadows: np.random.Generator | None) -> NDArray[np.float64]:
         """Draw the first links; what a source usually needs of its cell."""
         state, scenario = self._state, self._scenario
         draw_links(state, scenario.step_s)
+        if shadows is not None:
+            share_shadows(state, shadows)
         load = state.cells["load"].copy()
         state.cells["load"][:] = _NOMINAL_LOAD
         update_links(state, 0.0)

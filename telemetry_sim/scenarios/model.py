@@ -39,6 +39,8 @@ class Scenario:
     backhaul_gaps: BackhaulPlan | None = None
     cell_radius_m: float = 200.0
     """Devices start within this distance of their cell."""
+    has_shared_shadows: bool = False
+    """Whether devices that start close together stand in like shadows, or each in its own."""
     queue_places: int = 32
     """Packets a device's buffer holds; a power of two."""
     step_s: float = 0.1

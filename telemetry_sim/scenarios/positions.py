@@ -30,8 +30,9 @@ _BOUNDS = {"Latitude": 90.0, "Longitude": 180.0}
 def at_positions(scenario: Scenario, path: Path, *, num_devices: int | None = None) -> Scenario:
     """The scenario on the sites of a CSV file with Latitude and Longitude columns (degrees).
 
-    Each site is like the scenario's first cell; without a number of devices each gets as many as there. Raises
-    ScenarioInvalid for a file that can't be read or names places that don't exist.
+    Each site is like the scenario's first cell; without a number of devices each gets as many as there. Devices close
+    together stand in like shadows. Raises ScenarioInvalid for a file that can't be read or names places that don't
+    exist.
     """
     positions_m = _plane_m(_degrees(path))
     pattern = scenario.topology.cells[0]
@@ -54,6 +55,7 @@ def at_positions(scenario: Scenario, path: Path, *, num_devices: int | None = No
         scenario,
         topology=Topology(cells=cells, slices=scenario.topology.slices),
         num_devices=usual if num_devices is None else num_devices,
+        has_shared_shadows=True,
         cell_radius_m=min(scenario.cell_radius_m, max(_LEAST_RADIUS_M, REACH * spacing_m)),
     )
 
