@@ -167,7 +167,11 @@ def _decide(pending: Pending, console: Console) -> bool:
     """Show what a change comes to and ask; only a typed yes lets it through."""
     console.print()
     console.print(Panel(_resolved(pending), title=pending.summary, title_align="left"))
-    said = console.input("Do this? Type [bold]yes[/bold] to agree: ")
+    try:
+        said = console.input("Do this? Type [bold]yes[/bold] to agree: ")
+    except EOFError:  # Ctrl-D is no yes
+        console.print()
+        return False
     return said.strip().lower() in ("yes", "y")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.models.chat_model import EMBEDDED_OPERATOR
-from tests.terminal_stage import Terminal, transcript
+from tests.terminal_stage import END_OF_INPUT, Terminal, transcript
 
 _COMMAND = [sys.executable, "-c", "from agent.command_line import main; main()", "chat"]
 _NETWORK = ["--planner", "optimiser", "--devices", "40"]
@@ -59,6 +59,7 @@ def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) ->
     refused = terminal.say("/apply", answers=["no"])
     assert "forecast" in refused
     assert "Nothing changed" in refused
+    assert "Nothing changed" in terminal.say("/apply", answers=[END_OF_INPUT])
     assert "is in force" in terminal.say("/apply")
     terminal.interrupt()
     back = terminal.say("/rollback")

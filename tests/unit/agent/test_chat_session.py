@@ -180,6 +180,12 @@ def test_control_sequences_are_taken_out_of_a_request() -> None:
     assert clean_request("\x1b[2Jsta\u202etus\x07") == "status"
 
 
+def test_bytes_that_a_terminal_could_not_decode_are_binary_data_or_a_stray_one() -> None:
+    with pytest.raises(AgentInputInvalid, match="binary"):
+        clean_request("\udcff" * 40)
+    assert clean_request("how is cell 2 doing\udcff?").encode()
+
+
 def test_numbers_are_compared_by_value() -> None:
     assert unsupported_numbers("2.0 of 3", "cell 2 and 3.00") == []
     assert unsupported_numbers("5 ms", "cell 2") == ["5"]
