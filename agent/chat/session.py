@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agent.chat.answer import Answer, Pending, clean_request
 from agent.chat.chat_agent import build_agent
 from agent.control_room import goal_document
-from agent.errors import AgentError, ModelUnavailable, StoreUnusable
+from agent.errors import AgentError, ModelAway, StoreUnusable
 from agent.store.sessions import load_session, save_session
 from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
 from agent.tools.finding import Finding
@@ -94,7 +94,7 @@ class ChatSession:
         self._restore(other.messages)
 
     def ask(self, text: str) -> Answer:
-        """Answer a request; raises AgentInputInvalid for what can't be one, ModelUnavailable where the model fails."""
+        """Answer a request; raises AgentInputInvalid for what can't be one, ModelAway where the model fails."""
         from langchain_core.messages import HumanMessage
         from langgraph.types import Command
 
@@ -117,7 +117,7 @@ class ChatSession:
         except Exception as error:  # a chat model's client raises types of its own
             self._restore(before)
             why = f"{type(error).__name__}: {str(error)[:300].rstrip('.')}"
-            raise ModelUnavailable(f"the chat model failed: {why}; `/model embedded` goes on without it") from error
+            raise ModelAway(f"the chat model failed: {why}; `/model embedded` goes on without it") from error
         self._settle(answer, request)
         answer.elapsed_s = time.monotonic() - began
         return answer
@@ -222,6 +222,8 @@ class ChatSession:
 
     def _settle(self, answer: Answer, request: str) -> None:
         """Take the last words, hold their numbers to what the tools found, and keep the conversation."""
+        from agent.models.chat_model import REFUSED
+
         answer.calls = [self.as_call(*made) for made in self.toolbox.found]
         answer.pending = list(self.unanswered)
         last = self.messages[-1] if self.messages else None
@@ -231,7 +233,9 @@ class ChatSession:
             answer.text = "\n\n".join([_STOPPED, *self._found_texts()])
         elif unsupported_numbers(answer.text, evidence):
             answer.text = "\n\n".join(self._found_texts()) or _NO_FIGURES
-        answer.exit_status = max((f.exit_status for _, _, f in self.toolbox.found), default=0)
+        is_refused = last is not None and bool(last.response_metadata.get(REFUSED))
+        statuses = [f.exit_status for _, _, f in self.toolbox.found]
+        answer.exit_status = max([*statuses, 4 if is_refused else 0])
         self.num_tokens[0] += answer.num_input_tokens
         self.num_tokens[1] += answer.num_output_tokens
         self._shorten()

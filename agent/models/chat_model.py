@@ -47,6 +47,8 @@ _HELP = (
     "prefer a slice, save energy. Then ask for a plan, look at its diff, approve and apply it, or roll back.\nNothing "
     "changes without your yes. Slash commands: /help."
 )
+REFUSED = "is_refused"
+"""Response metadata of an answer to a request for a change where none can be made."""
 _NOT_HERE = "That isn't possible here: the session is read-only."
 
 
@@ -149,6 +151,7 @@ class EmbeddedChatModel(BaseChatModel):
             content="",
             tool_call_chunks=chunks,
             usage_metadata=message.usage_metadata,
+            response_metadata=message.response_metadata,
             id=message.id,
             chunk_position="last",
         )
@@ -170,7 +173,7 @@ class EmbeddedChatModel(BaseChatModel):
             return _calling(pending[made], reading)
         results = iter([m for m in messages[asked + 1 :] if isinstance(m, ToolMessage)])
         parts = [step if isinstance(step, str) else _text_of(next(results, None)) for step in steps]
-        return self._answer("\n\n".join(dict.fromkeys(parts)), reading)
+        return self._answer("\n\n".join(dict.fromkeys(parts)), reading, is_refused=_NOT_HERE in steps)
 
     def _read(self, messages: Sequence[BaseMessage]) -> Reading:
         focus = _focus(messages)
@@ -227,8 +230,13 @@ class EmbeddedChatModel(BaseChatModel):
         return _QUESTIONS[about].format(slices=", ".join(self.slices), cells=cells, number=number)
 
     @staticmethod
-    def _answer(text: str, reading: Reading | None) -> AIMessage:
-        return AIMessage(content=text, id=_new_id(), usage_metadata=_usage(reading, len(_WORD.findall(text))))
+    def _answer(text: str, reading: Reading | None, *, is_refused: bool = False) -> AIMessage:
+        return AIMessage(
+            content=text,
+            id=_new_id(),
+            usage_metadata=_usage(reading, len(_WORD.findall(text))),
+            response_metadata={REFUSED: True} if is_refused else {},
+        )
 
 
 def _calling(step: tuple[str, dict[str, Any]], reading: Reading) -> AIMessage:
