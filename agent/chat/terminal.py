@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ def _open_behind(
             # Trouble with a server is said at the first question.
             with contextlib.suppress(AgentError):
                 opening.talk.warm_up()
+        gc.enable()
 
     opening.thread = threading.Thread(target=work, name="opening", daemon=True)
     opening.thread.start()

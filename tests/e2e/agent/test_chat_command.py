@@ -51,6 +51,32 @@ def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert b"expected http" in done.stderr
 
 
+@needs_weights
+def test_a_session_keeps_to_its_network(tmp_path: Path) -> None:
+    assert _run("--session", "ward", "--scenario", "ehealth", "--once", "/status", home=tmp_path).returncode == 0
+    again = _run("--resume", "--once", "/status", home=tmp_path)
+    assert b"telesurgery" in again.stdout
+    other = _run("--session", "ward", "--scenario", "smart-home", "--once", "/status", home=tmp_path)
+    assert other.returncode == 2
+    assert b"'ward' is about scenario ehealth, seed 7, devices 40" in other.stderr
+    assert b"telesurgery" in _run("--session", "ward", "--once", "/status", home=tmp_path).stdout
+
+
+def test_a_model_that_is_no_folder_and_no_provider_is_named(tmp_path: Path) -> None:
+    done = _run("--model", "/nowhere", "--once", "status", home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "Error: model '/nowhere': no such folder; expected a folder, `embedded`, or provider:model[@URL]"
+    ]
+
+
+@needs_weights
+def test_a_change_asked_for_in_a_read_only_session_ends_with_status_four(tmp_path: Path) -> None:
+    done = _run("--read-only", "--once", "apply the plan", home=tmp_path)
+    assert b"read-only" in done.stdout
+    assert done.returncode == 4
+
+
 def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, *_NETWORK, "--session", "shift")
     assert "utility" in terminal.say("/status")
