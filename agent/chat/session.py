@@ -14,8 +14,9 @@ from agent.chat.chat_agent import build_agent
 from agent.control_room import goal_document
 from agent.errors import AgentError, ModelAway, StoreUnusable
 from agent.store.sessions import load_session, save_session
-from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
+from agent.tools.acting import STATE_CHANGING, resolve_goal, rollback_target
 from agent.tools.finding import Finding
+from agent.tools.goal_words import describe_goal
 from agent.tools.reasoning import describe_policy, describe_rollback
 from agent.tools.toolbox import Toolbox
 from telemetry_sim.errors import TelemetrySimError
@@ -208,16 +209,20 @@ class ChatSession:
             resolved = describe_policy(self.room, policy)
             summary = f"{summary}, version {policy.version}"
         elif tool == "clear_goals":
-            resolved = {"removes": [describe_goal(self.room, goal) for goal in self.room.changes.own_goals()]}
+            resolved = {"removes": [describe_goal(self.room.topology, goal) for goal in self.room.changes.own_goals()]}
         elif tool == "roll_back":
             target = rollback_target(self.room, arguments.get("version"))
             resolved = describe_rollback(self.room, target)
             summary = f"roll back to version {target}"
         elif tool == "set_goal":
             goal = resolve_goal(self.room, **arguments)
-            known = [describe_goal(self.room, kept) for kept in self.room.goals() if kept.id == goal.id]
-            resolved = {"goal": goal_document(goal), "means": describe_goal(self.room, goal), "replaces": known}
-            summary = f"set goal: {describe_goal(self.room, goal)}"
+            known = [describe_goal(self.room.topology, kept) for kept in self.room.goals() if kept.id == goal.id]
+            resolved = {
+                "goal": goal_document(goal),
+                "means": describe_goal(self.room.topology, goal),
+                "replaces": known,
+            }
+            summary = f"set goal: {describe_goal(self.room.topology, goal)}"
         return Pending(tool=tool, arguments=dict(arguments), summary=summary, resolved=resolved)
 
     def _settle(self, answer: Answer, request: str) -> None:

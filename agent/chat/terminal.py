@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from agent.chat.talk import Talk
 
 _TROUBLE = "Error: "
+_PIECE = re.compile(r"\S+[^\S\n]*|[^\S\n]+|\n")
 _SHOWN_ROWS = 24
 """Cells and slices of a diff in an approval prompt."""
 
@@ -143,26 +145,40 @@ def _completions(opening: _Opening, before: str) -> list[str]:
     return words if opening.talk is None else [*words, *opening.talk.words()]
 
 
-def _answer(talk: Talk, line: str, console: Console) -> None:
-    streamed: list[str] = []
+class _Flow:
+    """Words as they come, broken between them where the line ends."""
 
-    def on_text(piece: str) -> None:
-        streamed.append(piece)
-        console.print(piece, end="", markup=False, highlight=False)
+    def __init__(self, console: Console) -> None:
+        self.text = ""
+        self._console = console
+        self._column = 0
+
+    def write(self, piece: str) -> None:
+        self.text += piece
+        for part in _PIECE.findall(piece):
+            if self._column and self._column + len(part.rstrip()) > self._console.width:
+                self._console.print()
+                self._column = 0
+            self._console.print(part, end="", markup=False, highlight=False, soft_wrap=True)
+            self._column = 0 if part.endswith("\n") else self._column + len(part)
+
+
+def _answer(talk: Talk, line: str, console: Console) -> None:
+    flow = _Flow(console)
 
     def on_call(name: str, given: dict[str, Any]) -> None:
         console.print(f"· {name} {_arguments(given)}", style="dim", markup=False)
 
-    listener = Listener(decide=lambda pending: _decide(pending, console), on_text=on_text, on_call=on_call)
+    listener = Listener(decide=lambda pending: _decide(pending, console), on_text=flow.write, on_call=on_call)
     answer = talk.answer(line, listener)
-    if streamed:
+    if flow.text:
         console.print()
-    if "".join(streamed).strip() != answer.text.strip():
+    if flow.text.strip() != answer.text.strip():
         is_trouble = answer.text.startswith(_TROUBLE)
         if is_trouble:
             console.print(_TROUBLE, style="red", end="")
         text = answer.text.removeprefix(_TROUBLE)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, markup=False, highlight=False)
 
 
 def _decide(pending: Pending, console: Console) -> bool:

@@ -89,7 +89,7 @@ def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) ->
     assert "is in force" in terminal.say("/apply")
     terminal.interrupt()
     back = terminal.say("/rollback")
-    assert "min " in back
+    assert "guaranteed PRBs" in back
     assert "Rolled back to version 0" in back
     assert terminal.end() == 0
 
@@ -109,7 +109,7 @@ def test_the_documented_conversation_runs_through(tmp_path: Path) -> None:
     printed = transcript(tmp_path, *_NETWORK)
     for expected in (
         "is worst",
-        "Goal set: delay ms 20 for vehicles",
+        "Goal set: vehicles within 20 ms",
         "Plan version 1",
         "If cell 1 went down",
         "Version 1 is in force: 4 of 4 cells applied it.",
