@@ -23,7 +23,7 @@ from telemetry_sim.errors import TelemetrySimError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import RunnableConfig
 
     from agent.control_room import ControlRoom
@@ -95,7 +95,10 @@ class ChatSession:
         self._restore(other.messages)
 
     def ask(self, text: str) -> Answer:
-        """Answer a request; raises AgentInputInvalid for what can't be one, ModelAway where the model fails."""
+        """Answer a request; raises AgentInputInvalid for what can't be one, ModelAway where the model fails.
+
+        A KeyboardInterrupt names the changes that had been made before it.
+        """
         from langchain_core.messages import HumanMessage
         from langgraph.types import Command
 
@@ -109,9 +112,10 @@ class ChatSession:
             while given is not None:
                 waiting = self._run(given, answer, began)
                 given = None if waiting is None else Command(resume={"decisions": self._decisions(waiting)})
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            made = self._leave_toolbox()
             self._restore(before)
-            raise
+            raise KeyboardInterrupt(*(f"{name} was done" for name in made)) from stop
         except (AgentError, TelemetrySimError):
             self._restore(before)
             raise
@@ -145,24 +149,45 @@ class ChatSession:
         """Let the agent go on until it answers (None) or asks for a person (the calls it asks about)."""
         from langchain_core.messages import AIMessage, AIMessageChunk
 
+        from agent.chat.agent_run import AgentRun
+
+        run, waiting = AgentRun(), None
+        config: RunnableConfig = {**self._config(), "callbacks": [run]}
         event: Any
-        for mode, event in self._agent.stream(given, self._config(), stream_mode=["messages", "updates"]):
-            if mode == "messages":
-                chunk, about = event
-                if isinstance(chunk, AIMessageChunk) and chunk.text and about["langgraph_node"] == "model":
-                    answer.first_token_s = answer.first_token_s or time.monotonic() - began
-                    self.on_text(str(chunk.text))
-                continue
-            if "__interrupt__" in event:
-                return list(event["__interrupt__"][0].value["action_requests"])
-            for message in ((event.get("model") or {}).get("messages")) or []:
-                if isinstance(message, AIMessage):
-                    if message.usage_metadata is not None:
-                        answer.num_input_tokens += message.usage_metadata["input_tokens"]
-                        answer.num_output_tokens += message.usage_metadata["output_tokens"]
-                    for call in message.tool_calls:
-                        self.on_call(call["name"], call["args"])
-        return None
+        try:
+            for mode, event in run.events(
+                lambda: self._agent.stream(given, config, stream_mode=["messages", "updates"])
+            ):
+                if mode == "messages":
+                    chunk, about = event
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and about["langgraph_node"] == "model":
+                        answer.first_token_s = answer.first_token_s or time.monotonic() - began
+                        self.on_text(str(chunk.text))
+                elif "__interrupt__" in event:
+                    waiting = list(event["__interrupt__"][0].value["action_requests"])
+                else:
+                    for message in ((event.get("model") or {}).get("messages")) or []:
+                        if isinstance(message, AIMessage):
+                            self._note_calls(message, answer)
+        except KeyboardInterrupt:
+            run.leave()
+            raise
+        return waiting
+
+    def _note_calls(self, message: AIMessage, answer: Answer) -> None:
+        if message.usage_metadata is not None:
+            answer.num_input_tokens += message.usage_metadata["input_tokens"]
+            answer.num_output_tokens += message.usage_metadata["output_tokens"]
+        for call in message.tool_calls:
+            self.on_call(call["name"], call["args"])
+
+    def _leave_toolbox(self) -> list[str]:
+        """A toolbox and an agent anew, the run that was left having none any more; which changes it had made."""
+        self.toolbox.close()
+        made = [name for name, _, found in self.toolbox.found if name in STATE_CHANGING and found.exit_status == 0]
+        self.toolbox = Toolbox(self.room)
+        self._agent = build_agent(self.model, self.toolbox)
+        return made
 
     def _decisions(self, waiting: list[dict[str, Any]]) -> list[dict[str, str]]:
         decisions: list[dict[str, str]] = []

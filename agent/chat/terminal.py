@@ -78,8 +78,9 @@ def run_terminal(
             with console.status("opening the network…") if not opening.done.is_set() else _Quiet():
                 talk = opening.wait()
             _answer(talk, line, console)
-        except KeyboardInterrupt:
-            console.print("\n(stopped; nothing was changed, the session is kept)")
+        except KeyboardInterrupt as stop:
+            made = ", ".join(map(str, stop.args)) or "nothing was changed"
+            console.print(f"\n(stopped; {made}, the session is kept)", highlight=False, markup=False)
         except (AgentError, TelemetrySimError) as error:
             console.print("Error: ", style="red", end="")
             console.print(str(error), highlight=False, markup=False)
