@@ -56,7 +56,7 @@ def chat(
     """
     from agent.chat.room_options import RoomOptions
 
-    # Looking for garbage among modules that are being loaded takes a fifth of a cold start; turned on again behind it.
+    # Looking for garbage among modules that are being loaded takes a sixth of a cold start; turned on again behind it.
     gc.disable()
     folder = Path(click.get_app_dir("edgewright")) / "sessions"
     options = RoomOptions(
