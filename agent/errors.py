@@ -7,6 +7,7 @@ AgentError
 ├── PolicyRejected      a guard refused it; it stops here
 │   └── ApprovalNeeded  a person must approve it first
 ├── ModelUnavailable    the model is missing, damaged or away; the optimiser takes over
+│   └── ModelAway       it was asked and did not answer; may be tried again
 ├── DispatchTimeout     may be retried
 │   └── BrokerLost      the connection to the broker ended or could not be made
 ├── DecisionDrift       a replay no longer decides as recorded
@@ -54,6 +55,12 @@ class ApprovalNeeded(PolicyRejected):
 
 class ModelUnavailable(AgentError):
     """A model that is missing, damaged or does not answer in time."""
+
+
+class ModelAway(ModelUnavailable):
+    """A model that broke off or could not be reached."""
+
+    exit_status: ClassVar[int] = 1
 
 
 class DispatchTimeout(AgentError):

@@ -35,6 +35,20 @@ class ReasonCode(StrEnum):
     STEADY = "steady"
 
 
+REASON_WORDS = {
+    ReasonCode.DEMAND_SURGE: "demand is surging",
+    ReasonCode.TIGHT_DELAY: "delay budgets are tight",
+    ReasonCode.GUARANTEE: "slices are owed a guarantee",
+    ReasonCode.CONGESTION: "cells are congested",
+    ReasonCode.SPARE_CAPACITY: "there is capacity to spare",
+    ReasonCode.FAULT: "something is faulty",
+    ReasonCode.ENERGY: "energy is to be saved",
+    ReasonCode.GOAL: "operators set goals",
+    ReasonCode.BACKLOG: "packets have queued up",
+    ReasonCode.STEADY: "load and links are steady",
+}
+
+
 class ExpectedKpi(_Contract):
     """What the policy promises for one slice in one cell, so that it can be held to it."""
 

@@ -20,6 +20,7 @@ from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession
 from agent.chat.slash import run_slash
 from agent.control_room import ControlRoom
+from agent.models.chat_model import EmbeddedChatModel
 from agent.store.store import Store
 from agent.tools.toolbox import ACTING, LOOKING
 
@@ -37,6 +38,8 @@ class Turn:
     person: list[str] | str = field(default_factory=list)
     """What is typed at each approval prompt; `nobody` where there is none to ask."""
     status: int = 0
+    embedded_status: int | None = None
+    """Where the embedded model knows what a puppet doesn't: that it refused."""
     text: str = ""
     """Stands in what the tools found."""
     asks: str = ""
@@ -119,8 +122,10 @@ def _faults(turn: Turn, expected: Trail, session: ChatSession, person: Person) -
     trail = [(call["tool"], _plain(call["tool"], call["arguments"])) for call in answer.calls]
     found = "\n".join([answer.text, *(call["result"]["text"] for call in answer.calls)])
     faults = [] if trail == expected else [f"called {trail}, expected {expected}"]
-    if answer.exit_status != turn.status:
-        faults.append(f"status {answer.exit_status}, expected {turn.status}")
+    is_embedded = isinstance(session.model, EmbeddedChatModel) and turn.embedded_status is not None
+    status = turn.embedded_status if is_embedded else turn.status
+    if answer.exit_status != status:
+        faults.append(f"status {answer.exit_status}, expected {status}")
     faults += [f"{wanted!r} is not in {found!r}" for wanted in (turn.text, turn.asks) if wanted not in found]
     num_asked = len(person.shown) - num_shown
     if isinstance(turn.person, list) and num_asked != len(turn.person):

@@ -16,6 +16,8 @@ _QUESTION = "to agree: "
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r|\x07")
 _TIMEOUT_S = 300
 _LOST_AFTER_S = 10
+END_OF_INPUT = "\x04"
+"""Ctrl-D."""
 
 README = (
     "which cell is worst right now and why?",
@@ -55,7 +57,10 @@ class Terminal:
         while self.child.expect_exact([_PROMPT, _QUESTION]) == 1:
             said = left.pop(0)
             shown += str(self.child.before) + _QUESTION + said + "\n"
-            self.child.sendline(said)
+            if said == END_OF_INPUT:
+                self.child.send(said)
+            else:
+                self.child.sendline(said)
             self.child.readline()
         return plain(shown + str(self.child.before))
 

@@ -14,6 +14,8 @@ MAX_REQUEST = 4000
 """Characters of one request; the rest of a paste is refused."""
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_UNDECODED = re.compile(r"[\ud800-\udfff]")
+"""Bytes that are no UTF-8, as a terminal hands them on."""
 _BINDING = ("hash", "goal", "replaces", "removes", "from_version", "to_version", "changes")
 """What of a resolved change a yes is bound to: what it does, not how it is expected to turn out."""
 
@@ -54,7 +56,7 @@ def clean_request(text: str) -> str:
     """The request without control sequences; raises AgentInputInvalid for empty, binary or huge ones."""
     if len(text) > MAX_REQUEST:
         raise AgentInputInvalid(f"request of {len(text)} characters: at most {MAX_REQUEST} are read")
-    plain = _CONTROL.sub("", text).strip()
+    plain = _UNDECODED.sub("\ufffd", _CONTROL.sub("", text)).strip()
     if not plain:
         raise AgentInputInvalid("request: nothing to read in it; type a question, or /help")
     if plain.count("\ufffd") > len(plain) // 10:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.chat.answer import clean_session_name
 from agent.chat.room_options import RoomOptions
+from agent.chat.session_network import latest_session
 from agent.control_room import ControlRoom
 from agent.dispatch.in_process import InProcessDispatcher
 from agent.errors import AgentInputInvalid, ModelUnavailable
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from agent.planner import Decision
     from edge_preprocess.digest import EdgeDigest
     from telemetry_sim.topology import Topology
+
+
+_ALLOWED = "expected a folder, `embedded`, or provider:model[@URL]"
 
 
 @dataclass(slots=True)
@@ -158,23 +162,16 @@ def session_store(folder: Path, session: str | None) -> Store:
     return Store.open(f"sqlite:///{folder / clean_session_name(session)}.db")
 
 
-def latest_session(folder: Path) -> str:
-    """Raises AgentInputInvalid where there is none."""
-    files = sorted(folder.glob("*.db"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        raise AgentInputInvalid(f"nothing to resume: no session in {folder}; start one with --session NAME")
-    return files[-1].stem
-
-
 def _remote_model(name: str) -> BaseChatModel:
+    model, _, url = name.partition("@")
+    if ":" not in model:
+        raise ModelUnavailable(f"model {name[:80]!r}: no such folder; {_ALLOWED}")
     from langchain.chat_models import init_chat_model
 
-    model, _, url = name.partition("@")
     given: dict[str, Any] = {"base_url": url, "api_key": "none"} if url else {}
     try:
         chosen: BaseChatModel = init_chat_model(model, timeout=60, max_retries=1, **given)
     except (ImportError, ValueError) as error:
-        raise ModelUnavailable(
-            f"model {name!r}: {str(error)[:200]}; expected a folder, `embedded`, or provider:model[@URL]"
-        ) from error
+        why = " ".join(str(error).split())[:120]
+        raise ModelUnavailable(f"model {name[:80]!r}: {why}; {_ALLOWED}") from error
     return chosen

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 from agent.chat.answer import Answer, Pending, clean_request
 from agent.chat.chat_agent import build_agent
 from agent.control_room import goal_document
-from agent.errors import AgentError, ModelUnavailable, StoreUnusable
+from agent.errors import AgentError, ModelAway, StoreUnusable
 from agent.store.sessions import load_session, save_session
-from agent.tools.acting import STATE_CHANGING, describe_goal, resolve_goal, rollback_target
+from agent.tools.acting import STATE_CHANGING, resolve_goal, rollback_target
 from agent.tools.finding import Finding
+from agent.tools.goal_words import describe_goal
 from agent.tools.reasoning import describe_policy, describe_rollback
 from agent.tools.toolbox import Toolbox
 from telemetry_sim.errors import TelemetrySimError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import RunnableConfig
 
     from agent.control_room import ControlRoom
@@ -94,7 +95,10 @@ class ChatSession:
         self._restore(other.messages)
 
     def ask(self, text: str) -> Answer:
-        """Answer a request; raises AgentInputInvalid for what can't be one, ModelUnavailable where the model fails."""
+        """Answer a request; raises AgentInputInvalid for what can't be one, ModelAway where the model fails.
+
+        A KeyboardInterrupt names the changes that had been made before it.
+        """
         from langchain_core.messages import HumanMessage
         from langgraph.types import Command
 
@@ -108,16 +112,17 @@ class ChatSession:
             while given is not None:
                 waiting = self._run(given, answer, began)
                 given = None if waiting is None else Command(resume={"decisions": self._decisions(waiting)})
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            made = self._leave_toolbox()
             self._restore(before)
-            raise
+            raise KeyboardInterrupt(*(f"{name} was done" for name in made)) from stop
         except (AgentError, TelemetrySimError):
             self._restore(before)
             raise
         except Exception as error:  # a chat model's client raises types of its own
             self._restore(before)
             why = f"{type(error).__name__}: {str(error)[:300].rstrip('.')}"
-            raise ModelUnavailable(f"the chat model failed: {why}; `/model embedded` goes on without it") from error
+            raise ModelAway(f"the chat model failed: {why}; `/model embedded` goes on without it") from error
         self._settle(answer, request)
         answer.elapsed_s = time.monotonic() - began
         return answer
@@ -144,24 +149,45 @@ class ChatSession:
         """Let the agent go on until it answers (None) or asks for a person (the calls it asks about)."""
         from langchain_core.messages import AIMessage, AIMessageChunk
 
+        from agent.chat.agent_run import AgentRun
+
+        run, waiting = AgentRun(), None
+        config: RunnableConfig = {**self._config(), "callbacks": [run]}
         event: Any
-        for mode, event in self._agent.stream(given, self._config(), stream_mode=["messages", "updates"]):
-            if mode == "messages":
-                chunk, about = event
-                if isinstance(chunk, AIMessageChunk) and chunk.text and about["langgraph_node"] == "model":
-                    answer.first_token_s = answer.first_token_s or time.monotonic() - began
-                    self.on_text(str(chunk.text))
-                continue
-            if "__interrupt__" in event:
-                return list(event["__interrupt__"][0].value["action_requests"])
-            for message in ((event.get("model") or {}).get("messages")) or []:
-                if isinstance(message, AIMessage):
-                    if message.usage_metadata is not None:
-                        answer.num_input_tokens += message.usage_metadata["input_tokens"]
-                        answer.num_output_tokens += message.usage_metadata["output_tokens"]
-                    for call in message.tool_calls:
-                        self.on_call(call["name"], call["args"])
-        return None
+        try:
+            for mode, event in run.events(
+                lambda: self._agent.stream(given, config, stream_mode=["messages", "updates"])
+            ):
+                if mode == "messages":
+                    chunk, about = event
+                    if isinstance(chunk, AIMessageChunk) and chunk.text and about["langgraph_node"] == "model":
+                        answer.first_token_s = answer.first_token_s or time.monotonic() - began
+                        self.on_text(str(chunk.text))
+                elif "__interrupt__" in event:
+                    waiting = list(event["__interrupt__"][0].value["action_requests"])
+                else:
+                    for message in ((event.get("model") or {}).get("messages")) or []:
+                        if isinstance(message, AIMessage):
+                            self._note_calls(message, answer)
+        except KeyboardInterrupt:
+            run.leave()
+            raise
+        return waiting
+
+    def _note_calls(self, message: AIMessage, answer: Answer) -> None:
+        if message.usage_metadata is not None:
+            answer.num_input_tokens += message.usage_metadata["input_tokens"]
+            answer.num_output_tokens += message.usage_metadata["output_tokens"]
+        for call in message.tool_calls:
+            self.on_call(call["name"], call["args"])
+
+    def _leave_toolbox(self) -> list[str]:
+        """A toolbox and an agent anew, the run that was left having none any more; which changes it had made."""
+        self.toolbox.close()
+        made = [name for name, _, found in self.toolbox.found if name in STATE_CHANGING and found.exit_status == 0]
+        self.toolbox = Toolbox(self.room)
+        self._agent = build_agent(self.model, self.toolbox)
+        return made
 
     def _decisions(self, waiting: list[dict[str, Any]]) -> list[dict[str, str]]:
         decisions: list[dict[str, str]] = []
@@ -208,20 +234,26 @@ class ChatSession:
             resolved = describe_policy(self.room, policy)
             summary = f"{summary}, version {policy.version}"
         elif tool == "clear_goals":
-            resolved = {"removes": [describe_goal(self.room, goal) for goal in self.room.changes.own_goals()]}
+            resolved = {"removes": [describe_goal(self.room.topology, goal) for goal in self.room.changes.own_goals()]}
         elif tool == "roll_back":
             target = rollback_target(self.room, arguments.get("version"))
             resolved = describe_rollback(self.room, target)
             summary = f"roll back to version {target}"
         elif tool == "set_goal":
             goal = resolve_goal(self.room, **arguments)
-            known = [describe_goal(self.room, kept) for kept in self.room.goals() if kept.id == goal.id]
-            resolved = {"goal": goal_document(goal), "means": describe_goal(self.room, goal), "replaces": known}
-            summary = f"set goal: {describe_goal(self.room, goal)}"
+            known = [describe_goal(self.room.topology, kept) for kept in self.room.goals() if kept.id == goal.id]
+            resolved = {
+                "goal": goal_document(goal),
+                "means": describe_goal(self.room.topology, goal),
+                "replaces": known,
+            }
+            summary = f"set goal: {describe_goal(self.room.topology, goal)}"
         return Pending(tool=tool, arguments=dict(arguments), summary=summary, resolved=resolved)
 
     def _settle(self, answer: Answer, request: str) -> None:
         """Take the last words, hold their numbers to what the tools found, and keep the conversation."""
+        from agent.models.chat_model import REFUSED
+
         answer.calls = [self.as_call(*made) for made in self.toolbox.found]
         answer.pending = list(self.unanswered)
         last = self.messages[-1] if self.messages else None
@@ -231,7 +263,9 @@ class ChatSession:
             answer.text = "\n\n".join([_STOPPED, *self._found_texts()])
         elif unsupported_numbers(answer.text, evidence):
             answer.text = "\n\n".join(self._found_texts()) or _NO_FIGURES
-        answer.exit_status = max((f.exit_status for _, _, f in self.toolbox.found), default=0)
+        is_refused = last is not None and bool(last.response_metadata.get(REFUSED))
+        statuses = [f.exit_status for _, _, f in self.toolbox.found]
+        answer.exit_status = max([*statuses, 4 if is_refused else 0])
         self.num_tokens[0] += answer.num_input_tokens
         self.num_tokens[1] += answer.num_output_tokens
         self._shorten()

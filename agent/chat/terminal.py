@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from agent.chat.talk import Talk
 
 _TROUBLE = "Error: "
+_PIECE = re.compile(r"\S+[^\S\n]*|[^\S\n]+|\n")
 _SHOWN_ROWS = 24
 """Cells and slices of a diff in an approval prompt."""
 
@@ -75,8 +78,9 @@ def run_terminal(
             with console.status("opening the network…") if not opening.done.is_set() else _Quiet():
                 talk = opening.wait()
             _answer(talk, line, console)
-        except KeyboardInterrupt:
-            console.print("\n(stopped; nothing was changed, the session is kept)")
+        except KeyboardInterrupt as stop:
+            made = ", ".join(map(str, stop.args)) or "nothing was changed"
+            console.print(f"\n(stopped; {made}, the session is kept)", highlight=False, markup=False)
         except (AgentError, TelemetrySimError) as error:
             console.print("Error: ", style="red", end="")
             console.print(str(error), highlight=False, markup=False)
@@ -106,6 +110,7 @@ def _open_behind(
             # Trouble with a server is said at the first question.
             with contextlib.suppress(AgentError):
                 opening.talk.warm_up()
+        gc.enable()
 
     opening.thread = threading.Thread(target=work, name="opening", daemon=True)
     opening.thread.start()
@@ -141,33 +146,51 @@ def _completions(opening: _Opening, before: str) -> list[str]:
     return words if opening.talk is None else [*words, *opening.talk.words()]
 
 
-def _answer(talk: Talk, line: str, console: Console) -> None:
-    streamed: list[str] = []
+class _Flow:
+    """Words as they come, broken between them where the line ends."""
 
-    def on_text(piece: str) -> None:
-        streamed.append(piece)
-        console.print(piece, end="", markup=False, highlight=False)
+    def __init__(self, console: Console) -> None:
+        self.text = ""
+        self._console = console
+        self._column = 0
+
+    def write(self, piece: str) -> None:
+        self.text += piece
+        for part in _PIECE.findall(piece):
+            if self._column and self._column + len(part.rstrip()) > self._console.width:
+                self._console.print()
+                self._column = 0
+            self._console.print(part, end="", markup=False, highlight=False, soft_wrap=True)
+            self._column = 0 if part.endswith("\n") else self._column + len(part)
+
+
+def _answer(talk: Talk, line: str, console: Console) -> None:
+    flow = _Flow(console)
 
     def on_call(name: str, given: dict[str, Any]) -> None:
         console.print(f"· {name} {_arguments(given)}", style="dim", markup=False)
 
-    listener = Listener(decide=lambda pending: _decide(pending, console), on_text=on_text, on_call=on_call)
+    listener = Listener(decide=lambda pending: _decide(pending, console), on_text=flow.write, on_call=on_call)
     answer = talk.answer(line, listener)
-    if streamed:
+    if flow.text:
         console.print()
-    if "".join(streamed).strip() != answer.text.strip():
+    if flow.text.strip() != answer.text.strip():
         is_trouble = answer.text.startswith(_TROUBLE)
         if is_trouble:
             console.print(_TROUBLE, style="red", end="")
         text = answer.text.removeprefix(_TROUBLE)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, markup=False, highlight=False)
 
 
 def _decide(pending: Pending, console: Console) -> bool:
     """Show what a change comes to and ask; only a typed yes lets it through."""
     console.print()
     console.print(Panel(_resolved(pending), title=pending.summary, title_align="left"))
-    said = console.input("Do this? Type [bold]yes[/bold] to agree: ")
+    try:
+        said = console.input("Do this? Type [bold]yes[/bold] to agree: ")
+    except EOFError:  # Ctrl-D is no yes
+        console.print()
+        return False
     return said.strip().lower() in ("yes", "y")
 
 

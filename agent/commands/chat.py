@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -55,6 +56,8 @@ def chat(
     """
     from agent.chat.room_options import RoomOptions
 
+    # Looking for garbage among modules that are being loaded takes a sixth of a cold start; turned on again behind it.
+    gc.disable()
     folder = Path(click.get_app_dir("edgewright")) / "sessions"
     options = RoomOptions(
         scenario=scenario,
@@ -66,6 +69,11 @@ def chat(
         server=server,
         token=token,
     )
+    if server is None and (session is not None or resume):
+        from agent.chat.session_network import latest_session, with_own_network
+
+        session, resume = latest_session(folder) if session is None else session, False
+        options = with_own_network(options, folder, session, given=_network_options_given())
     if once is None and sys.stdin.isatty():
         from agent.chat.terminal import run_terminal
 
@@ -80,6 +88,14 @@ def chat(
     _answer_all(open_talk(options, model, folder, name=session, is_resumed=resume), requests, as_json=as_json)
 
 
+def _network_options_given() -> list[str]:
+    """Fields of the options by which the command line itself names a network."""
+    context = click.get_current_context()
+    fields = {"scenario": "scenario", "seed": "seed", "devices": "num_devices"}
+    given = click.core.ParameterSource.COMMANDLINE
+    return [field for name, field in fields.items() if context.get_parameter_source(name) is given]
+
+
 def _answer_all(talk: Talk, requests: list[str], *, as_json: bool) -> None:
     """Answer each request in turn, whatever became of the one before; the worst status ends the process."""
     from agent.chat.answer import answer_document
@@ -89,6 +105,7 @@ def _answer_all(talk: Talk, requests: list[str], *, as_json: bool) -> None:
     documents = []
     for request in requests:
         answer = talk.answer(request, Listener())
+        gc.enable()
         status = max(status, answer.exit_status)
         documents.append(answer_document(request, answer))
         if not as_json:

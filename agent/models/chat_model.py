@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
-from agent.models.operator_language import ARGUMENTS, Call
+from agent.models.operator_language import ARGUMENTS, Call, call
 from agent.models.operator_model import OperatorModel, Reading, load_operator_model
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ _HELP = (
     "prefer a slice, save energy. Then ask for a plan, look at its diff, approve and apply it, or roll back.\nNothing "
     "changes without your yes. Slash commands: /help."
 )
+_AT_A_CELL = frozenset({"network_status", "show_history", "search_incidents", "describe_topology", "explain_decision"})
+"""Tools that look at one cell, and can at another as well."""
+REFUSED = "is_refused"
+"""Response metadata of an answer to a request for a change where none can be made."""
 _NOT_HERE = "That isn't possible here: the session is read-only."
 
 
@@ -149,6 +154,7 @@ class EmbeddedChatModel(BaseChatModel):
             content="",
             tool_call_chunks=chunks,
             usage_metadata=message.usage_metadata,
+            response_metadata=message.response_metadata,
             id=message.id,
             chunk_position="last",
         )
@@ -159,8 +165,10 @@ class EmbeddedChatModel(BaseChatModel):
         asked = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=-1)
         if asked < 0:
             return self._answer(_QUESTIONS["request"], None)
+        text = str(messages[asked].text)
         reading = self._read(messages[: asked + 1])
-        unplaced = self._unplaced(reading, str(messages[asked].text))
+        reading = replace(reading, calls=self._with_every_cell(reading.calls, text))
+        unplaced = self._unplaced(reading, text)
         if unplaced:
             return self._answer(self._question("number", number=unplaced), reading)
         made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
@@ -170,7 +178,7 @@ class EmbeddedChatModel(BaseChatModel):
             return _calling(pending[made], reading)
         results = iter([m for m in messages[asked + 1 :] if isinstance(m, ToolMessage)])
         parts = [step if isinstance(step, str) else _text_of(next(results, None)) for step in steps]
-        return self._answer("\n\n".join(dict.fromkeys(parts)), reading)
+        return self._answer("\n\n".join(dict.fromkeys(parts)), reading, is_refused=_NOT_HERE in steps)
 
     def _read(self, messages: Sequence[BaseMessage]) -> Reading:
         focus = _focus(messages)
@@ -210,6 +218,20 @@ class EmbeddedChatModel(BaseChatModel):
                 given[name] = self.slices[int(given[name]) - 1]
         return call.tool, given
 
+    def _with_every_cell(self, calls: Sequence[Call], text: str) -> tuple[Call, ...]:
+        """A look at one of several cells that were named is a look at each of them."""
+        said = [int(number) for number in self._numbers(text) if number.isdecimal()]
+        looks = [call for call in calls if call.tool in _AT_A_CELL and dict(call.arguments).get("cell") in said]
+        if len(calls) != 1 or not looks or not set(said) <= set(self.cells):
+            return tuple(calls)
+        given = [(name, value) for name, value in looks[0].arguments if name != "cell"]
+        return tuple(call(looks[0].tool, dict(given) | {"cell": cell}) for cell in dict.fromkeys(said))
+
+    def _numbers(self, text: str) -> list[str]:
+        """Numbers in the request that belong to no slice's name."""
+        names = " ".join(self.slices)
+        return [number for number in _NUMBER.findall(text) if number not in names]
+
     def _unplaced(self, reading: Reading, text: str) -> str:
         """A number in the request that no call took up, where a number could belong."""
         used = {float(value) for call in reading.calls for _, value in call.arguments if isinstance(value, int | float)}
@@ -217,9 +239,7 @@ class EmbeddedChatModel(BaseChatModel):
             set(ARGUMENTS[call.tool]) & {"cell", "version", "value"} or ("about", "cell") in call.arguments
             for call in reading.calls
         )
-        names = " ".join(self.slices)
-        said = [number for number in _NUMBER.findall(text) if number not in names]
-        left = [number for number in said if float(number) not in used]
+        left = [number for number in self._numbers(text) if float(number) not in used]
         return left[0] if takes and left else ""
 
     def _question(self, about: str, *, number: str = "") -> str:
@@ -227,8 +247,13 @@ class EmbeddedChatModel(BaseChatModel):
         return _QUESTIONS[about].format(slices=", ".join(self.slices), cells=cells, number=number)
 
     @staticmethod
-    def _answer(text: str, reading: Reading | None) -> AIMessage:
-        return AIMessage(content=text, id=_new_id(), usage_metadata=_usage(reading, len(_WORD.findall(text))))
+    def _answer(text: str, reading: Reading | None, *, is_refused: bool = False) -> AIMessage:
+        return AIMessage(
+            content=text,
+            id=_new_id(),
+            usage_metadata=_usage(reading, len(_WORD.findall(text))),
+            response_metadata={REFUSED: True} if is_refused else {},
+        )
 
 
 def _calling(step: tuple[str, dict[str, Any]], reading: Reading) -> AIMessage:

@@ -6,6 +6,7 @@ from agent.control_room import ControlRoom, examination_document, goal_document
 from agent.errors import AgentInputInvalid
 from agent.goal import ContextKind, Expectation, Goal, TargetMetric
 from agent.tools.finding import Finding, percent, require_cell, require_slice
+from agent.tools.goal_words import describe_goal, told_value
 
 STATE_CHANGING = ("approve_plan", "reject_plan", "apply_plan", "roll_back", "set_goal", "clear_goals")
 """What a person is asked about first."""
@@ -111,9 +112,11 @@ def set_goal(
     goal = resolve_goal(room, **arguments)  # type: ignore[arg-type]  # the arguments above
     room.require_confirmed("set_goal", arguments)
     room.set_goal(goal)
-    expectation = goal.expectations[0]
-    data: dict[str, object] = {"goal": goal_document(goal), "value": expectation.value}
-    text = f"Goal set: {describe_goal(room, goal)}.\nAsk for a plan to see what it changes."
+    data: dict[str, object] = {
+        "goal": goal_document(goal),
+        "values": [told_value(wanted) for wanted in goal.expectations],
+    }
+    text = f"Goal set: {describe_goal(room.topology, goal)}.\nAsk for a plan to see what it changes."
     return Finding(text=text, data=data, focus={} if slice is None else {"slice": slice})
 
 
@@ -169,15 +172,3 @@ def resolve_goal(
         raise AgentInputInvalid(f"goal {metric} {given:g}: {str(error).splitlines()[2].strip()}") from error
     name = "network" if slice is None else require_slice(room.topology, slice).name.replace(" ", "-")
     return Goal(id=f"chat-{metric.replace('_', '-')}-{name}", expectations=tuple(wanted))
-
-
-def describe_goal(room: ControlRoom, goal: Goal) -> str:
-    """A goal in one line."""
-    names = {profile.id: profile.name for profile in room.topology.slices}
-    parts = []
-    for e in goal.expectations:
-        whom = ", ".join(names[s] for s in e.slices) or "the network"
-        where = f" in cell {', '.join(map(str, e.cells))}" if e.cells else ""
-        while_ = "" if e.context is ContextKind.ALWAYS else f" while {e.context.value.replace('_', ' ')}"
-        parts.append(f"{e.metric.value.replace('_', ' ')} {e.value:g} for {whom}{where}{while_}")
-    return "; ".join(parts)

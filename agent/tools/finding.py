@@ -52,10 +52,11 @@ def percent(ratio: float) -> float:
     return round(100.0 * ratio, 1)
 
 
-def sparkline(values: list[float]) -> str:
-    """A line of bars, the lowest value at the bottom."""
+def sparkline(values: list[float], *, least_span: float = 5.0) -> str:
+    """A line of bars, the highest value at the top; differences far below `least_span` don't show."""
     if not values:
         return ""
-    low, high = min(values), max(values)
-    span = high - low or 1.0
-    return "".join(_BARS[min(int((v - low) / span * len(_BARS)), len(_BARS) - 1)] for v in values)
+    high = max(values)
+    span = max(high - min(values), least_span)
+    steps = len(_BARS) - 1
+    return "".join(_BARS[steps - round((high - value) / span * steps)] for value in values)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from agent.control_room import ControlRoom, goal_document
 from agent.store.decisions import list_decisions
 from agent.store.policies import list_policies
 from agent.tools.finding import Finding, percent, require_cell, require_slice, sparkline
+from agent.tools.goal_words import describe_expectation, told_value
+from agent.tools.slice_rows import cell_table, slice_load, slice_row, slice_sentence, slice_table, trend
 from agent.utility import slice_worth
 
 if TYPE_CHECKING:
     from agent.control_room import Interval
     from agent.goal import GoalTerms
-    from edge_preprocess.digest import EdgeDigest, SliceDigest
-    from telemetry_sim.topology import SliceProfile, Topology
+    from edge_preprocess.digest import EdgeDigest
+    from telemetry_sim.topology import SliceProfile
 
 _SHOWN = 8
 
@@ -47,23 +50,26 @@ def describe_topology(room: ControlRoom, *, cell: int | None = None) -> Finding:
             "bandwidth_mhz": site.bandwidth_mhz,
             "edge_cpu_ghz": site.edge_cpu_ghz,
             "backhaul_mbps": site.backhaul_mbps,
-        }
+        } | _in_use(room, site.id)
         near = ", ".join(map(str, site.neighbours)) or "none"
         text = (
-            f"Cell {site.id} has neighbours {near}.\n{site.num_prb} PRBs in {site.bandwidth_mhz:g} MHz, edge CPU "
-            f"{site.edge_cpu_ghz:g} GHz, backhaul {site.backhaul_mbps:g} Mb/s."
+            f"Cell {site.id} has neighbours {near}, and {data['num_devices']} devices.\n"
+            f"{site.num_prb} PRBs in {site.bandwidth_mhz:g} MHz, {data['prb_used_pct']:g} % used; edge CPU "
+            f"{site.edge_cpu_ghz:g} GHz, {data['edge_pct']:g} % busy; backhaul {site.backhaul_mbps:g} Mb/s."
         )
         return Finding(text=text, data=data, focus={"cell": site.id})
     slices = [_promise(profile) for profile in topology.slices]
     cells = [site.id for site in topology.cells]
-    lines = [f"{len(cells)} cells ({', '.join(map(str, cells[:20]))}) and {len(slices)} slices."]
+    num_devices = sum(row.num_devices for digest in room.latest.digests for row in digest.slices)
+    lines = [f"{len(cells)} cells ({', '.join(map(str, cells[:20]))}), {len(slices)} slices and {num_devices} devices."]
     lines += [
         f"- {s['slice']}: {s['in_time_target_pct']:g} % within {s['delay_budget_ms']:g} ms, weight {s['weight']:g}"
         for s in slices
     ]
     return Finding(
         text="\n".join(lines),
-        data={"num_cells": len(cells), "cells": cells, "num_slices": len(slices), "slices": slices},
+        data={"num_cells": len(cells), "cells": cells, "num_slices": len(slices), "slices": slices}
+        | {"num_devices": num_devices},
     )
 
 
@@ -80,6 +86,8 @@ def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | Non
     decisions = len(room.store.read(lambda connection: list_decisions(connection, limit=50)))
     data: dict[str, object] = {"series_pct": values, "versions": versions, "num_decisions": decisions}
     data |= {"num_intervals": len(values), "version_in_force": room.gate.desired.version}
+    under = _by_version(room, cell, profile)
+    data["by_version"] = under
     on_record = "1 decision is" if decisions == 1 else f"{decisions} decisions are"
     span = f"{values[0]:g} % to {values[-1]:g} % over {len(values)} intervals"
     text = f"{what.capitalize()}{where}: {span}  {sparkline(values)}"
@@ -87,7 +95,13 @@ def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | Non
         text,
         f"Version {room.gate.desired.version} is in force; {on_record} on record.",
     ]
-    lines += [f"- version {v['version']} ({v['planner']}): {v['status']}" for v in versions]
+    told = {row["version"]: f"{row['mean_pct']:g} % on average over {row['num_intervals']} intervals" for row in under}
+    lines += [
+        f"- version {v['version']} ({v['planner']}): {v['status']}"
+        + (f"; {told.pop(v['version'])}" if v["version"] in told else "")
+        for v in versions
+    ]
+    lines += [f"- version {version}{'' if version else ' (as it was)'}: {said}" for version, said in told.items()]
     return Finding(text="\n".join(lines), data=data, focus=_focus(cell, profile))
 
 
@@ -96,23 +110,30 @@ def search_incidents(room: ControlRoom, *, cell: int | None = None) -> Finding:
     if cell is not None:
         require_cell(room.topology, cell)
     found: Counter[tuple[int, str, str]] = Counter()
+    last_s: dict[tuple[int, str, str], float] = {}
     for interval in room.intervals:
         for digest in interval.digests:
             if cell is None or digest.cell == cell:
-                found.update((digest.cell, a.kind.value, a.severity.value) for a in digest.anomalies)
-                found.update({(digest.cell, event.name, "event"): event.count for event in digest.events})
+                seen = [((digest.cell, a.kind.value, a.severity.value), 1) for a in digest.anomalies]
+                seen += [((digest.cell, event.name, "event"), event.count) for event in digest.events]
+                for what_seen, count in seen:
+                    found[what_seen] += count
+                    last_s[what_seen] = digest.end_s
     rows = [
-        {"cell": where, "what": what, "severity": severity, "count": count}
-        for (where, what, severity), count in found.most_common(_SHOWN)
+        {"cell": key[0], "what": key[1], "severity": key[2], "count": count, "last_s": last_s[key]}
+        for key, count in found.most_common(_SHOWN)
     ]
     data: dict[str, object] = {"num_intervals": len(room.intervals), "num_kinds": len(found), "incidents": rows}
     if not rows:
         place = "" if cell is None else f" at cell {cell}"
         text = f"No incidents{place} in the last {len(room.intervals)} intervals."
         return Finding(text=text, data=data | {"cell": cell}, focus=_focus(cell, None))
-    lines = [f"{len(found)} kinds of incident in the last {len(room.intervals)} intervals; the most frequent:"]
+    kinds = "1 kind" if len(found) == 1 else f"{len(found)} kinds"
+    lines = [f"{kinds} of incident in the last {len(room.intervals)} intervals, the most frequent first:"]
     lines += [
-        f"- cell {r['cell']}: {str(r['what']).replace('_', ' ')} ({r['severity']}), {r['count']} times" for r in rows
+        f"- cell {r['cell']}: {str(r['what']).replace('_', ' ')} ({r['severity']}), "
+        f"{'once' if r['count'] == 1 else str(r['count']) + ' times, last'} in the interval to {r['last_s']:g} s"
+        for r in rows
     ]
     return Finding(
         text="\n".join(lines), data=data | {"cell": cell}, focus={"cell": cell if cell is not None else rows[0]["cell"]}
@@ -125,13 +146,10 @@ def list_goals(room: ControlRoom) -> Finding:
     data: dict[str, object] = {"goals": [goal_document(goal) for goal in goals], "num_goals": len(goals)}
     if not goals:
         return Finding(text="No goals are set; the slices' own promises count.", data=data)
+    wanted = [expectation for goal in goals for expectation in goal.expectations]
+    data["values"] = [told_value(expectation) for expectation in wanted]
     lines = [f"{len(goals)} goals are set:" if len(goals) > 1 else "1 goal is set:"]
-    names = {profile.id: profile.name for profile in room.topology.slices}
-    for goal in goals:
-        for e in goal.expectations:
-            whom = ", ".join(names[s] for s in e.slices) or "all slices"
-            where = f" in cell {', '.join(map(str, e.cells))}" if e.cells else ""
-            lines.append(f"- {e.metric.value} {e.value:g} for {whom}{where} ({e.context.value.replace('_', ' ')})")
+    lines += [f"- {describe_expectation(room.topology, expectation)}" for expectation in wanted]
     return Finding(text="\n".join(lines), data=data)
 
 
@@ -147,7 +165,7 @@ def write_report(room: ControlRoom) -> Finding:
 
 def _network_overview(room: ControlRoom) -> Finding:
     latest = room.latest
-    rows = [_slice_row(room.topology, latest, profile) for profile in room.topology.slices]
+    rows = [slice_row(room, profile) for profile in room.topology.slices]
     misses = [row for row in rows if not row["is_met"]]
     worst = min(zip(latest.utility, latest.digests, strict=True), key=lambda pair: pair[0])[1].cell
     data: dict[str, object] = {
@@ -170,14 +188,15 @@ def _network_overview(room: ControlRoom) -> Finding:
         else f"{len(misses)} of {len(rows)} slices miss their target: {', '.join(str(r['slice']) for r in misses)}"
     )
     lines = [f"{head}; utility {data['utility_pct']:g} % over {data['num_cells']} cells, worst is cell {worst}."]
-    lines += [_slice_line(row) for row in rows]
+    lines += slice_table(rows)
     lines.append(f"Version {room.gate.desired.version} is in force at {room.now_s:g} s.")
     return Finding(text="\n".join(lines), data=data, focus={"cell": worst})
 
 
 def _cell_status(room: ControlRoom, cell: int) -> Finding:
-    digest, terms, utility = _of_cell(room.latest, cell)
-    rows = [_cell_row(room.topology, digest, row) for row in range(len(digest.slices))]
+    digest, utility = _of_cell(room.latest, cell)
+    rows = [slice_row(room, profile, cell) for profile in room.topology.slices]
+    misses = [str(row["slice"]) for row in rows if not row["is_met"]]
     data: dict[str, object] = {
         "cell": cell,
         "utility_pct": percent(utility),
@@ -187,34 +206,44 @@ def _cell_status(room: ControlRoom, cell: int) -> Finding:
         "num_anomalies": len(digest.anomalies),
         "slices": rows,
     }
-    del terms
     state = "is up" if digest.is_up else "is DOWN"
+    fate = f"missed target: {', '.join(misses)}" if misses else "all targets met"
     lines = [
         (
-            f"Cell {cell} {state}: utility {data['utility_pct']:g} %, PRBs {data['prb_used_pct']:g} % used, "
+            f"Cell {cell} {state}, {fate}; utility {data['utility_pct']:g} %, PRBs {data['prb_used_pct']:g} % used, "
             f"edge CPU {data['edge_pct']:g} % busy."
         )
     ]
-    lines += [_slice_line(row) for row in rows]
+    lines += slice_table(rows)
     lines += [f"- anomaly: {a.kind.value} ({a.severity.value})" for a in digest.anomalies[:3]]
     return Finding(text="\n".join(lines), data=data, focus={"cell": cell})
 
 
 def _slice_status(room: ControlRoom, profile: SliceProfile, cell: int | None) -> Finding:
-    latest = room.latest
-    index = room.topology.slice_index(profile.id)
     if cell is not None:
-        digest, _, _ = _of_cell(latest, cell)
-        row = _cell_row(room.topology, digest, index)
-        return Finding(text=_slice_line(row, f" in cell {cell}"), data=row, focus={"cell": cell, "slice": profile.name})
-    row = _slice_row(room.topology, latest, profile)
-    cells = [_cell_row(room.topology, digest, index) for digest in latest.digests]
+        return _slice_in_cell(room, profile, cell)
+    row = slice_row(room, profile)
+    cells = [slice_row(room, profile, digest.cell) for digest in room.latest.digests]
     cells.sort(key=lambda r: float(str(r["in_time_pct"])))
-    lines = [_slice_line(row)]
-    lines += [
-        f"- cell {r['cell']}: {r['in_time_pct']:g} % in time, p95 {r['delay_p95_ms']:g} ms" for r in cells[:_SHOWN]
-    ]
+    lines = [slice_sentence(row), slice_load(row), *cell_table(cells[:_SHOWN])]
     return Finding(text="\n".join(lines), data=row | {"cells": cells}, focus={"slice": profile.name})
+
+
+def _slice_in_cell(room: ControlRoom, profile: SliceProfile, cell: int) -> Finding:
+    """With what it is granted there and how busy the cell is: the evidence for a `why`."""
+    digest, _ = _of_cell(room.latest, cell)
+    plan = room.plan_in_force(cell).slices[room.topology.slice_index(profile.id)]
+    row = _in_use(room, cell) | slice_row(room, profile, cell)
+    row |= {"guaranteed_pct": plan.min_pct, "scheduler": plan.scheduler.value}
+    lines = [
+        slice_sentence(row, f" in cell {cell}"),
+        slice_load(row),
+        f"- {plan.min_pct} % of the PRBs are guaranteed to it, scheduler {row['scheduler']}",
+        f"- the cell uses {row['prb_used_pct']:g} % of its PRBs and {row['edge_pct']:g} % of its edge CPU",
+        f"- in time, interval by interval: {trend(row)}",
+    ]
+    lines += [f"- anomaly: {a.kind.value} ({a.severity.value})" for a in digest.anomalies[:3]]
+    return Finding(text="\n".join(lines), data=row, focus={"cell": cell, "slice": profile.name})
 
 
 def _worst_cell(room: ControlRoom) -> Finding:
@@ -223,7 +252,7 @@ def _worst_cell(room: ControlRoom) -> Finding:
     utility, digest, terms = ranked[0]
     losses = _losses(digest, terms)
     index = max(range(len(losses)), key=losses.__getitem__)
-    row = _cell_row(room.topology, digest, index)
+    row = slice_row(room, room.topology.slices[index], digest.cell)
     ranking = [{"cell": d.cell, "utility_pct": percent(u)} for u, d, _ in ranked[:_SHOWN]]
     data: dict[str, object] = {
         "cell": digest.cell,
@@ -240,7 +269,8 @@ def _worst_cell(room: ControlRoom) -> Finding:
             f"Cell {digest.cell} is worst: utility {data['utility_pct']:g} %, mostly because of {row['slice']} "
             f"(costs {data['loss_pct']:g} points)."
         ),
-        _slice_line(row),
+        f"- {slice_sentence(row)}",
+        slice_load(row),
         f"- PRBs {data['prb_used_pct']:g} % used, edge CPU {data['edge_pct']:g} % busy",
     ]
     lines += [f"- anomaly: {a.kind.value} ({a.severity.value})" for a in digest.anomalies[:3]]
@@ -249,10 +279,10 @@ def _worst_cell(room: ControlRoom) -> Finding:
 
 
 def _worst_slice(room: ControlRoom) -> Finding:
-    rows = [_slice_row(room.topology, room.latest, profile) for profile in room.topology.slices]
+    rows = [slice_row(room, profile) for profile in room.topology.slices]
     rows.sort(key=lambda r: float(str(r["in_time_pct"])) - float(str(r["in_time_target_pct"])))
     verb = "furthest below its target" if not rows[0]["is_met"] else "nearest to its target, which it meets"
-    lines = [f"{rows[0]['slice']} is {verb}."] + [_slice_line(row) for row in rows]
+    lines = [f"Slice {rows[0]['slice']} is {verb}.", *slice_table(rows)]
     return Finding(text="\n".join(lines), data={"slices": rows}, focus={"slice": rows[0]["slice"]})
 
 
@@ -278,43 +308,29 @@ def _promise(profile: SliceProfile) -> dict[str, object]:
     }
 
 
-def _cell_row(topology: Topology, digest: EdgeDigest, index: int) -> dict[str, object]:
-    return _row(topology.slices[index], [digest.slices[index]]) | {"cell": digest.cell}
+def _of_cell(interval: Interval, cell: int) -> tuple[EdgeDigest, float]:
+    return next((d, u) for d, u in zip(interval.digests, interval.utility, strict=True) if d.cell == cell)
 
 
-def _slice_row(topology: Topology, interval: Interval, profile: SliceProfile) -> dict[str, object]:
-    index = topology.slice_index(profile.id)
-    return _row(profile, [digest.slices[index] for digest in interval.digests])
-
-
-def _row(profile: SliceProfile, parts: list[SliceDigest]) -> dict[str, object]:
-    demand = sum(part.demand_kbps for part in parts)
-    ratio = sum(p.in_time_ratio * p.demand_kbps for p in parts) / demand if demand else 1.0
+def _in_use(room: ControlRoom, cell: int) -> dict[str, object]:
+    """How much of a cell is used, and by how many devices."""
+    digest, _ = _of_cell(room.latest, cell)
     return {
-        "slice": profile.name,
-        "in_time_pct": percent(ratio),
-        "in_time_target_pct": percent(profile.in_time_target),
-        "is_met": ratio >= profile.in_time_target,
-        "delay_p95_ms": round(max(part.delay_p95_ms for part in parts), 1),
-        "delay_budget_ms": profile.delay_budget_ms,
-        "demand_mbps": round(demand / 1000.0, 1),
-        "num_devices": sum(part.num_devices for part in parts),
+        "num_devices": sum(row.num_devices for row in digest.slices),
+        "prb_used_pct": percent(digest.prb_used / digest.num_prb),
+        "edge_pct": percent(digest.edge_utilisation),
     }
 
 
-def _slice_line(row: dict[str, object], where: str = "") -> str:
-    sign = "meets" if row["is_met"] else "misses"
-    return (
-        f"- {row['slice']}{where} {sign} its target: {row['in_time_pct']:g} % in time (target "
-        f"{row['in_time_target_pct']:g} %), delivered p95 {row['delay_p95_ms']:g} of {row['delay_budget_ms']:g} ms, "
-        f"{row['demand_mbps']:g} Mb/s from {row['num_devices']} devices"
-    )
-
-
-def _of_cell(interval: Interval, cell: int) -> tuple[EdgeDigest, GoalTerms, float]:
-    return next(
-        (d, t, u) for d, t, u in zip(interval.digests, interval.terms, interval.utility, strict=True) if d.cell == cell
-    )
+def _by_version(room: ControlRoom, cell: int | None, profile: SliceProfile | None) -> list[dict[str, object]]:
+    """The mean under each version that was in force, the newest first."""
+    under: dict[int, list[float]] = {}
+    for interval in room.intervals:
+        under.setdefault(interval.version, []).append(_measure(interval, cell, profile))
+    return [
+        {"version": version, "num_intervals": len(values), "mean_pct": percent(fmean(values))}
+        for version, values in sorted(under.items(), reverse=True)
+    ]
 
 
 def _measure(interval: Interval, cell: int | None, profile: SliceProfile | None) -> float:

@@ -10,6 +10,7 @@ from agent.cell_plan import CellPlan, largest_remainder
 from agent.control_room import ControlRoom, Proposal, examination_document, plan_of
 from agent.errors import AgentInputInvalid
 from agent.planner import baseline_planners
+from agent.policy import REASON_WORDS
 from agent.tools.change_rows import change_rows
 from agent.tools.finding import Finding, percent, require_cell, require_slice
 from telemetry_sim.actions import ControlAction, SliceAction
@@ -54,7 +55,7 @@ def propose_plan(room: ControlRoom) -> Finding:
             f"{data['utility_then_pct']:g} % expected."
         ),
         f"It makes {len(changes)} changes at {data['gate']['risk']} risk; {verdict}.",  # type: ignore[index]  # a dict
-        f"Reasons: {', '.join(str(r).replace('_', ' ') for r in proposal.policy.rationale) or 'none given'}.",
+        f"Reasons: {_reasons(proposal.policy)}.",
     ]
     lines += [f"- {where}: {what}" for where, what in change_rows(changes)[:_SHOWN_BRIEFLY]]
     return Finding(text="\n".join(lines), data=data, focus={"plan": proposal.policy.version})
@@ -81,30 +82,31 @@ def show_diff(room: ControlRoom, *, version: int | None = None) -> Finding:
 
 def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
     """Why the last proposal is what it is: who wrote it, what it saw, what the twin expects."""
+    is_new = room.proposal is None
     proposal = room.proposal or room.propose()
     digests = {digest.cell: digest for digest in room.latest.digests}
     if cell is not None:
         require_cell(room.topology, cell)
     wanted = [d for d in proposal.decision.cells if cell is None or d.cell == cell]
     rows = [_explained(room, proposal, decided.cell, digests[decided.cell]) for decided in wanted]
-    reasons = [reason.value.replace("_", " ") for reason in proposal.policy.rationale]
     data: dict[str, object] = {
         "version": proposal.policy.version,
         "planner": proposal.policy.planner,
         "decision": proposal.decision_id,
-        "reasons": reasons,
+        "reasons": [reason.value for reason in proposal.policy.rationale],
         "cells": rows,
     }
     lines = [
         (
-            f"Version {proposal.policy.version} was decided by {proposal.policy.planner} because of "
-            f"{', '.join(reasons) or 'nothing unusual'} (decision {proposal.decision_id} in the store)."
+            f"Version {proposal.policy.version} was decided by {proposal.policy.planner}"
+            f"{' just now, since nothing was proposed yet' if is_new else ''}: {_reasons(proposal.policy)} "
+            f"(decision {proposal.decision_id} in the store)."
         )
     ]
     for row in rows[:4]:
         lines.append(
             f"- cell {row['cell']} ({row['source']}): the twin expects {row['utility_then_pct']:g} % instead of "
-            f"{row['utility_now_pct']:g} %"
+            f"{row['utility_now_pct']:g} %{', with one pool for all slices' if row['is_pool'] else ''}"
         )
         lines += [
             f"  - {s['slice']}: {s['share_now_pct']:g} to {s['share_then_pct']:g} % of the PRBs, "
@@ -302,6 +304,10 @@ def describe_rollback(room: ControlRoom, to_version: int) -> dict[str, object]:
     }
 
 
+def _reasons(policy: SchedulingPolicy) -> str:
+    return ", ".join(REASON_WORDS[reason] for reason in policy.rationale) or "no reason was given"
+
+
 def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDigest) -> dict[str, object]:
     decided = next(d for d in proposal.decision.cells if d.cell == cell)
     terms: GoalTerms = room.terms((digest,))[0]
@@ -326,6 +332,7 @@ def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDig
         "repairs": list(decided.repairs),
         "utility_now_pct": percent(room.twin.utility(current, digest, terms)),
         "utility_then_pct": percent(room.twin.utility(plan, digest, terms)),
+        "is_pool": not any(part.min_pct for part in plan.slices),
         "slices": rows,
     }
 

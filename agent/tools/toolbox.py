@@ -52,10 +52,13 @@ class Toolbox:
         """Tool, arguments and result since the last `clear`."""
         self._tools = {tool.__name__: tool for tool in (*LOOKING, *ACTING)}
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def call(self, name: str, arguments: dict[str, Any]) -> Finding:
         """The tool's finding; its own error, and arguments that it doesn't take, become one, with an exit status."""
         with self._lock:
+            if self._is_closed:
+                return Finding(text="Not done: nobody waits for it any more.", exit_status=1)
             try:
                 self._refuse_unknown(name, arguments)
                 finding = self._tools[name](self.room, **arguments)
@@ -63,6 +66,11 @@ class Toolbox:
                 finding = Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
             self.found.append((name, arguments, finding))
             return finding
+
+    def close(self) -> None:
+        """Call nothing more; a call that is being made ends first."""
+        with self._lock:
+            self._is_closed = True
 
     def _refuse_unknown(self, name: str, arguments: dict[str, Any]) -> None:
         known = [parameter for parameter in signature(self._tools[name]).parameters if parameter != "room"]

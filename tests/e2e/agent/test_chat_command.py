@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.models.chat_model import EMBEDDED_OPERATOR
-from tests.terminal_stage import Terminal, transcript
+from tests.terminal_stage import END_OF_INPUT, Terminal, transcript
 
 _COMMAND = [sys.executable, "-c", "from agent.command_line import main; main()", "chat"]
 _NETWORK = ["--planner", "optimiser", "--devices", "40"]
@@ -51,6 +51,32 @@ def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert b"expected http" in done.stderr
 
 
+@needs_weights
+def test_a_session_keeps_to_its_network(tmp_path: Path) -> None:
+    assert _run("--session", "ward", "--scenario", "ehealth", "--once", "/status", home=tmp_path).returncode == 0
+    again = _run("--resume", "--once", "/status", home=tmp_path)
+    assert b"telesurgery" in again.stdout
+    other = _run("--session", "ward", "--scenario", "smart-home", "--once", "/status", home=tmp_path)
+    assert other.returncode == 2
+    assert b"'ward' is about scenario ehealth, seed 7, devices 40" in other.stderr
+    assert b"telesurgery" in _run("--session", "ward", "--once", "/status", home=tmp_path).stdout
+
+
+def test_a_model_that_is_no_folder_and_no_provider_is_named(tmp_path: Path) -> None:
+    done = _run("--model", "/nowhere", "--once", "status", home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "Error: model '/nowhere': no such folder; expected a folder, `embedded`, or provider:model[@URL]"
+    ]
+
+
+@needs_weights
+def test_a_change_asked_for_in_a_read_only_session_ends_with_status_four(tmp_path: Path) -> None:
+    done = _run("--read-only", "--once", "apply the plan", home=tmp_path)
+    assert b"read-only" in done.stdout
+    assert done.returncode == 4
+
+
 def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, *_NETWORK, "--session", "shift")
     assert "utility" in terminal.say("/status")
@@ -59,10 +85,11 @@ def test_a_terminal_session_plans_asks_applies_and_rolls_back(tmp_path: Path) ->
     refused = terminal.say("/apply", answers=["no"])
     assert "forecast" in refused
     assert "Nothing changed" in refused
+    assert "Nothing changed" in terminal.say("/apply", answers=[END_OF_INPUT])
     assert "is in force" in terminal.say("/apply")
     terminal.interrupt()
     back = terminal.say("/rollback")
-    assert "min " in back
+    assert "guaranteed PRBs" in back
     assert "Rolled back to version 0" in back
     assert terminal.end() == 0
 
@@ -82,7 +109,7 @@ def test_the_documented_conversation_runs_through(tmp_path: Path) -> None:
     printed = transcript(tmp_path, *_NETWORK)
     for expected in (
         "is worst",
-        "Goal set: delay ms 20 for vehicles",
+        "Goal set: vehicles within 20 ms",
         "Plan version 1",
         "If cell 1 went down",
         "Version 1 is in force: 4 of 4 cells applied it.",

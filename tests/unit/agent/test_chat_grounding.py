@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from agent.models.chat_model import EmbeddedChatModel
 from agent.models.operator_language import Call, call
 from agent.models.operator_model import Reading
+from agent.tools.finding import Finding
 
 TOOLS = frozenset({"network_status", "write_report"})
 
@@ -33,6 +34,20 @@ def answer(text: str, tool: str, **given: Any) -> AIMessage:
 def test_a_slice_that_was_named_is_looked_at() -> None:
     made = answer("how are the vehicles?", "network_status", slice=3).tool_calls
     assert [(c["name"], c["args"]) for c in made] == [("network_status", {"slice": "vehicles"})]
+
+
+def test_each_of_several_cells_is_looked_at() -> None:
+    model = EmbeddedChatModel(cells=(0, 1, 2), slices=("cameras", "signal-control", "vehicles"))
+    model._operator = FixedReader(call("network_status", {"cell": 2, "slice": 3}))  # type: ignore[assignment]
+    request = HumanMessage("compare the vehicles of cell 1 and cell 2")
+    first = model._next([request], TOOLS)
+    found = ToolMessage(Finding(text="Fine.").to_json(), tool_call_id="call-1")
+    second = model._next([request, first, found], TOOLS)
+    assert [c["args"] for c in (*first.tool_calls, *second.tool_calls)] == [
+        {"slice": "vehicles", "cell": 1},
+        {"slice": "vehicles", "cell": 2},
+    ]
+    assert "Fine." in str(model._next([request, first, found, second, found], TOOLS).content)
 
 
 @pytest.mark.parametrize(("text", "number"), [("how is cell 99 doing?", "99"), ("cells 1 and 7", "7")])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk
 
 from agent.chat.answer import MAX_REQUEST, Pending, clean_request
 from agent.chat.opening import open_room
@@ -18,6 +21,7 @@ from agent.errors import AgentInputInvalid, ApprovalNeeded, ModelUnavailable, Po
 from agent.models.scripted_chat_model import ScriptedChatModel
 from agent.store.store import Store
 from agent.tools import acting
+from agent.tools.toolbox import Toolbox
 
 
 def call(name: str, **arguments: Any) -> AIMessage:
@@ -164,6 +168,47 @@ def test_a_model_that_dies_leaves_the_session_as_it_was(room: ControlRoom) -> No
     assert len(session.messages) == before
 
 
+class _Slow(ScriptedChatModel):
+    """Says a word, and nothing more until it is let go; then it calls a tool."""
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk(content="Well ", id="slow"))
+        LET_GO.wait(30)
+        yield ChatGenerationChunk(message=AIMessageChunk(content="now", id="slow"))
+        ENDED.set()
+
+
+LET_GO, ENDED = threading.Event(), threading.Event()
+
+
+def test_an_interrupt_does_not_wait_for_a_slow_model(room: ControlRoom) -> None:
+    session = session_of(room, said("fine"))
+    session.change_model(_Slow(script=[]))
+
+    def interrupt(piece: str) -> None:
+        raise KeyboardInterrupt
+
+    session.on_text = interrupt
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt) as stop:
+        session.ask("status")
+    assert time.monotonic() - began < 10
+    assert stop.value.args == ()
+    assert session.messages == []
+    LET_GO.set()
+    session.on_text = lambda _: None
+    session.change_model(ScriptedChatModel(script=[call("network_status"), said("fine")]))
+    assert [made["tool"] for made in session.ask("status").calls] == ["network_status"]
+    assert not ENDED.is_set(), "the run that was left went on after its next token"
+
+
+def test_a_run_that_was_left_has_no_tools_any_more(room: ControlRoom) -> None:
+    toolbox = Toolbox(room)
+    toolbox.close()
+    found = toolbox.call("network_status", {})
+    assert (found.exit_status, toolbox.found) == (1, [])
+
+
 def test_a_session_is_taken_up_again(room: ControlRoom) -> None:
     session_of(room, call("network_status"), said("fine"), name="shift").ask("status")
     again = session_of(room, said("hello"), name="shift")
@@ -178,6 +223,12 @@ def test_what_cannot_be_a_request_is_refused(text: str) -> None:
 
 def test_control_sequences_are_taken_out_of_a_request() -> None:
     assert clean_request("\x1b[2Jsta\u202etus\x07") == "status"
+
+
+def test_bytes_that_a_terminal_could_not_decode_are_binary_data_or_a_stray_one() -> None:
+    with pytest.raises(AgentInputInvalid, match="binary"):
+        clean_request("\udcff" * 40)
+    assert clean_request("how is cell 2 doing\udcff?").encode()
 
 
 def test_numbers_are_compared_by_value() -> None:

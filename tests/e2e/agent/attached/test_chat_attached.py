@@ -175,7 +175,7 @@ def test_trouble_with_one_change_leaves_the_others_outcome(chat: ChatStage, stag
         answer = ServerTalk(link, is_read_only=False).answer("two goals", Listener(decide=decide))
     assert len(seen) == 2
     assert [goal.id for _, _, goal in stage.operations.goals.live()] == ["chat-delay-ms-control"]
-    assert "Goal set: delay ms 20 for control" in answer.calls[0]["result"]["text"]
+    assert "Goal set: control within 20 ms" in answer.calls[0]["result"]["text"]
     assert "refuses" in answer.text
     assert answer.exit_status == 5
 

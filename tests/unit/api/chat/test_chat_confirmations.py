@@ -43,7 +43,7 @@ async def test_goals_are_set_and_cleared_through_the_servers_own_book(chat, stag
         assert [goal.id for _, _, goal in stage.operations.goals.live()] == ["chat-delay-ms-control"]
         assert (await client.get("/v1/goals/chat-delay-ms-control")).headers["etag"] == '"1"'
         (pending,) = (await ask(client, "/goal clear")).json()["pending"]
-        assert pending["resolved"]["removes"] == ["delay ms 20 for control"]
+        assert pending["resolved"]["removes"] == ["control within 20 ms"]
         await confirm(client, pending)
     assert stage.operations.goals.live() == ()
 
