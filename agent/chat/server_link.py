@@ -13,6 +13,7 @@ from agent.errors import AgentError, AgentInputInvalid
 
 _TIMEOUT_S = 10.0
 _PLANNING_S = 120.0
+UNLESS_APPROVED = "nothing was changed by this request, except by a plan that an approver has approved"
 
 
 class ServerUnreachable(AgentError):
@@ -75,8 +76,7 @@ class ServerLink:
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not is_whole:
-            why = "nothing was changed by this request, except by a plan that an approver has approved"
-            raise ServerUnreachable(f"server {self.url} broke off in mid-answer; {why}")
+            raise ServerUnreachable(f"server {self.url} broke off in mid-answer; {UNLESS_APPROVED}")
 
     def close(self) -> None:
         self._client.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.chat.answer import Answer, Pending, clean_request
-from agent.chat.server_link import ServerLink
+from agent.chat.server_link import UNLESS_APPROVED, ServerLink
 from agent.chat.server_view import VIEWS, show_view
 from agent.chat.slash import OWN_MACHINE, show_help
 from agent.chat.talk import Listener
@@ -30,15 +30,21 @@ class ServerTalk:
         """Where a named session's words are kept."""
         self._said: list[dict[str, str]] = _read_log(log)
         self._num_tokens = [0, 0]
+        self._agreed: list[str] = []
+        """Changes of the latest request that the server was told to make."""
         self._words: list[str] = []
 
     def answer(self, line: str, listener: Listener) -> Answer:
+        self._agreed.clear()
         try:
             request = clean_request(line)
             found = self._own_command(request) if request.startswith("/") else None
             if found is not None:
                 return Answer(text=found.text, exit_status=found.exit_status)
             answer = self._ask(request, listener)
+        except KeyboardInterrupt as stop:
+            unchanged = "nothing was changed" if self._is_read_only else UNLESS_APPROVED
+            raise KeyboardInterrupt(*([f"{what} may have been done" for what in self._agreed] or [unchanged])) from stop
         except AgentError as error:
             return Answer(text=f"Error: {error}", exit_status=error.exit_status)
         self._keep({"role": "human", "text": request}, {"role": "ai", "text": answer.text})
@@ -89,6 +95,8 @@ class ServerTalk:
         """Ask the person about a change that waits, tell the server, and take what came of it into the answer."""
         pending = _as_pending(row)
         is_agreed = listener.decide is not None and listener.decide(pending)
+        if is_agreed:
+            self._agreed.append(pending.summary)
         told = self._link.post(
             f"{_CHAT}/confirmations",
             {"pending_id": row["id"], "binding": row["binding"], "is_agreed": is_agreed},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import json
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +38,7 @@ _LIMIT_REACHED = "Model call limits exceeded"
 """How LangChain's own message begins."""
 _STOPPED = "Stopped: the model kept calling tools instead of answering. What they found:"
 _NO_FIGURES = "I have no figures for that; ask me for a status, an explanation or a what-if."
+NOTHING_CHANGED = "nothing was changed"
 _KEPT_MESSAGES = 200
 """Of a conversation."""
 _MOST_CAUGHT_UP = 360
@@ -73,6 +77,8 @@ class ChatSession:
         self.num_tokens = [0, 0]
         self.unanswered: list[Pending] = []
         """Changes of the latest request that nobody has said yes to."""
+        self._changed: list[str] = []
+        """What the latest request changed past the toolbox of now."""
         self._thread = 0
         self.change_model(model)
         self._take_up()
@@ -97,7 +103,7 @@ class ChatSession:
     def ask(self, text: str) -> Answer:
         """Answer a request; raises AgentInputInvalid for what can't be one, ModelAway where the model fails.
 
-        A KeyboardInterrupt names the changes that had been made before it.
+        A KeyboardInterrupt tells what had been changed before it, or may have been.
         """
         from langchain_core.messages import HumanMessage
         from langgraph.types import Command
@@ -113,9 +119,9 @@ class ChatSession:
                 waiting = self._run(given, answer, began)
                 given = None if waiting is None else Command(resume={"decisions": self._decisions(waiting)})
         except KeyboardInterrupt as stop:
-            made = self._leave_toolbox()
+            told = self._leave_toolbox()
             self._restore(before)
-            raise KeyboardInterrupt(*(f"{name} was done" for name in made)) from stop
+            raise KeyboardInterrupt(*told) from stop
         except (AgentError, TelemetrySimError):
             self._restore(before)
             raise
@@ -131,6 +137,11 @@ class ChatSession:
         """Forget what the request before found and asked."""
         self.toolbox.found.clear()
         self.unanswered.clear()
+        self._changed.clear()
+
+    def told_changes(self) -> list[str]:
+        """What the latest request changed, or may have changed."""
+        return [*self._changed, *self.toolbox.told_changes] or [NOTHING_CHANGED]
 
     def run_tool(self, name: str, arguments: dict[str, Any]) -> Finding:
         """A tool by its name, past the language model; a change still needs a person's yes."""
@@ -138,9 +149,16 @@ class ChatSession:
             finding = self._ask_person(name, arguments)
             if finding is not None:
                 return finding
-        finding = self.toolbox.call(name, arguments)
+        finding = self._call_to_its_end(name, arguments)
         trouble = self._save()
         return replace(finding, text=f"{finding.text}\n{trouble}") if trouble else finding
+
+    def _call_to_its_end(self, name: str, arguments: dict[str, Any]) -> Finding:
+        """A change is made on another thread, so that Ctrl-C never leaves it half made."""
+        if name not in STATE_CHANGING:
+            return self.toolbox.call(name, arguments)
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="change") as pool:
+            return pool.submit(contextvars.copy_context().run, self.toolbox.call, name, arguments).result()
 
     def _config(self) -> RunnableConfig:
         return {"configurable": {"thread_id": f"{_THREAD}-{self._thread}"}, "recursion_limit": 300}
@@ -182,12 +200,14 @@ class ChatSession:
             self.on_call(call["name"], call["args"])
 
     def _leave_toolbox(self) -> list[str]:
-        """A toolbox and an agent anew, the run that was left having none any more; which changes it had made."""
-        self.toolbox.close()
-        made = [name for name, _, found in self.toolbox.found if name in STATE_CHANGING and found.exit_status == 0]
+        """A toolbox and an agent anew, the run that was left having none any more; what it changed."""
+        # Ctrl-C again: whoever is in that hurry waits for no change's end.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.toolbox.close()
+        self._changed = self.told_changes()
         self.toolbox = Toolbox(self.room)
         self._agent = build_agent(self.model, self.toolbox)
-        return made
+        return list(self._changed)
 
     def _decisions(self, waiting: list[dict[str, Any]]) -> list[dict[str, str]]:
         decisions: list[dict[str, str]] = []
@@ -220,7 +240,9 @@ class ChatSession:
         try:
             if tool == "apply_plan" and not is_covered:
                 policy = self.room.find(arguments.get("version"))
+                self._changed.append(f"version {policy.version} may have been approved")
                 self.room.approve(policy, approver=self.room.changes.approver, reason="approved at the prompt")
+                self._changed[-1] = f"version {policy.version} is approved"
         except AgentError as error:
             return Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
         self.room.confirm(tool, arguments)

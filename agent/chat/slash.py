@@ -33,12 +33,17 @@ class SlashCommand:
 
 
 def answer_line(session: ChatSession, line: str) -> Answer:
-    """The answer to a sentence or a command; what went wrong is one too, and the session is kept either way."""
+    """The answer to a sentence or a command; what went wrong is one too, and the session is kept either way.
+
+    A KeyboardInterrupt tells what had been changed before it, or may have been.
+    """
+    session.start_request()
     try:
         if not line.lstrip().startswith("/"):
             return session.ask(line)
-        session.start_request()
         found = run_slash(session, line)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(*(stop.args or session.told_changes())) from stop
     except (AgentError, TelemetrySimError) as error:
         return Answer(text=f"Error: {error}", exit_status=error.exit_status)
     calls = [session.as_call(*made) for made in session.toolbox.found]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TROUBLE = "Error: "
 _PIECE = re.compile(r"\S+[^\S\n]*|[^\S\n]+|\n")
+_UNSURE = "what was agreed to may have been done, see /history and /goal"
 _SHOWN_ROWS = 24
 """Cells and slices of a diff in an approval prompt."""
 
@@ -43,7 +44,10 @@ class _Opening:
     done: threading.Event = field(default_factory=threading.Event)
 
     def wait(self) -> Talk:
-        self.done.wait()
+        try:
+            self.done.wait()
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt("nothing was changed") from stop
         if self.error is not None:
             raise self.error
         if self.talk is None:
@@ -79,8 +83,8 @@ def run_terminal(
                 talk = opening.wait()
             _answer(talk, line, console)
         except KeyboardInterrupt as stop:
-            made = ", ".join(map(str, stop.args)) or "nothing was changed"
-            console.print(f"\n(stopped; {made}, the session is kept)", highlight=False, markup=False)
+            told = "; ".join(map(str, stop.args)) or _UNSURE
+            console.print(f"\n(stopped; {told}; the session is kept)", highlight=False, markup=False)
         except (AgentError, TelemetrySimError) as error:
             console.print("Error: ", style="red", end="")
             console.print(str(error), highlight=False, markup=False)

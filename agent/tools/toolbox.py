@@ -53,24 +53,40 @@ class Toolbox:
         self._tools = {tool.__name__: tool for tool in (*LOOKING, *ACTING)}
         self._lock = threading.Lock()
         self._is_closed = False
+        self._being_made = ""
+        """The change whose end nobody has seen yet."""
+
+    @property
+    def told_changes(self) -> list[str]:
+        """What came of the changes since the last `clear`, also of one whose end nobody has seen yet."""
+        ended = [_first_line(finding) for name, _, finding in self.found if name in acting.STATE_CHANGING]
+        return [*ended, f"{self._being_made.replace('_', ' ')} may have been done"] if self._being_made else ended
 
     def call(self, name: str, arguments: dict[str, Any]) -> Finding:
         """The tool's finding; its own error, and arguments that it doesn't take, become one, with an exit status."""
         with self._lock:
             if self._is_closed:
                 return Finding(text="Not done: nobody waits for it any more.", exit_status=1)
+            self._being_made = name if name in acting.STATE_CHANGING else ""
             try:
-                self._refuse_unknown(name, arguments)
-                finding = self._tools[name](self.room, **arguments)
-            except (AgentError, TelemetrySimError) as error:
-                finding = Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
-            self.found.append((name, arguments, finding))
+                finding = self._find(name, arguments)
+                self.found.append((name, arguments, finding))
+            finally:
+                self._being_made = ""
             return finding
 
     def close(self) -> None:
         """Call nothing more; a call that is being made ends first."""
+        self._is_closed = True
         with self._lock:
-            self._is_closed = True
+            pass
+
+    def _find(self, name: str, arguments: dict[str, Any]) -> Finding:
+        try:
+            self._refuse_unknown(name, arguments)
+            return self._tools[name](self.room, **arguments)
+        except (AgentError, TelemetrySimError) as error:
+            return Finding(text=f"Not done: {error}.", data={"error": str(error)}, exit_status=error.exit_status)
 
     def _refuse_unknown(self, name: str, arguments: dict[str, Any]) -> None:
         known = [parameter for parameter in signature(self._tools[name]).parameters if parameter != "room"]
@@ -109,6 +125,10 @@ class Toolbox:
             return self.call(name, arguments).to_json()
 
         return run
+
+
+def _first_line(finding: Finding) -> str:
+    return finding.text.partition("\n")[0].rstrip(".")
 
 
 def _annotation(parameter: Parameter) -> Any:
