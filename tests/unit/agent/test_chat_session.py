@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 import threading
 import time
@@ -25,6 +27,7 @@ from agent.policy import SchedulingPolicy
 from agent.store.store import Store
 from agent.tools import acting
 from agent.tools.toolbox import Toolbox
+from tests.injection_stage import Poison, PoisonedPlanner
 
 
 def call(name: str, **arguments: Any) -> AIMessage:
@@ -267,6 +270,18 @@ def test_an_interrupt_at_the_question_changes_nothing(room: ControlRoom) -> None
             answer_line(session, line)
         assert stop.value.args == ("nothing was changed",)
     assert room.gate.desired.version == 0
+
+
+def test_addresses_in_what_the_tools_found_are_hashed_before_a_model_reads_them(room: ControlRoom) -> None:
+    told = "sync lost to 10.12.0.7, aa:bb:cc:0d:ee:ff wrote to noc@example.org"
+    room.planner = PoisonedPlanner(room.planner, Poison(told))
+    session = session_of(room, call("explain_decision"), said("See the evidence."))
+    answer = session.ask("explain the decision")
+    assert told in json.dumps(answer.calls[0]["result"]), "the person at the screen sees them"
+    read = "\n".join(str(message.text) for message in session.messages)
+    for kind, address in (("ip", "10.12.0.7"), ("mac_address", "aa:bb:cc:0d:ee:ff"), ("email", "noc@example.org")):
+        assert address not in read
+        assert f"<{kind}_hash:{hashlib.sha256(address.encode()).hexdigest()[:8]}>" in read
 
 
 def test_a_run_that_was_left_has_no_tools_any_more(room: ControlRoom) -> None:
