@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def finetune(**options: Any) -> None:
         from sfl_finetune.finetune_run import run_finetune
 
         run_finetune(options, should_stop)
+
+
+@click.command()
+@click.option("--model", required=True, type=click.Path(path_type=Path), help="Folder of the base.")
+@click.option("--adapter", required=True, type=click.Path(path_type=Path), help="PEFT adapter of that base.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Receives the plain model.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def merge(*, model: Path, adapter: Path, out: Path, as_json: bool) -> None:
+    """Fold an adapter into its base: a plain model folder, in the base's own number format."""
+    from sfl_finetune.merging import merge_adapter
+
+    note = merge_adapter(model, adapter, out)
+    click.echo(json.dumps({"out": str(out), **note}) if as_json else f"merged model in {out}")
 
 
 @click.command()

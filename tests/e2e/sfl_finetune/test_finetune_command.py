@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sfl_finetune.commands import finetune
+from sfl_finetune.commands import finetune, merge
 from sfl_finetune.errors import CorpusInvalid, ModelUnsupported, SettingInvalid
 from sfl_finetune.interruption import stop_on_sigint
+from sfl_finetune.merging import merge_adapter
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +249,37 @@ def test_bad_input_is_refused_clearly(
     result = invoke(base, corpus, tmp_path / "adapter", *options)
     assert isinstance(result.exception, error)
     assert text in str(result.exception)
+
+
+# peft 0.21 asks for a property that transformers 5.23 renamed.
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_a_merged_model_answers_as_base_and_adapter_do(base, corpus, tmp_path):
+    adapter, merged = tmp_path / "adapter", tmp_path / "merged"
+    assert invoke(base, corpus, adapter, "--rounds", "2").exit_code == 0
+    done = CliRunner().invoke(
+        merge, ["--model", str(base), "--adapter", str(adapter), "--out", str(merged), "--json"], catch_exceptions=False
+    )
+    assert json.loads(done.stdout)["out"] == str(merged)
+    assert (merged / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(adapter))
+    plain = AutoModelForCausalLM.from_pretrained(merged)
+    tokens = torch.arange(1, 30)[None]
+    with torch.inference_mode():
+        apart, together, before = (
+            model(tokens).logits for model in (tuned, plain, AutoModelForCausalLM.from_pretrained(base))
+        )
+    assert torch.allclose(apart, together, atol=1e-5)
+    assert not torch.allclose(before, together, atol=1e-5)
+
+
+def test_an_adapter_is_not_merged_into_another_base_or_over_its_own(base, corpus, tmp_path):
+    adapter, other = tmp_path / "adapter", tmp_path / "other"
+    assert invoke(base, corpus, adapter, "--rounds", "1").exit_code == 0
+    shutil.copytree(base, other)
+    torch.manual_seed(1)
+    LlamaForCausalLM(LlamaConfig.from_pretrained(base)).save_pretrained(other)
+    with pytest.raises(ModelUnsupported, match="another base"):
+        merge_adapter(other, adapter, tmp_path / "out")
+    with pytest.raises(SettingInvalid, match="own folder"):
+        merge_adapter(base, adapter, base)
+    assert not (tmp_path / "out").exists()
