@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from agent.replay.recording_dispatcher import RecordingDispatcher
 from agent.replay.source import Cadence, RecordedSource
 from agent.settings import read_endpoint_settings
 from edge_preprocess.pipeline import EdgePipeline
+from telemetry_sim.faults import FaultKind
 from telemetry_sim.network import Network
 from telemetry_sim.records import Telemetry
 from telemetry_sim.scenarios import scenario
@@ -56,9 +57,14 @@ class AbsentModel:
         raise ModelUnavailable(self.reason)
 
 
-def build_network(scenario_name: str, *, seed: int, num_devices: int | None = None) -> Network:
-    """A simulated network of a named scenario; raises ScenarioInvalid."""
-    return Network(scenario(scenario_name, num_devices), seed=seed)
+def build_network(
+    scenario_name: str, *, seed: int, num_devices: int | None = None, faults: Sequence[FaultKind] | None = None
+) -> Network:
+    """A simulated network of a named scenario, with other kinds of faults if given; raises ScenarioInvalid."""
+    made = scenario(scenario_name, num_devices)
+    if faults is not None:
+        made = replace(made, faults=replace(made.faults, kinds=tuple(faults)))
+    return Network(made, seed=seed)
 
 
 def build_loop(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from agent.planner import FormulaPlanner
 from agent.pretraining.examples import Example, random_terms
 from agent.prompting import write_answer, write_prompt
 from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.faults import FaultKind
+from telemetry_sim.scenarios import scenario
 
 _DEMAND_SPREAD = 0.5
 """Of the logarithm of the factors on a digest's forecasts."""
@@ -39,21 +42,62 @@ def first_trial_seed(seed: int) -> int:
     return FIRST_TRAINING_SEED + _TRIALS + 1000 * seed
 
 
-def scenario_examples(
-    scenario: str, *, num_intervals: int, seed: int, num_devices: int | None = None, variants: int = 4
-) -> Iterator[Example]:
+class GoalKind(StrEnum):
+    """A kind of goal that a site may have met."""
+
+    PRIORITY = "priority"
+    DELAY = "delay"
+    RATE_CAP = "rate_cap"
+    FLOOR = "floor"
+    ENERGY = "energy"
+    WEIGHTS = "weights"
+    """Other weights for all slices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a site is and what it has met."""
+
+    scenario: str
+    num_devices: int | None = None
+    """None: the scenario's own number."""
+    faults: tuple[FaultKind, ...] | None = None
+    """None: the scenario's own kinds."""
+    goals: tuple[GoalKind, ...] = tuple(GoalKind)
+
+
+def site_without(
+    scenario_name: str, *, faults: Sequence[str] = (), goals: Sequence[str] = (), num_devices: int | None = None
+) -> Site:
+    """The site of a scenario that has met all but these kinds of faults and goals.
+
+    Raises AgentInputInvalid for a kind that the site could not have met, ScenarioInvalid for an unknown scenario.
+    """
+    met = scenario(scenario_name, num_devices).faults.kinds
+    for what, wanted, known in (("fault", faults, tuple(map(str, met))), ("goal", goals, tuple(map(str, GoalKind)))):
+        for kind in wanted:
+            if kind not in known:
+                raise AgentInputInvalid(f"{what} {kind!r} does not occur at {scenario_name!r}; {', '.join(known)} do")
+    return Site(
+        scenario=scenario_name,
+        num_devices=num_devices,
+        faults=tuple(kind for kind in met if kind not in faults),
+        goals=tuple(kind for kind in GoalKind if kind not in goals),
+    )
+
+
+def site_examples(site: Site, *, num_intervals: int, seed: int, variants: int = 4) -> Iterator[Example]:
     """The cases of one run, each with the expert's plan as the answer."""
     expert = Expert()
-    cases = scenario_cases(scenario, num_intervals=num_intervals, seed=seed, num_devices=num_devices, variants=variants)
-    for digest, terms in cases:
+    for digest, terms in site_cases(site, num_intervals=num_intervals, seed=seed, variants=variants):
         prompt = write_prompt(digest, terms)
         yield Example(prompt=prompt.text, completion=write_answer(expert.plan(digest, terms), prompt.order))
 
 
-def scenario_cases(
-    scenario: str, *, num_intervals: int, seed: int, num_devices: int | None = None, variants: int = 4
+def site_cases(
+    site: Site, *, num_intervals: int, seed: int, variants: int = 4
 ) -> Iterator[tuple[EdgeDigest, GoalTerms]]:
-    """Cases of one run: each digest with the scenario's own goal, then with other demands and other goals.
+    """Cases of one run: each digest with the site's own goal, then with other demands and other goals.
 
     A variant holds one kind of goal; how several kinds together read is left for a model to work out.
 
@@ -62,7 +106,8 @@ def scenario_cases(
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     expert = Expert()
     planner = FormulaPlanner(name="teacher", formula=lambda d, t: _followed(expert, d, t, rng))
-    loop = build_loop(build_network(scenario, seed=seed, num_devices=num_devices), planner)
+    network = build_network(site.scenario, seed=seed, num_devices=site.num_devices, faults=site.faults)
+    loop = build_loop(network, planner)
     for _ in range(num_intervals):
         turn = loop.turn()
         if turn is None:
@@ -71,7 +116,7 @@ def scenario_cases(
             yield digest, terms
             for _ in range(variants - 1):
                 other = _other_demand(rng, digest)
-                yield other, other_terms(rng, other, terms)
+                yield other, other_terms(rng, other, terms, site.goals)
 
 
 def _other_demand(rng: np.random.Generator, digest: EdgeDigest) -> EdgeDigest:
@@ -91,24 +136,37 @@ def _other_demand(rng: np.random.Generator, digest: EdgeDigest) -> EdgeDigest:
     return digest.model_copy(update={"slices": rows})
 
 
-def other_terms(rng: np.random.Generator, digest: EdgeDigest, terms: GoalTerms) -> GoalTerms:
-    """The site's targets with one kind of goal: random weights and floors, a priority, a delay, a cap, or its own."""
-    one = int(rng.integers(len(digest.slices)))
-    match int(rng.integers(6)):
-        case 0:
-            return terms
-        case 1:
+def other_terms(
+    rng: np.random.Generator, digest: EdgeDigest, terms: GoalTerms, kinds: Sequence[GoalKind] = tuple(GoalKind)
+) -> GoalTerms:
+    """The site's own goal once in a while, else with one of these kinds of goals."""
+    chosen = int(rng.integers(len(kinds) + 1))
+    return terms if chosen == len(kinds) else _with_goal(rng, digest, terms, kinds[chosen])
+
+
+def _with_goal(rng: np.random.Generator, digest: EdgeDigest, terms: GoalTerms, kind: GoalKind) -> GoalTerms:
+    num_slices = len(digest.slices)
+    one = int(rng.integers(num_slices))
+    match kind:
+        case GoalKind.PRIORITY:
             return replace(terms, weight=_scaled(terms.weight, one, 10.0 ** rng.uniform(-1.0, 1.0)))
-        case 2:
+        case GoalKind.DELAY:
             return replace(terms, delay_budget_ms=_scaled(terms.delay_budget_ms, one, rng.uniform(0.2, 1.0)))
-        case 3:
+        case GoalKind.RATE_CAP:
             each_mbps = digest.slices[one].forecast_demand_kbps / 1000.0 / max(digest.slices[one].num_devices, 1)
             cap_mbps = terms.ue_rate_cap_mbps.copy()
             cap_mbps[one] = max(each_mbps * rng.uniform(0.3, 1.2), 1e-3)
             return replace(terms, ue_rate_cap_mbps=cap_mbps)
-        case _:
-            random = random_terms(rng, digest)
-            return replace(random, target=terms.target, delay_budget_ms=terms.delay_budget_ms)
+        case GoalKind.FLOOR:
+            chosen = rng.random(num_slices) < rng.choice([0.3, 1.0])
+            chosen[one] = True
+            return replace(terms, floor=np.where(chosen, rng.uniform(0.75, 1.0), 0.0))
+        case GoalKind.ENERGY:
+            floored = rng.random() < 0.3
+            floor = np.full(num_slices, rng.uniform(0.7, 0.95) if floored else 0.0)
+            return replace(terms, energy_weight=float(rng.uniform(0.1, 1.0)), floor=floor)
+        case GoalKind.WEIGHTS:
+            return replace(terms, weight=random_terms(rng, digest).weight)
 
 
 def _scaled(column: PerSlice, row: int, factor: float) -> PerSlice:

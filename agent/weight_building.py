@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.corpus_export import FIRST_TRAINING_SEED, scenario_cases, scenario_examples
+from agent.corpus_export import FIRST_TRAINING_SEED, Site, site_cases, site_examples
 from agent.expert import Expert
 from agent.models.local import load_local_model
 from agent.models.port import PolicyModel
@@ -79,6 +79,12 @@ class PretrainingSchedule:
         """The same schedule with another length of the first stage, which promises nothing."""
         stages = (replace(self.stages[0], num_steps=num_steps), *self.stages[1:])
         return replace(self, stages=stages, least_gap_closed=None)
+
+    def without_sites(self) -> PretrainingSchedule:
+        """The same up to the sites, whose stage sees the random cells again: a base for federated fine-tuning."""
+        first, second, *_ = self.stages
+        exact = replace(second, name="exact", source=Source.RANDOM, num_rehearsed=0)
+        return replace(self, stages=(first, exact), least_gap_closed=None)
 
 
 def full_schedule(*, seed: int) -> PretrainingSchedule:
@@ -223,7 +229,7 @@ def _corpus(budget: StageBudget, work: Path) -> Path:
 def _site_examples(seed: int) -> Iterator[Example]:
     """Examples of every scenario in turn, run after run, on seeds that no comparison uses."""
     for name, run_seed in _runs(seed, first=0):
-        yield from scenario_examples(name, num_intervals=30, seed=run_seed)
+        yield from site_examples(Site(scenario=name), num_intervals=30, seed=run_seed)
 
 
 def _own_cases(seed: int) -> Iterator[tuple[Case, Teacher]]:
@@ -231,7 +237,7 @@ def _own_cases(seed: int) -> Iterator[tuple[Case, Teacher]]:
     expert = Expert()
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     for name, run_seed in _runs(seed, first=500):
-        for case in scenario_cases(name, num_intervals=30, seed=run_seed):
+        for case in site_cases(Site(scenario=name), num_intervals=30, seed=run_seed):
             yield case, expert.complete
             # Most of what is left to learn lies in cells of many slices.
             digest = max((random_digest(rng) for _ in range(2)), key=lambda found: len(found.slices))

@@ -18,7 +18,21 @@ import click
     default=2,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="Examples per digest: the site's own goal, then random goals and slice orders.",
+    help="Examples per digest: the site's own goal, then other demands and goals.",
+)
+@click.option(
+    "--without-fault",
+    "without_faults",
+    multiple=True,
+    metavar="KIND",
+    help="A kind of fault no site meets (repeatable).",
+)
+@click.option(
+    "--without-goal",
+    "without_goals",
+    multiple=True,
+    metavar="KIND",
+    help="A kind of goal no site is given (repeatable).",
 )
 @click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
 @click.option(
@@ -32,6 +46,8 @@ def corpus(
     runs: int,
     intervals: int,
     variants: int,
+    without_faults: tuple[str, ...],
+    without_goals: tuple[str, ...],
     devices: int | None,
     seed: int,
     as_json: bool,
@@ -43,24 +59,22 @@ def corpus(
     from rich.console import Console
     from rich.progress import track
 
-    from agent.corpus_export import FIRST_TRAINING_SEED, scenario_examples
+    from agent.corpus_export import FIRST_TRAINING_SEED, site_examples, site_without
     from agent.output_folder import claim_folder
     from agent.pretraining.corpus import write_examples
-    from telemetry_sim.scenarios import scenario
 
-    for name in scenarios:
-        scenario(name, devices)
+    sites = {
+        name: site_without(name, faults=without_faults, goals=without_goals, num_devices=devices) for name in scenarios
+    }
     claim_folder("--out", out)
     written = {}
-    for name in scenarios:
+    for name, site in sites.items():
         seeds = range(FIRST_TRAINING_SEED + seed, FIRST_TRAINING_SEED + seed + runs)
         shown = track(seeds, description=name, console=Console(stderr=True))
         rows = (
             example
             for run_seed in shown
-            for example in scenario_examples(
-                name, num_intervals=intervals, seed=run_seed, num_devices=devices, variants=variants
-            )
+            for example in site_examples(site, num_intervals=intervals, seed=run_seed, variants=variants)
         )
         written[name] = write_examples(rows, out / f"{name}.jsonl")
     if as_json:

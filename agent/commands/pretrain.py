@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="The policy model, the one that reads the operator's language in the chat, or the twin that judges plans.",
 )
+@click.option(
+    "--without-sites", is_flag=True, help="The policy model on random cells alone: a base that sites then adapt."
+)
 @click.option("--quick", is_flag=True, help="Minutes instead of hours, to a lower figure.")
 @click.option(
     "--steps",
@@ -51,6 +54,7 @@ def pretrain(
     out: Path,
     work: Path,
     task: str,
+    without_sites: bool,
     quick: bool,
     steps: int | None,
     seed: int,
@@ -80,6 +84,8 @@ def pretrain(
     schedule = quick_schedule(seed=seed) if quick else full_schedule(seed=seed)
     if steps is not None:
         schedule = schedule.with_first_steps(steps)
+    if without_sites:
+        schedule = schedule.without_sites()
     if dry_run:
         _print_plan(schedule, as_json=as_json)
         return

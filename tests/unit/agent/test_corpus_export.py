@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.commands.run import run
-from agent.corpus_export import FIRST_TRAINING_SEED, refuse_training_seeds, scenario_examples
+from agent.corpus_export import FIRST_TRAINING_SEED, GoalKind, Site, refuse_training_seeds, site_examples, site_without
 from agent.errors import AgentInputInvalid
 from agent.policy_bench import BenchPlan
 from agent.pretraining.examples import Example
@@ -21,7 +21,7 @@ TOPOLOGY = scenario(SITE, 12).topology
 
 
 def examples(seed: int = FIRST_TRAINING_SEED, *, variants: int = 3) -> list[Example]:
-    return list(scenario_examples(SITE, num_intervals=3, seed=seed, num_devices=12, variants=variants))
+    return list(site_examples(Site(scenario=SITE, num_devices=12), num_intervals=3, seed=seed, variants=variants))
 
 
 def test_there_is_a_row_for_each_cell_interval_and_variant() -> None:
@@ -55,7 +55,7 @@ def test_a_seed_names_its_corpus() -> None:
 
 
 def test_rows_come_as_they_are_asked_for() -> None:
-    endless = scenario_examples(SITE, num_intervals=10_000, seed=FIRST_TRAINING_SEED, num_devices=12)
+    endless = site_examples(Site(scenario=SITE, num_devices=12), num_intervals=10_000, seed=FIRST_TRAINING_SEED)
 
     assert len(list(islice(endless, 5))) == 5
 
@@ -85,3 +85,31 @@ def test_episodes_are_dealt_over_the_scenarios_in_turn() -> None:
         ("smart-home", 1002),
     )
     assert plan.num_runs == 55
+
+
+def test_a_site_can_be_without_kinds_of_faults_and_goals() -> None:
+    site = site_without("smart-city", faults=("node_crash",), goals=("floor", "energy"))
+    met = scenario("smart-city").faults.kinds
+
+    assert site.faults == tuple(kind for kind in met if kind.value != "node_crash")
+    assert set(GoalKind) - set(site.goals) == {GoalKind.FLOOR, GoalKind.ENERGY}
+
+
+def test_rows_of_a_site_without_floors_hold_none() -> None:
+    bare = Site(scenario=SITE, num_devices=12, goals=(GoalKind.PRIORITY, GoalKind.DELAY))
+    floors = Site(scenario=SITE, num_devices=12, goals=(GoalKind.FLOOR,))
+
+    def has_floor(site: Site) -> bool:
+        rows = site_examples(site, num_intervals=3, seed=FIRST_TRAINING_SEED, variants=4)
+        return any(" floor=0 " not in line for row in rows for line in row.prompt.splitlines()[1:-1])
+
+    assert not has_floor(bare)
+    assert has_floor(floors)
+
+
+@pytest.mark.parametrize(("faults", "goals"), [(("jamming",), ()), ((), ("thrift",))])
+def test_kinds_that_no_site_of_its_sort_meets_are_refused_by_name(
+    faults: tuple[str, ...], goals: tuple[str, ...]
+) -> None:
+    with pytest.raises(AgentInputInvalid, match=f"'{(faults + goals)[0]}' does not occur at 'smart-city'"):
+        site_without("smart-city", faults=faults, goals=goals)

@@ -42,3 +42,12 @@ def test_expected_time_grows_with_examples_and_steps_alike() -> None:
     assert minutes(0, 0) == 0.0
     assert minutes(1000, 0) + minutes(0, 500) == pytest.approx(minutes(1000, 500))
     assert minutes(2000, 1000) == pytest.approx(2 * minutes(1000, 500))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_base_without_sites_sees_random_cells_alone_and_promises_nothing(schedule: PretrainingSchedule) -> None:
+    base = schedule.without_sites()
+
+    assert [stage.source for stage in base.stages] == [Source.RANDOM, Source.RANDOM]
+    assert [stage.num_steps for stage in base.stages] == [stage.num_steps for stage in schedule.stages[:2]]
+    assert base.least_gap_closed is None
