@@ -24,7 +24,12 @@ from sfl_finetune.split import client_segment
 from sfl_finetune.wire import Codec, Message, decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from sfl_finetune.corpus import Example
+    from sfl_finetune.lora import Task
 
 _CUTS = (1, 2, 3)
 _VARIANTS: tuple[tuple[Codec, float], ...] = (("fp32", 0.0), ("int8", 0.0), ("int4", 0.0), ("fp32", 1.0))
@@ -77,23 +82,41 @@ def _attack_all(options: argparse.Namespace) -> Any:
     for cut in _CUTS:
         segment = client_segment(whole, parts, cut_layer=cut).eval()
         for codec, noise in _VARIANTS:
-            rng = torch.Generator().manual_seed(options.seed)
-            seen, seen_ids = _activations(segment, known, codec, noise, rng)
-            read, read_ids = _activations(segment, secret, codec, noise, rng)
-            share = _recovered(seen, seen_ids, read, read_ids, words)
+            share = token_recovery(segment, known, secret, words, codec=codec, noise=noise, seed=options.seed)
             figure = f"cut {cut}, {codec}{f', noise of {noise} standard deviation' if noise else ''}: tokens recovered"
             yield {"figure": figure, "measured": round(share, 4), "target": f">= {_CLAIM}", "holds": share >= _CLAIM}
 
 
+def token_recovery(
+    segment: Any,
+    known: Sequence[Example],
+    secret: Sequence[Example],
+    words: Tensor,
+    *,
+    codec: Codec,
+    task: Task = "classification",
+    noise: float = 0.0,
+    seed: int = 0,
+) -> float:
+    """Share (0-1) of the tokens of `secret` that the attacker names, who holds `segment` and the texts of `known`.
+
+    `words` are the encoder's own word vectors ([V, D]).
+    """
+    rng = torch.Generator().manual_seed(seed)
+    seen, seen_ids = _activations(segment, known, codec, noise, rng, task)
+    read, read_ids = _activations(segment, secret, codec, noise, rng, task)
+    return _recovered(seen, seen_ids, read, read_ids, words)
+
+
 @torch.no_grad()
 def _activations(
-    segment: Any, examples: Any, codec: Codec, noise: float, rng: torch.Generator
+    segment: Any, examples: Sequence[Example], codec: Codec, noise: float, rng: torch.Generator, task: Task
 ) -> tuple[Tensor, Tensor]:
     """(N, D) activations as they arrive over the link, and their N token ids, special tokens left out."""
     features, ids = [], []
     by_length = sorted(examples, key=lambda example: len(example.token_ids))
     for start in range(0, len(by_length), 32):
-        batch = collate(by_length[start : start + 32], "classification")
+        batch = collate(by_length[start : start + 32], task)
         sent = segment(batch.token_ids, batch.attention_mask)
         sent = sent + noise * sent.std() * torch.randn(sent.shape, generator=rng)
         message = Message(kind="activations", client="victim", round=0, step=0, features=sent)

@@ -1,0 +1,135 @@
+"""Sites learn from one another without showing what they saw: what the policy model knows of what a site never met.
+
+.venv/bin/edgewright pretrain --without-sites --out base/
+.venv/bin/python benchmarks/federated_adaptation.py --model base/ --json
+
+Six sites, one of each scenario; each lacks two kinds of faults and two kinds of goals that others have. The base has
+seen no site at all. Every way to adapt it takes the same number of steps on the same corpora; what it gave is judged in
+the twin on seeds that no training saw: on what each site had met, and on the first occurrence of what it had not.
+Corpora are kept in `--work`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from federated_adaptation_rows import ROWS, Adapted, Recipe, Row
+from federated_adaptation_sites import LACKING, evaluation_cases, write_corpora
+
+from agent.expert import Expert
+from agent.models.local import load_local_model
+from agent.pretraining.evaluation import Case, raw_plans
+from agent.report.figures import Figure, as_text, figure
+from agent.twin import Twin
+
+_LEAST_GAP = 0.03
+
+
+def main() -> None:
+    """Train every row, judge it, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--model", type=Path, required=True, help="A base that has seen no site.")
+    parser.add_argument("--work", type=Path, default=Path(".edgewright/adaptation"))
+    parser.add_argument("--runs", type=int, default=6, help="Simulated runs of each site's corpus, 30 intervals each.")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--local-steps", type=int, default=5, help="Steps of each site in a round.")
+    parser.add_argument("--cases", type=int, default=150, help="Judged cases of each site and kind.")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    recipe = Recipe(
+        model=options.model,
+        corpus=options.work / f"corpus-{options.runs}",
+        num_rounds=options.rounds,
+        local_steps=options.local_steps,
+        seed=options.seed,
+    )
+    write_corpora(recipe.corpus, num_runs=options.runs)
+    cases = {
+        met: {name: tuple(islice(evaluation_cases(name, met=met == "own"), options.cases)) for name in LACKING}
+        for met in ("own", "unseen")
+    }
+    rows = [_measured(name, adapt, recipe, cases) for name, adapt in ROWS.items()]
+    document = {
+        "sites": {name: lacking.as_dict() for name, lacking in LACKING.items()},
+        "rounds": recipe.num_rounds,
+        "local_steps": recipe.local_steps,
+        "cases": {met: sum(map(len, found.values())) for met, found in cases.items()},
+        "rows": rows,
+        "figures": _figures({row["row"]: row for row in rows}),
+    }
+    print(json.dumps(document, indent=2) if options.json else _text(document))
+
+
+def _measured(name: str, adapt: Callable[[Recipe], Adapted], recipe: Recipe, cases: dict[str, Any]) -> Row:
+    began = time.process_time()
+    adapted = adapt(recipe)
+    trained_s = time.process_time() - began
+    row: Row = {"row": name}
+    for met, by_site in cases.items():
+        worth = [_worth(_plans(recipe, adapted, site, found), found) for site, found in by_site.items()]
+        row[f"utility_{met}"] = round(float(np.mean([each[0] for each in worth])), 4)
+        row[f"to_expert_{met}"] = round(float(np.mean([each[1] for each in worth])), 4)
+    row |= adapted.costs | {"train_cpu_s": round(trained_s, 1)}
+    print(row, file=sys.stderr)
+    return row
+
+
+def _plans(recipe: Recipe, adapted: Adapted, site: str, cases: Sequence[Case]) -> tuple[Any, ...]:
+    """Raw plans of the model that this site would use."""
+    adapter = adapted.of(site)
+    if adapter is None:
+        return raw_plans(load_local_model(str(recipe.model)), cases)
+    with tempfile.TemporaryDirectory() as folder:
+        adapter(Path(folder))
+        return raw_plans(load_local_model(str(recipe.model), adapter=Path(folder)), cases)
+
+
+def _worth(plans: Sequence[Any], cases: Sequence[Case]) -> tuple[float, float]:
+    """Mean utility in the twin, and the mean ratio to the expert's."""
+    outlooks = [Twin().outlook(*case) for case in cases]
+    found = np.array([outlook.utility(plan) for outlook, plan in zip(outlooks, plans, strict=True)])
+    expert = np.array([outlook.utility(Expert().plan(*case)) for outlook, case in zip(outlooks, cases, strict=True)])
+    counts = expert > 0.1
+    return float(found.mean()), float((found[counts] / expert[counts]).mean())
+
+
+def _figures(rows: dict[str, Row]) -> list[Figure]:
+    found = []
+    for met in ("own", "unseen"):
+        base, central, sfl = (rows[name][f"utility_{met}"] for name in ("base", "central", "sfl"))
+        gap = central - base
+        found += [
+            figure(f"{met}: gap between base and central, of the base's utility", gap / base, _LEAST_GAP),
+            figure(f"{met}: part of the gap that SFL closes", (sfl - base) / gap if gap > 0 else 0.0, 0.8),
+        ]
+    unseen = {name: row["utility_unseen"] for name, row in rows.items()}
+    return [
+        *found,
+        figure("unseen: SFL's utility above local-only's", unseen["sfl"] - unseen["local only"], 0.0),
+        figure("unseen: SFL's utility beside federated LoRA's", unseen["sfl"] - unseen["federated LoRA"], -0.005),
+        figure("SFL's bytes, to federated LoRA's", rows["sfl"]["megabytes"] / rows["federated LoRA"]["megabytes"]),
+    ]
+
+
+def _text(document: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for row in document["rows"] for name in row))
+    lines = ["  ".join(names)]
+    lines += ["  ".join(f"{row.get(name, '')!s:>{len(name)}}" for name in names) for row in document["rows"]]
+    return "\n".join([*lines, *map(as_text, document["figures"])])
+
+
+if __name__ == "__main__":
+    main()
