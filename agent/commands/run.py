@@ -32,6 +32,9 @@ _HELD_OUT = "Seeds below 100000 are never used in training."
     "--goal", "goal_file", default=None, type=click.Path(path_type=Path), help="Goal as a JSON file: id, expectations."
 )
 @click.option("--planner", "only", multiple=True, help="Only these planners (repeatable).")
+@click.option(
+    "--on-events", is_flag=True, help="Also the gated model asked only where a forecast, a fault or a goal asks for it."
+)
 @click.option("--device", default="auto", show_default=True, help="Where the model runs: auto, cpu or cuda.")
 @click.option("--out", "out", default=None, type=click.Path(path_type=Path), help="Report folder. Default: reports/…")
 @click.option("--no-report", is_flag=True, help="Write no report folder.")
@@ -48,6 +51,7 @@ def run(
     adapter: Path | None,
     goal_file: Path | None,
     only: tuple[str, ...],
+    on_events: bool,
     device: str,
     out: Path | None,
     no_report: bool,
@@ -73,7 +77,7 @@ def run(
     )
     settings.check()
     refuse_training_seeds(seed + num_seeds - 1)
-    planners, warnings = _planners(model, adapter, device, only)
+    planners, warnings = _planners(model, adapter, device, only, on_events=on_events)
     for warning in warnings:
         click.secho(f"WARNING: {warning}. The expert stands in and every such decision is counted.", err=True, fg="red")
     seeds = tuple(range(seed, seed + num_seeds))
@@ -111,11 +115,12 @@ def _read_goal(path: Path | None, scenario_name: str) -> tuple[Goal, ...]:
 
 
 def _planners(
-    model: str | None, adapter: Path | None, device: str, only: tuple[str, ...]
+    model: str | None, adapter: Path | None, device: str, only: tuple[str, ...], *, on_events: bool
 ) -> tuple[list[Planner], list[str]]:
     """Gated model first (it is what the live table shows), then raw, then everything without a model."""
     from agent.bootstrap import load_model_or_absent, pick_device
     from agent.errors import AgentInputInvalid
+    from agent.event_planner import EventPlanner
     from agent.planner import GatedModelPlanner, RawModelPlanner, baseline_planners
 
     formulas = list(baseline_planners())
@@ -124,6 +129,8 @@ def _planners(
     loaded, warning = load_model_or_absent(model, device=pick_device(device))
     warnings = [warning] if warning else []
     planners: list[Planner] = [GatedModelPlanner(model=loaded), RawModelPlanner(model=loaded)]
+    if on_events:
+        planners.append(EventPlanner(planner=GatedModelPlanner(model=loaded)))
     if adapter is not None:
         tuned, warning = load_model_or_absent(model, adapter=adapter, device=pick_device(device))
         warnings += [warning] if warning else []
