@@ -43,6 +43,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Seconds. Default: each state where the trace holds a peer's decisions, otherwise 10.",
 )
 @click.option("--record", default=None, type=_FILE, help="Write the decisions to this file.")
+@click.option(
+    "--resume", default=None, type=_FILE, help="Keep the model's answers in this file; where it exists, go on from it."
+)
 @click.option("--expect", default=None, type=_FILE, help="Exit with 1 where a decision differs from this file.")
 @click.option("--tolerance", multiple=True, metavar="FIELD=VALUE", help="For --expect; VALUE is a number or `any`.")
 @click.option("--limit", default=None, type=click.IntRange(min=1), help="Intervals at most.")
@@ -60,6 +63,7 @@ def replay(
     goal_file: Path | None,
     interval_s: float | None,
     record: Path | None,
+    resume: Path | None,
     expect: Path | None,
     tolerance: tuple[str, ...],
     limit: int | None,
@@ -83,7 +87,7 @@ def replay(
 
         claim_folder("--out", out)
     session = _open_session(trace, goal_file, interval_s)
-    chosen = _choose(planner, model, adapter, device, seed)
+    chosen = _choose(planner, model, adapter, device, seed, resume)
     for warning in chosen.warnings:
         _warn(warning)
     header = _header(session, chosen, seed)
@@ -180,7 +184,9 @@ def _read_goal(path: Path | None, topology: Topology) -> tuple[Goal, ...]:
     return (goal,)
 
 
-def _choose(planner: str, model: str | None, adapter: Path | None, device: str, seed: int) -> _Chosen:
+def _choose(
+    planner: str, model: str | None, adapter: Path | None, device: str, seed: int, resume: Path | None
+) -> _Chosen:
     from agent.errors import AgentInputInvalid
     from agent.planner import GatedModelPlanner, RawModelPlanner, baseline_planners
     from agent.twin import Twin
@@ -192,12 +198,15 @@ def _choose(planner: str, model: str | None, adapter: Path | None, device: str, 
         raise AgentInputInvalid(
             f"planner {planner!r} is unknown; planners are llm_gated, llm_raw, {', '.join(baselines)}"
         )
-    from agent.bootstrap import load_model_or_absent, pick_device
+    from agent.bootstrap import EMBEDDED_WEIGHTS, load_model_or_absent, pick_device
+    from agent.replay.answer_journal import AnswerJournal
     from agent.replay.read_ahead import ReadAheadModel
+    from agent.weights_mark import weights_mark
 
     loaded, warning = load_model_or_absent(model, adapter=adapter, device=pick_device(device))
     is_remote = model is not None and model.startswith(("http://", "https://"))
-    ahead = ReadAheadModel(loaded)
+    mark = weights_mark(EMBEDDED_WEIGHTS if model is None else model, adapter)
+    ahead = ReadAheadModel(loaded, None if resume is None else AnswerJournal(resume, model=mark))
     if planner == "llm_raw":
         consequence = "Without it no plan is made, and every such decision is counted."
         deciding: Planner = RawModelPlanner(model=ahead)

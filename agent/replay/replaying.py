@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 from agent.baselines import uniform
 from agent.cell_plan import CellPlan
@@ -64,6 +64,8 @@ class _Observed:
     telemetry: Telemetry
     digests: tuple[EdgeDigest, ...]
     following: _Observed | None = None
+    is_known: bool = False
+    """Whether the model's answers come from an earlier run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,13 @@ class Replayer:
         num_cells = len(self.loop.source.topology.cells)
         size = 1 if self.is_model_remote else max(1, _PROMPTS_AHEAD // num_cells)
         while batch := tuple(islice(observed, size)):
-            if self.model is not None:
-                self.model.fetch([write_prompt(digest, self._terms(digest)) for one in batch for digest in one.digests])
-            yield from batch
+            if self.model is None:
+                yield from batch
+                continue
+            prompts = [[write_prompt(digest, self._terms(digest)) for digest in one.digests] for one in batch]
+            known = [self.model.knows(asked) for asked in prompts]
+            self.model.fetch([prompt for asked in prompts for prompt in asked])
+            yield from (replace(one, is_known=is_known) for one, is_known in zip(batch, known, strict=True))
 
     def _terms(self, digest: EdgeDigest) -> GoalTerms:
         return resolve_goals(self.loop.goals, self.loop.source.topology, digest)
@@ -158,18 +164,24 @@ def _with_following(observed: Iterable[_Observed]) -> Iterator[_Observed]:
     held: _Observed | None = None
     for one in observed:
         if held is not None:
-            yield _Observed(telemetry=held.telemetry, digests=held.digests, following=one)
+            yield replace(held, following=one)
         held = one
     if held is not None:
         yield held
 
 
 def _at_pace(observed: Iterator[_Observed], pace: float) -> Iterator[_Observed]:
-    """Each interval not before its recorded time."""
+    """Each interval not before its recorded time; what an earlier run has decided is not waited for."""
     held: list[_Observed] = []
+    fresh: list[_Observed] = []
+    for one in observed:
+        if not one.is_known:
+            fresh.append(one)
+            break
+        yield one
 
     def last_frames() -> Iterator[TelemetryFrame]:
-        for one in observed:
+        for one in chain(fresh, observed):
             held.append(one)
             yield one.telemetry.frames[-1]
 

@@ -82,6 +82,18 @@ def test_equal_replays_give_equal_bytes_whatever_the_limit_and_pace(replay: Repl
     assert short["intervals"] == whole["intervals"][:7]
 
 
+def test_an_interrupted_replay_goes_on_from_its_journal_and_ends_like_a_whole_one(
+    replay: Replay, tmp_path: Path
+) -> None:
+    arguments = (EXPLORA, "--model", tiny_model_folder(), "--json")
+    journal = tmp_path / "answers.jsonl"
+    replay(*arguments, "--limit", "7", "--resume", journal)
+    halfway = journal.read_text()
+    resumed = replay(*arguments, "--resume", journal, "--speed", "1000")
+    assert journal.read_text().startswith(halfway)
+    assert without_timings(resumed) == without_timings(replay(*arguments))
+
+
 def test_a_recorded_replay_is_met_and_an_edited_decision_is_named(replay: Replay, tmp_path: Path) -> None:
     expected = tmp_path / "a.jsonl"
     document_of(replay(SCOPE, "--planner", "optimiser", "--json", "--record", expected))

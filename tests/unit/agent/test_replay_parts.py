@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from agent.errors import AgentInputInvalid, ModelUnavailable, PolicyInvalid, Pol
 from agent.models.port import Answer
 from agent.policy import SchedulingPolicy
 from agent.prompting import Prompt
+from agent.replay.answer_journal import AnswerJournal
 from agent.replay.decisions_file import DecisionRow, Decisions, DecisionsHeader
 from agent.replay.drift import describe_drift, find_drift, parse_tolerances
 from agent.replay.peer import agreement, groups_of, peer_decision_at, peer_groups, peer_plan
@@ -174,6 +176,36 @@ def test_what_could_not_be_fetched_fails_with_its_reason_and_may_come_later() ->
     ahead.fetch(prompts("a"))
     assert ahead.answer(prompts("a"))[0].text == "A"
     assert (ahead.num_failed, ahead.num_asked) == (1, 2)
+
+
+def test_answers_kept_in_a_journal_are_not_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    first, second = CountingModel(), CountingModel()
+    ReadAheadModel(first, AnswerJournal(path, model="m")).fetch(prompts("a", "b"))
+    # Killed while it wrote a third line.
+    path.write_text(path.read_text() + '{"prompt": "c')
+    ahead = ReadAheadModel(second, AnswerJournal(path, model="m"))
+    assert ahead.knows(prompts("b", "a"))
+    assert not ahead.knows(prompts("a", "c"))
+    ahead.fetch(prompts("a", "b", "c"))
+    assert (first.batches, second.batches) == ([2], [1])
+    assert [answer.text for answer in ahead.answer(prompts("c", "a"))] == ["C", "A"]
+    assert len(AnswerJournal(path, model="m")) == 3
+
+
+@pytest.mark.parametrize("content", ["not json\n", "[1, 2]\n", '{"kind": "other"}\n', "\xff\n"])
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(AgentInputInvalid, match=r"--resume .*answers"):
+        AnswerJournal(path, model="m")
+    assert path.read_bytes() == content.encode("latin-1")
+
+
+def test_a_journal_of_another_model_is_refused(tmp_path: Path) -> None:
+    AnswerJournal(tmp_path / "answers.jsonl", model="one")
+    with pytest.raises(AgentInputInvalid, match="expected answers of"):
+        AnswerJournal(tmp_path / "answers.jsonl", model="another")
 
 
 def policy(version: int, cell: int) -> SchedulingPolicy:
