@@ -22,12 +22,16 @@ from agent.corpus_export import refuse_training_seeds
 from agent.models.port import PolicyModel
 from agent.mpc import TwinSearch
 from agent.planner import FormulaPlanner, GatedModelPlanner, Planner, RawModelPlanner, baseline_planners
+from agent.twin_model import EMBEDDED_TWIN
+from agent.weights_mark import weights_mark
 from telemetry_sim.scenarios import list_scenarios, scenario
 
 _NUM_RESAMPLES = 2000
 _BOOTSTRAP_SEED = 11
 _ROWS = 2
 """Raised where a row gains a field or the network changes: older episodes are then run again."""
+
+_MODEL_PLANNERS = ("llm_gated", "llm_raw")
 
 Row = dict[str, Any]
 
@@ -91,14 +95,19 @@ def run_bench(
         for scenario_name, seed in plan.cases
         for planner in names
     ]
-    store = _EpisodeStore(work / f"episodes-{_mark(model, adapter, plan)}.jsonl")
-    missing = [task for task in tasks if task.key not in store.found]
+    # Planners without a model are run once, whichever model they are compared with.
+    formulas = _EpisodeStore(work / f"formulas-{_mark(plan)}.jsonl")
+    models = _EpisodeStore(
+        work / f"episodes-{_mark(plan, EMBEDDED_WEIGHTS if model is None else model, adapter)}.jsonl"
+    )
+    stores = {name: models if name in _MODEL_PLANNERS else formulas for name in names}
+    missing = [task for task in tasks if task.key not in stores[task.planner].found]
     for _ in range(len(tasks) - len(missing)):
         on_episode()
     for row in _run(missing, model, adapter, num_workers):
-        store.keep(row)
+        stores[row["key"].partition("/")[0]].keep(row)
         on_episode()
-    rows = {name: [store.found[task.key] for task in tasks if task.planner == name] for name in names}
+    rows = {name: [stores[name].found[task.key] for task in tasks if task.planner == name] for name in names}
     return {
         "num_episodes": len(plan.cases),
         "num_intervals": plan.num_intervals,
@@ -167,13 +176,11 @@ def _episode_row(task: _Task, planner: Planner) -> Row:
     }
 
 
-def _mark(model: str | None, adapter: Path | None, plan: BenchPlan) -> str:
-    """What finished episodes depend on: the weights themselves, not only their folder's name."""
-    mark = hashlib.sha256(f"{_ROWS}|{model}|{plan.num_intervals}".encode())
-    for folder in (EMBEDDED_WEIGHTS if model is None else Path(model), adapter):
-        for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
-            mark.update(path.read_bytes())
-    return mark.hexdigest()[:12]
+def _mark(plan: BenchPlan, *weights: str | Path | None) -> str:
+    """What finished episodes depend on: the weights themselves, the twin's among them, not only their folder's name."""
+    return hashlib.sha256(
+        f"{_ROWS}|{plan.num_intervals}|{weights_mark(EMBEDDED_TWIN.parent, *weights)}".encode()
+    ).hexdigest()[:12]
 
 
 class _EpisodeStore:

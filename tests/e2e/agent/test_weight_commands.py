@@ -71,12 +71,14 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
     tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home", "--workers", "1")
     where = ("--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
     first = document(bench, *tiny, *where)
-    (store,) = (tmp_path / "work").iterdir()
+    (own,) = (tmp_path / "work").glob("episodes-*.jsonl")
+    (store,) = (tmp_path / "work").glob("formulas-*.jsonl")
     lines = store.read_text().splitlines()
 
     assert first["num_episodes"] == 2
     assert first["warnings"]
-    assert len(lines) == 2 * len(first["planners"]) == 22
+    assert len(first["planners"]) == 11
+    assert (len(own.read_text().splitlines()), len(lines)) == (2 * 2, 2 * 9)
     assert first["planners"]["optimiser"]["difference_to_optimiser"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert first["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
     assert first["planners"]["llm_gated"]["valid_pct"] == 0.0
@@ -92,15 +94,20 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
     assert document(bench, *tiny, *where) == first
     assert store.read_text().splitlines() == lines
 
-    # Killed while it wrote the eighteenth episode.
-    store.write_text("\n".join([*lines[:17], lines[17][:40]]))
+    # Killed while it wrote the fourteenth episode.
+    store.write_text("\n".join([*lines[:13], lines[13][:40]]))
     again = document(bench, *tiny, *where)
     resumed = store.read_text().splitlines()
-    assert resumed[:17] == lines[:17]
+    assert resumed[:13] == lines[:13]
     assert [without_times(line) for line in resumed] == [without_times(line) for line in lines]
     for name, row in again["planners"].items():
         assert row["utility"] == first["planners"][name]["utility"]
     assert "optimiser" in typed(bench, *tiny, *where).stdout
+
+    # Another model is compared with the same formulas, which are not run again.
+    document(bench, *tiny, "--model", str(tmp_path / "another"), "--work", str(tmp_path / "work"))
+    assert len(list((tmp_path / "work").iterdir())) == 3
+    assert store.read_text().splitlines() == resumed
 
 
 def test_a_bench_in_two_processes_tells_the_same(tmp_path: Path) -> None:
