@@ -6,8 +6,10 @@ A value that the source does not report is NaN (float columns) or -1 (integer co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int32, Int64
@@ -54,6 +56,19 @@ class DeviceColumns:
     """Spent by the device in the period."""
     battery_j: PerDevice
     """Left; NaN for mains-powered devices."""
+
+
+MEASUREMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "served_bits": "DRB.PdcpSduVolumeDL",
+        "delay_ms": "DRB.RlcSduDelayDl",
+        "prb": "RRU.PrbUsedDl",
+        "rsrp_dbm": "L1M.SS-RSRP",
+        "cqi": "CARR.WBCQIDist",
+        "mcs": "CARR.PDSCHMCSDist",
+    }
+)
+"""What 3GPP TS 28.552 calls the device columns that it has a measurement for; recordings carry it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

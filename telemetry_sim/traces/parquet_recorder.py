@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from telemetry_sim.errors import TraceUnreadable
+from telemetry_sim.records import MEASUREMENTS
 from telemetry_sim.traces.frame_building import COLUMNS
 from telemetry_sim.traces.parquet_columns import COMPACT, encode_columns
 from telemetry_sim.traces.parquet_extras import READING_PRECISION, pack_extras
@@ -243,6 +244,7 @@ def _metadata(topology: Topology, about: Mapping[str, object], *, is_exact: bool
         "version": FORMAT_VERSION,
         "is_exact": is_exact,
         "precision": {} if is_exact else precision,
+        "measurements": dict(MEASUREMENTS),
         "topology": topology.model_dump(mode="json"),
         **about,
     }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from telemetry_sim.errors import TraceUnreadable
-from telemetry_sim.records import CellColumns, LogRecord, SliceColumns, TelemetryFrame
+from telemetry_sim.records import CellColumns, DeviceColumns, LogRecord, SliceColumns, TelemetryFrame
 from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
 from telemetry_sim.traces import ParquetRecorder, open_trace
 from telemetry_sim.traces.frame_building import COLUMNS, device_columns
@@ -190,3 +192,12 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
             recorder.write(make_frame(1, 50))
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     shutil.rmtree(tmp_path)
+
+
+def test_a_recording_names_the_measurements_of_its_columns(tmp_path: Path) -> None:
+    file = tmp_path / "run.parquet"
+    with ParquetRecorder(file, topology()) as recorder:
+        recorder.write(make_frame(1, 4))
+    told = json.loads(pq.read_schema(file).metadata[b"edgewright"])["measurements"]
+    assert told["delay_ms"] == "DRB.RlcSduDelayDl"
+    assert set(told) <= {field.name for field in fields(DeviceColumns)}
