@@ -23,6 +23,7 @@ from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.local import LocalModel, load_local_model
 from agent.models.port import PolicyModel
+from agent.optimiser import plan_cell
 from agent.pretraining.evaluation import Case, compare_plans, raw_plans, score_static, static_cases
 from agent.pretraining.new_model import ModelSize, new_model
 from agent.pretraining.tokenizer import save_tokenizer
@@ -100,7 +101,32 @@ def ablations(model: PolicyModel, num_instances: int) -> list[Figure]:
     costs = {
         name: whole - compare_plans(cases, raw_plans(model, hide(cases))).ratio_mean for name, hide in hidden.items()
     }
-    return [figure(f"ablation: ratio lost, {name}", cost) for name, cost in costs.items()]
+    return [
+        *(figure(f"ablation: ratio lost, {name}", cost) for name, cost in costs.items()),
+        *_power_ablations(model, cases, hidden),
+    ]
+
+
+def _power_ablations(
+    model: PolicyModel, cases: Sequence[Case], hidden: dict[str, Callable[[Sequence[Case]], Sequence[Case]]]
+) -> list[Figure]:
+    """Where the teacher lowers the power, how often the model does too; neighbours matter for nothing else."""
+    taught = [plan_cell(*case).tx_power_step_db for case in cases]
+    lowered = [place for place, step in enumerate(taught) if step < 0]
+
+    def share_right(given: Sequence[Case]) -> float:
+        plans = raw_plans(model, [given[place] for place in lowered])
+        return float(np.mean([plan.tx_power_step_db == taught[p] for p, plan in zip(lowered, plans, strict=True)]))
+
+    whole = share_right(cases)
+    return [
+        figure("power lowered as the teacher does, of the cases in which it does", whole),
+        *(
+            figure(f"ablation: power lowered rightly, lost, {name}", whole - share_right(hide(cases)))
+            for name, hide in hidden.items()
+            if name in {"neighbours hidden", "goal hidden"}
+        ),
+    ]
 
 
 def validity(name: str, model: PolicyModel, num_policies: int) -> list[Figure]:
@@ -152,7 +178,7 @@ def _without_forecast(digest: EdgeDigest) -> EdgeDigest:
 
 
 def _without_goal(terms: GoalTerms) -> GoalTerms:
-    return replace(terms, weight=np.ones_like(terms.weight), floor=np.zeros_like(terms.floor))
+    return replace(terms, weight=np.ones_like(terms.weight), floor=np.zeros_like(terms.floor), energy_weight=0.0)
 
 
 def _with_devices(digest: EdgeDigest, num_devices: int) -> EdgeDigest:
