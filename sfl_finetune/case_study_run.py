@@ -16,8 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sfl_finetune.case_study import CaseStudySettings, Dealing, Trajectory, former_run, run_one
 from sfl_finetune.case_study_report import Row, Stage, make_row, plot_all, table
-from sfl_finetune.devices import CLIENTS, SERVER, Channel, read_devices
-from sfl_finetune.devices import DEVICES as KNOWN
+from sfl_finetune.devices import CLIENTS, SERVER, read_registry
 from sfl_finetune.encoder import packaged_minilm, pretrain_encoder, pretrain_on_labels
 from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.interruption import INTERRUPTED
@@ -292,15 +291,13 @@ def _measure(
 
 
 def _stage(options: Mapping[str, Any], settings: CaseStudySettings) -> Stage:
-    known = read_devices(options["devices"]) if options["devices"] else KNOWN
+    known = read_registry(options["devices"])
     utilisation = options["utilisation"]
     return Stage(
-        clients=tuple(replace(known[name], utilisation=utilisation) for name in CLIENTS),
+        clients=tuple(replace(known.device(name), utilisation=utilisation) for name in CLIENTS),
         cuts=settings.cut_layers,
-        server=replace(known[SERVER], utilisation=utilisation),
-        channel=Channel(
-            uplink_mbps=options["mbps"], downlink_mbps=options["mbps"], is_shared_cell=options["shared_cell"]
-        ),
+        server=replace(known.device(SERVER), utilisation=utilisation),
+        channel=replace(known.channel(options["link"], options["mbps"]), is_shared_cell=options["shared_cell"]),
         shape=StepShape(batch_size=settings.batch_size, num_tokens=settings.max_tokens),
         local_steps=settings.local_steps,
     )

@@ -27,6 +27,7 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--rounds", default=50, show_default=True, type=click.IntRange(min=1))
 @click.option("--local-steps", default=4, show_default=True, type=click.IntRange(min=1), help="Steps a client a round.")
 @click.option("--cut-layer", default=1, show_default=True, type=int, help="Layers each client keeps.")
+@click.option("--site-cut", "site_cuts", multiple=True, help="SITE=LAYERS for a site that keeps another number.")
 @click.option("--rank", default=16, show_default=True, type=int, help="LoRA rank.")
 @click.option(
     "--site-rank", "site_ranks", multiple=True, help="SITE=RANK for a site that holds less; wants --aggregation svd."
@@ -34,6 +35,7 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--alpha", type=FiniteRange(0, min_open=True), help="LoRA scale; twice the rank by default.")
 @click.option("--dropout", default=0.0, show_default=True, type=FiniteRange(0, 1, max_open=True), help="LoRA dropout.")
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
+@click.option("--site-batch", "site_batches", multiple=True, help="SITE=TEXTS for a site with another batch size.")
 @click.option("--learning-rate", default=2e-3, show_default=True, type=FiniteRange(0, min_open=True))
 @click.option(
     "--max-tokens", type=click.IntRange(min=2), help="Longer rows are left out; the model's limit by default."
@@ -54,6 +56,7 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--patience", type=click.IntRange(min=1), help="End after so many evaluations without improvement.")
 @click.option("--evaluate-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
 @click.option("--checkpoint-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
+@click.option("--joins", multiple=True, help="SITE:ROUND; the site takes part from that round on, counted from 0.")
 @click.option("--fault", "faults", multiple=True, help="Drill: CLIENT:ROUND:absent|vanish|nan|shape|oversize[:STEP].")
 @click.option(
     "--deadline",
@@ -61,7 +64,9 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
     help="Seconds a round may take a site on the virtual clock; late ones sit out.",
 )
 @click.option("--site-device", "site_devices", multiple=True, help="SITE=DEVICE, for the deadline's clock.")
-@click.option("--mbps", default=100.0, show_default=True, type=FiniteRange(0.001), help="For the deadline.")
+@click.option("--devices", type=click.Path(path_type=Path), help="YAML of devices and links beside the known ones.")
+@click.option("--link", help="Name of each site's link to the server, for the deadline.")
+@click.option("--mbps", type=FiniteRange(0.001), help="Link rate each way, for the deadline; 100 by default.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events as well.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
@@ -121,7 +126,7 @@ def merge(*, model: Path, adapter: Path, out: Path, as_json: bool) -> None:
 @click.option("--report-only", is_flag=True, help="Train nothing; tell what earlier runs in --out came to.")
 @click.option("--until-target", is_flag=True, help="End each run once it reaches --target.")
 @click.option("--evaluate-every", default=5, show_default=True, type=click.IntRange(min=1), help="In rounds.")
-@click.option("--devices", type=click.Path(path_type=Path), help="YAML list of devices that replace known ones.")
+@click.option("--devices", type=click.Path(path_type=Path), help="YAML of devices and links that replace known ones.")
 @click.option(
     "--utilisation",
     default=0.3,
@@ -129,7 +134,8 @@ def merge(*, model: Path, adapter: Path, out: Path, as_json: bool) -> None:
     type=FiniteRange(0, 1, min_open=True),
     help="Share of peak rates, all devices.",
 )
-@click.option("--mbps", default=100.0, show_default=True, type=FiniteRange(0.001), help="Link rate each way.")
+@click.option("--link", help="Name of each client's link to the server.")
+@click.option("--mbps", type=FiniteRange(0.001), help="Link rate each way; 100 by default.")
 @click.option("--shared-cell", is_flag=True, help="All clients divide one channel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")

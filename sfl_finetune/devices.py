@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -66,7 +66,41 @@ CLIENTS = tuple(name for name in DEVICES if name != "rtx-4080-super")
 SERVER = "rtx-4080-super"
 
 
-class _Row(BaseModel):
+LINKS: dict[str, Channel] = {
+    "fast-ethernet": Channel(uplink_mbps=100, downlink_mbps=100),
+    "gigabit-ethernet": Channel(uplink_mbps=1000, downlink_mbps=1000),
+    "lte-cat-4": Channel(uplink_mbps=50, downlink_mbps=150),
+    "lte-m": Channel(uplink_mbps=1, downlink_mbps=1),
+}
+"""Nominal peak rates: IEEE 802.3; 3GPP TS 36.306, categories 4 and M1. The paper's case study has 100 Mbit/s."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registry:
+    """Devices and links by name."""
+
+    devices: dict[str, Device] = field(default_factory=lambda: dict(DEVICES))
+    links: dict[str, Channel] = field(default_factory=lambda: dict(LINKS))
+
+    def device(self, name: str) -> Device:
+        """The device of that name."""
+        if name not in self.devices:
+            raise SettingInvalid(f"device {name!r} is unknown; known: {', '.join(self.devices)}")
+        return self.devices[name]
+
+    def channel(self, link: str | None, mbps: float | None) -> Channel:
+        """The named link, or one of `mbps` each way; 100 Mbit/s where neither is given."""
+        if link is None:
+            rate = 100.0 if mbps is None else mbps
+            return Channel(uplink_mbps=rate, downlink_mbps=rate)
+        if mbps is not None:
+            raise SettingInvalid(f"--link {link} and --mbps {mbps:g} are both given; a link has rates of its own")
+        if link not in self.links:
+            raise SettingInvalid(f"link {link!r} is unknown; known: {', '.join(self.links)}")
+        return self.links[link]
+
+
+class _DeviceRow(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=100)
     peak_tflops: float = Field(gt=0, allow_inf_nan=False)
@@ -74,19 +108,42 @@ class _Row(BaseModel):
     utilisation: float = Field(default=0.3, gt=0, le=1)
 
 
-def read_devices(file: Path) -> dict[str, Device]:
-    """The registry with the devices of a YAML list added; a known name is replaced."""
+class _LinkRow(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=100)
+    uplink_mbps: float = Field(gt=0, allow_inf_nan=False)
+    downlink_mbps: float = Field(gt=0, allow_inf_nan=False)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    devices: list[_DeviceRow] = []
+    links: list[_LinkRow] = []
+
+
+def read_registry(file: Path | None) -> Registry:
+    """What is known, with the rows of a YAML file added; a known name is replaced.
+
+    The file is a list of devices, or holds the lists `devices` and `links`.
+    """
     import yaml
 
+    if file is None:
+        return Registry()
     try:
-        rows = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingInvalid(f"{str(file)!r} can't be read as YAML: {error}") from error
-    if not isinstance(rows, list):
-        raise SettingInvalid(f"{str(file)!r} holds a {type(rows).__name__}; wanted a list of devices")
+    if not isinstance(found, list | dict):
+        raise SettingInvalid(
+            f"{str(file)!r} holds a {type(found).__name__}; wanted a list of devices, or the lists devices and links"
+        )
     try:
-        found = [_Row.model_validate(row) for row in rows]
+        rows = _File.model_validate({"devices": found} if isinstance(found, list) else found)
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingInvalid(f"{str(file)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return DEVICES | {row.name: Device(**row.model_dump()) for row in found}
+    return Registry(
+        devices=DEVICES | {row.name: Device(**row.model_dump()) for row in rows.devices},
+        links=LINKS | {row.name: Channel(**row.model_dump(exclude={"name"})) for row in rows.links},
+    )

@@ -11,7 +11,7 @@ from sfl_finetune.adapter_folder import fill_adapter
 from sfl_finetune.aggregation import aggregate, fedavg
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.client import Client
-from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SflError, TrainingFailed
+from sfl_finetune.errors import MessageInvalid, ModelUnsupported, SettingInvalid, SflError, TrainingFailed
 from sfl_finetune.exact_average import Bases
 from sfl_finetune.faults import Fault, FaultKind, fault_of, is_absent, spoil
 from sfl_finetune.link import InProcessLink
@@ -79,9 +79,8 @@ class Federation:
         if settings.scheme.is_split:
             self._seat_parties(sites)
         else:
-            self.whole = WholeModel(
-                self.model, sites, settings.task, settings.batch_size, settings.optimiser, settings.seed
-            )
+            batch_size = settings.batch_of("all")
+            self.whole = WholeModel(self.model, sites, settings.task, batch_size, settings.optimiser, settings.seed)
 
     def _prepare_model(
         self, model: PreTrainedModel, adapter: PeftConfig, start: Mapping[str, torch.Tensor] | None
@@ -108,13 +107,14 @@ class Federation:
             check_cut(cut, self.parts.num_layers)
         if settings.ranks:
             check_ranks(settings.ranks, list(cuts), self.state)
+        self._check_joins(list(cuts))
         for site in sites:
             self.clients[site.name] = Client(
                 site,
                 client_segment(self.model, self.parts, cut_layer=cuts[site.name]),
                 head=head_segment(self.model, self.parts) if settings.is_u_shaped else None,
                 task=settings.task,
-                batch_size=settings.batch_size,
+                batch_size=settings.batch_of(site.name),
                 optimiser=settings.optimiser,
                 seed=settings.seed,
                 rank=settings.ranks.get(site.name),
@@ -142,6 +142,14 @@ class Federation:
         if settings.ranks:
             # What only the larger ranks would hold of the first adapter goes where every client has it.
             self._merge([self.state], [1.0])
+
+    def _check_joins(self, names: Sequence[str]) -> None:
+        joins = self.settings.joins
+        unknown = [name for name in joins if name not in names]
+        if unknown:
+            raise SettingInvalid(f"site {unknown[0]!r} is to join but has no texts; sites: {', '.join(names)}")
+        if all(joins.get(name, 0) > 0 for name in names):
+            raise SettingInvalid(f"every site joins later ({dict(joins)}); one must be there in round 0")
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser with state worth keeping, by its owner."""
@@ -176,8 +184,9 @@ class Federation:
         if self.whole is not None:
             self._whole_round(self.whole, round_, tally)
         else:
-            present = [name for name in self.clients if not is_absent(self.faults, name, round_)]
-            tally.dropped |= {name: "absent" for name in self.clients if name not in present}
+            joined = [name for name in self.clients if self.settings.joins.get(name, 0) <= round_]
+            present = [name for name in joined if not is_absent(self.faults, name, round_)]
+            tally.dropped |= {name: "absent" for name in joined if name not in present}
             present = self._in_time(present, round_, tally)
             if self.settings.scheme.is_relay:
                 self._relay_round(present, round_, tally)

@@ -30,7 +30,10 @@ class FederationSettings:
     local_steps: int = 1
     """Steps of each client between two averages."""
     num_rounds: int = 10
-    batch_size: int = 16
+    batch_size: int | Mapping[str, int] = 16
+    """Texts of a step: one number for all, or one by site."""
+    joins: Mapping[str, int] = field(default_factory=dict)
+    """Rounds, counted from 0, from which sites take part that aren't there from the start."""
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     aggregation: Method = "fedavg"
     sync: Literal["adapters", "gradients"] = "adapters"
@@ -45,9 +48,11 @@ class FederationSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no round could be run with."""
-        for name in ("local_steps", "num_rounds", "batch_size"):
-            if getattr(self, name) < 1:
-                raise SettingInvalid(f"{name}={getattr(self, name)}; allowed: 1 and up")
+        sizes = [self.batch_size] if isinstance(self.batch_size, int) else [*self.batch_size.values()]
+        counts = {"local_steps": [self.local_steps], "num_rounds": [self.num_rounds], "batch_size": sizes}
+        for name, values in counts.items():
+            if min(values) < 1:
+                raise SettingInvalid(f"{name}={min(values)}; allowed: 1 and up")
         if self.deadline_seconds is not None and not 0 < self.deadline_seconds < math.inf:
             raise SettingInvalid(f"deadline_seconds={self.deadline_seconds} must be above 0 and finite")
         if self.scheme.is_batched and self.is_u_shaped:
@@ -58,8 +63,11 @@ class FederationSettings:
             raise SettingInvalid("aggregation='exact' adds to the base: it wants precision fp32 and sync='adapters'")
         if self.sync == "gradients" and (self.local_steps != 1 or self.scheme.is_relay):
             raise SettingInvalid("sync='gradients' averages every step: local_steps must be 1 and the scheme no relay")
-
         self._check_ranks()
+        self._check_whole()
+        for site, round_ in self.joins.items():
+            if not 0 <= round_ < self.num_rounds:
+                raise SettingInvalid(f"site {site!r} joins in round {round_}; allowed: 0 to {self.num_rounds - 1}")
 
     def _check_ranks(self) -> None:
         if not self.ranks:
@@ -74,6 +82,20 @@ class FederationSettings:
             raise SettingInvalid(
                 f"ranks by site want an adapter per client: not scheme {self.scheme.name!r} with sync={self.sync!r}"
             )
+
+    def _check_whole(self) -> None:
+        if not self.scheme.is_split and (self.joins or not isinstance(self.batch_size, int)):
+            raise SettingInvalid(
+                f"scheme {self.scheme.name!r} pools all texts: no site joins late or has a batch size of its own"
+            )
+
+    def batch_of(self, site: str) -> int:
+        """Texts of a site's step."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        if site not in self.batch_size:
+            raise SettingInvalid(f"no batch size is given for site {site!r}; given: {', '.join(self.batch_size)}")
+        return self.batch_size[site]
 
     def cut_of(self, site: str) -> int:
         """The cut layer of a site."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sfl_finetune.adapter_folder import save_adapter
+from sfl_finetune.by_site import numbers, pairs
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.faults import parse_fault
 from sfl_finetune.federation_settings import FederationSettings
@@ -66,11 +68,12 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
     settings = FederationSettings(
         task="causal_lm",
         scheme=scheme_named(options["scheme"], wire=options["wire"], precision=options["precision"]),
-        cut_layer=options["cut_layer"],
-        ranks=_ranks(options["site_ranks"]),
+        cut_layer=_for_each(options, "--site-cut", "LAYERS", options["site_cuts"], options["cut_layer"]),
+        ranks=numbers("--site-rank", "RANK", options["site_ranks"]),
+        joins=numbers("--joins", "ROUND", options["joins"], by=":"),
         local_steps=options["local_steps"],
         num_rounds=options["rounds"],
-        batch_size=options["batch_size"],
+        batch_size=_for_each(options, "--site-batch", "TEXTS", options["site_batches"], options["batch_size"]),
         optimiser=OptimiserSettings(learning_rate=options["learning_rate"]),
         aggregation=options["aggregation"],
         is_u_shaped=options["u_shape"],
@@ -92,34 +95,40 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
     )
 
 
-def _ranks(texts: Sequence[str]) -> dict[str, int]:
-    pairs = [text.partition("=") for text in texts]
-    wrong = [text for text, (site, _, rank) in zip(texts, pairs, strict=True) if not site or not rank.isdecimal()]
-    if wrong:
-        raise SettingInvalid(f"--site-rank {wrong[0]!r} is no SITE=RANK, such as north=4")
-    return {site: int(rank) for site, _, rank in pairs}
+def _for_each(
+    options: Mapping[str, Any], option: str, wanted: str, texts: Sequence[str], default: int
+) -> int | dict[str, int]:
+    """One number for all sites, or where some have their own, one by site."""
+    own = numbers(option, wanted, texts)
+    if not own:
+        return default
+    sites = [file.stem for file in sorted(options["corpus"].glob("*.jsonl"))]
+    unknown = [site for site in own if site not in sites]
+    if unknown:
+        raise SettingInvalid(f"{option} {unknown[0]}={own[unknown[0]]}: no such site; sites: {', '.join(sites)}")
+    return dict.fromkeys(sites, default) | own
 
 
 def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraSettings) -> Any:
     """The virtual clock that the deadline is held against, or None without a deadline."""
     if options["deadline"] is None:
         return None
-    from sfl_finetune.devices import DEVICES, SERVER, Channel
+    from sfl_finetune.devices import SERVER, read_registry
 
-    pairs = [text.partition("=") for text in options["site_devices"]]
-    unknown = [name for _, _, name in pairs if name not in DEVICES]
-    if unknown or not pairs:
+    registry = read_registry(options["devices"])
+    named = pairs("--site-device", "DEVICE", options["site_devices"])
+    if not named:
         raise SettingInvalid(
-            f"--deadline wants --site-device SITE=DEVICE for every site; devices: {', '.join(DEVICES)}; got {unknown}"
+            f"--deadline wants --site-device SITE=DEVICE for every site; devices: {', '.join(registry.devices)}"
         )
     return site_clock(
         options["model"],
-        {site: DEVICES[name] for site, _, name in pairs},
+        {site: registry.device(name) for site, name in named.items()},
         settings,
         lora,
         num_tokens=options["max_tokens"] or _CLOCK_TOKENS,
-        server=DEVICES[SERVER],
-        channel=Channel(uplink_mbps=options["mbps"], downlink_mbps=options["mbps"]),
+        server=registry.device(SERVER),
+        channel=registry.channel(options["link"], options["mbps"]),
     )
 
 
@@ -162,6 +171,7 @@ def _report(prepared: Prepared, result: RunResult, options: Mapping[str, Any]) -
         "validation_loss": None if evaluation is None else evaluation.loss,
         "validation_accuracy": None if evaluation is None else evaluation.accuracy,
         "uplink_bytes": sum(report.uplink_bytes for report in result.reports),
+        "rounds_by_site": Counter(name for report in result.reports for name in report.participants),
         "downlink_bytes": sum(report.downlink_bytes for report in result.reports),
         "dropped": [
             {"round": report.round, "client": client, "reason": reason}

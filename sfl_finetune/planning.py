@@ -1,7 +1,7 @@
 """Which cut, batch and rank each client gets, so that everything fits and a round is short.
 
-Preferences, in this order: the wanted rank, each client's wanted batch, the shortest round. Memory is predicted by
-running the segments on tensors without data.
+Preferences, in this order: the wanted rank, each client's wanted batch, the shortest round. All clients have one rank,
+or each its own. Memory is predicted by running the segments on tensors without data.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sfl_finetune.workload import count_step, shape_only_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
+    from sfl_finetune.anatomy import Anatomy
     from sfl_finetune.devices import Channel, Device
     from sfl_finetune.memory import SideMemory
     from sfl_finetune.schemes import Scheme
@@ -49,6 +50,10 @@ class Request:
     """The wanted one first, then what may replace it."""
     ranks: tuple[int, ...] = (16, 8, 4)
     """The wanted one first, then what may replace it."""
+    has_site_ranks: bool = False
+    """True: only the clients that can't hold the wanted rank hold less; False: all have the same."""
+    local_steps: int = 1
+    """Steps of a round, for its time."""
 
     def __post_init__(self) -> None:
         """Refuse empty choices and doubled names."""
@@ -56,6 +61,8 @@ class Request:
             raise SettingInvalid("a plan needs clients, cuts, batch sizes and ranks; one of them is empty")
         if len({device.name for device in self.clients}) != len(self.clients):
             raise SettingInvalid("two clients have the same name; names must differ")
+        if self.has_site_ranks and (self.scheme.is_relay or self.scheme.is_batched):
+            raise SettingInvalid(f"ranks by site want an adapter per client: not scheme {self.scheme.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +72,7 @@ class Assignment:
     client: str
     cut_layer: int
     batch_size: int
+    rank: int
     memory_gib: float
 
 
@@ -73,95 +81,115 @@ class Plan:
     """A deployment that fits."""
 
     rank: int
+    """The largest of the clients'."""
     assignments: tuple[Assignment, ...]
     server_gib: float
     seconds_per_round: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    cut: int
+    batch: int
+    rank: int
+
+
 def make_plan(request: Request) -> Plan:
     """The best deployment; raises PlanInfeasible with every device's shortfall where there is none."""
     reasons: list[str] = []
-    for rank in request.ranks:
-        found = _plan_with_rank(request, rank)
+    predict = _Predictor(request)
+    for index, rank in enumerate(request.ranks):
+        found = _plan_with(request, predict, request.ranks[index:] if request.has_site_ranks else (rank,))
         if isinstance(found, Plan):
             return found
         reasons.append(f"rank {rank}: {found}")
     raise PlanInfeasible("nothing fits. " + "; ".join(reasons))
 
 
-def _plan_with_rank(request: Request, rank: int) -> Plan | str:
+def _plan_with(request: Request, predict: _Predictor, ranks: tuple[int, ...]) -> Plan | str:
     """A plan, or why there is none."""
-    predict = _Predictor(request, rank)
-    choices: list[list[tuple[int, int]]] = []
-    for device in request.clients:
-        fitting = _largest_batches(request, predict, device)
-        if not fitting:
-            least = min(predict.client(cut, min(request.batch_sizes)).total for cut in request.cuts)
-            return f"{device.name} has {device.memory_gib:.2f} GiB and needs at least {least / _GIB:.2f}"
-        choices.append(fitting)
-    best: tuple[float, tuple[tuple[int, int], ...]] | None = None
-    for chosen in _combinations(choices):
-        if predict.server(chosen) > request.server.memory_gib * _GIB:
-            continue
-        seconds = _seconds(request, predict, chosen)
-        if best is None or seconds < best[0]:
-            best = (seconds, chosen)
-    if best is None:
-        least = min(predict.server(chosen) for chosen in _combinations(choices))
-        return f"the server has {request.server.memory_gib:.2f} GiB and needs at least {least / _GIB:.2f}"
+    choices = [_largest_batches(request, predict, device, ranks) for device in request.clients]
+    lacking = [
+        f"{device.name} has {device.memory_gib:.2f} GiB and needs at least {_least_gib(request, predict, ranks):.2f}"
+        for device, fitting in zip(request.clients, choices, strict=True)
+        if not fitting
+    ]
+    if lacking:
+        return ", ".join(lacking)
+    combinations = _combinations(choices)
+    fitting = [chosen for chosen in combinations if predict.server(chosen) <= request.server.memory_gib * _GIB]
+    if not fitting:
+        least = min(map(predict.server, combinations)) / _GIB
+        return f"the server has {request.server.memory_gib:.2f} GiB and needs at least {least:.2f}"
+    best = min(fitting, key=lambda chosen: _seconds(request, predict, chosen))
     return Plan(
-        rank=rank,
+        rank=max(one.rank for one in best),
         assignments=tuple(
             Assignment(
-                client=device.name, cut_layer=cut, batch_size=batch, memory_gib=predict.client(cut, batch).total / _GIB
+                client=device.name,
+                cut_layer=one.cut,
+                batch_size=one.batch,
+                rank=one.rank,
+                memory_gib=predict.client(one).total / _GIB,
             )
-            for device, (cut, batch) in zip(request.clients, best[1], strict=True)
+            for device, one in zip(request.clients, best, strict=True)
         ),
-        server_gib=predict.server(best[1]) / _GIB,
-        seconds_per_round=best[0],
+        server_gib=predict.server(best) / _GIB,
+        seconds_per_round=_seconds(request, predict, best),
     )
 
 
 class _Predictor:
     """Memory and work of each choice, computed once."""
 
-    def __init__(self, request: Request, rank: int) -> None:
-        model, parts = shape_only_model(
-            request.config, request.task, LoraSettings(rank=rank), precision=request.scheme.precision
-        )
+    def __init__(self, request: Request) -> None:
         scheme = request.scheme
+
+        def model(rank: int) -> tuple[PreTrainedModel, Anatomy]:
+            return shape_only_model(request.config, request.task, LoraSettings(rank=rank), precision=scheme.precision)
 
         def shape(batch: int) -> StepShape:
             return StepShape(batch_size=batch, num_tokens=request.num_tokens)
 
-        def client(cut: int, batch: int) -> SideMemory:
-            return measure_client(model, parts, cut, scheme, shape(batch))
+        def client(one: _Choice) -> SideMemory:
+            return measure_client(*self._model(one.rank), one.cut, scheme, shape(one.batch))
 
-        def work(cut: int, batch: int) -> StepWork:
-            return count_step(model, parts, cut, scheme, shape(batch))
+        def work(one: _Choice) -> StepWork:
+            return count_step(*self._model(one.rank), one.cut, scheme, shape(one.batch))
 
-        def server(cuts: tuple[int, ...], batch: int) -> int:
-            return measure_server(model, parts, cuts, scheme, shape(batch), max_turns=1).total
+        def server(cuts: tuple[int, ...], batch: int, rank: int) -> int:
+            whole, parts = self._model(rank)
+            return measure_server(whole, parts, cuts, scheme, shape(batch), max_turns=1).total
 
+        self._model = cache(model)
         self.client = cache(client)
         self.work = cache(work)
         self._server = cache(server)
 
-    def server(self, chosen: Sequence[tuple[int, int]]) -> int:
-        """Server bytes; the largest batch counts for all, and the first turn is the one with most layers."""
-        return self._server(tuple(sorted(cut for cut, _ in chosen)), max(batch for _, batch in chosen))
+    def server(self, chosen: Sequence[_Choice]) -> int:
+        """Server bytes; the largest batch and rank count for all, and the first turn is the one with most layers."""
+        cuts = tuple(sorted(one.cut for one in chosen))
+        return self._server(cuts, max(one.batch for one in chosen), max(one.rank for one in chosen))
 
 
-def _largest_batches(request: Request, predict: _Predictor, device: Device) -> list[tuple[int, int]]:
-    """(cut, batch) with the most wanted batch that fits at any cut."""
-    for batch in request.batch_sizes:
-        fitting = [(cut, batch) for cut in request.cuts if predict.client(cut, batch).total <= device.memory_gib * _GIB]
+def _largest_batches(
+    request: Request, predict: _Predictor, device: Device, ranks: tuple[int, ...]
+) -> tuple[_Choice, ...]:
+    """Every cut that fits with the most wanted of rank and batch that fits at any."""
+    for rank, batch in product(ranks, request.batch_sizes):
+        wanted = (_Choice(cut, batch, rank) for cut in request.cuts)
+        fitting = tuple(one for one in wanted if predict.client(one).total <= device.memory_gib * _GIB)
         if fitting:
             return fitting
-    return []
+    return ()
 
 
-def _combinations(choices: Sequence[list[tuple[int, int]]]) -> list[tuple[tuple[int, int], ...]]:
+def _least_gib(request: Request, predict: _Predictor, ranks: tuple[int, ...]) -> float:
+    least = (_Choice(cut, min(request.batch_sizes), min(ranks)) for cut in request.cuts)
+    return min(predict.client(one).total for one in least) / _GIB
+
+
+def _combinations(choices: Sequence[tuple[_Choice, ...]]) -> list[tuple[_Choice, ...]]:
     if prod(map(len, choices)) <= _MOST_COMBINATIONS:
         return list(product(*choices))
     first = tuple(options[0] for options in choices)
@@ -174,9 +202,9 @@ def _combinations(choices: Sequence[list[tuple[int, int]]]) -> list[tuple[tuple[
     return [first, *single, *uniform]
 
 
-def _seconds(request: Request, predict: _Predictor, chosen: Sequence[tuple[int, int]]) -> float:
+def _seconds(request: Request, predict: _Predictor, chosen: Sequence[_Choice]) -> float:
     parties = [
-        Party(name=device.name, device=device, work=predict.work(cut, batch))
-        for device, (cut, batch) in zip(request.clients, chosen, strict=True)
+        Party(name=device.name, device=device, work=predict.work(one))
+        for device, one in zip(request.clients, chosen, strict=True)
     ]
-    return round_seconds(parties, request.server, request.channel, request.scheme)
+    return round_seconds(parties, request.server, request.channel, request.scheme, local_steps=request.local_steps)

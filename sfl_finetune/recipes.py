@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sfl_finetune.adapter_folder import base_digest, read_adapter
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from sfl_finetune.devices import Channel, Device
     from sfl_finetune.faults import Fault
+    from sfl_finetune.workload import StepWork
 
 _DEFAULT_MAX_TOKENS = 1024
 
@@ -89,27 +91,39 @@ def site_clock(
     channel: Channel,
 ) -> Callable[[int, Sequence[str]], Mapping[str, float]]:
     """When each site would finish a round on the virtual clock, given its device and texts of `num_tokens`."""
-    from transformers import AutoConfig
-
     from sfl_finetune.clock import Party, finish_seconds
     from sfl_finetune.memory import StepShape
     from sfl_finetune.workload import count_step, shape_only_model
 
-    model, parts = shape_only_model(AutoConfig.from_pretrained(model_folder), "causal_lm", lora)
-    shape = StepShape(batch_size=settings.batch_size, num_tokens=num_tokens)
-    works = {
-        cut: count_step(model, parts, cut, settings.scheme, shape)
-        for cut in {settings.cut_of(name) for name in site_devices}
-    }
+    model, parts = shape_only_model(read_config(model_folder), "causal_lm", lora)
+
+    @cache
+    def work(cut: int, batch: int) -> StepWork:
+        return count_step(model, parts, cut, settings.scheme, StepShape(batch_size=batch, num_tokens=num_tokens))
 
     def finish(_: int, names: Sequence[str]) -> Mapping[str, float]:
         unknown = [name for name in names if name not in site_devices]
         if unknown:
             raise SettingInvalid(f"no device is given for site {unknown[0]!r}; given: {', '.join(site_devices)}")
-        parties = [Party(name=n, device=site_devices[n], work=works[settings.cut_of(n)]) for n in names]
+        parties = [
+            Party(name=n, device=site_devices[n], work=work(settings.cut_of(n), settings.batch_of(n))) for n in names
+        ]
         return finish_seconds(parties, server, channel, settings.scheme, local_steps=settings.local_steps)
 
     return finish
+
+
+def read_config(folder: str | Path) -> PretrainedConfig:
+    """The model's sizes, without its weights."""
+    from transformers import AutoConfig
+
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ModelUnsupported(
+            f"{str(folder)!r} holds no readable config.json: {str(error).splitlines()[0]}"
+        ) from error
+    return config
 
 
 def load_causal_lm(folder: str | Path) -> PreTrainedModel:

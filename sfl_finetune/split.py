@@ -20,6 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from sfl_finetune.errors import ModelUnsupported, SettingInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transformers import PreTrainedModel
 
     from sfl_finetune.anatomy import Anatomy
@@ -90,10 +92,7 @@ class Segment(nn.Module):
 
     def checkpoint_activations(self) -> None:
         """From now on keep only each layer's input, and compute the layer again in the backward pass."""
-        for layer in self._owned:
-            # The contract of GradientCheckpointingLayer, without the input hooks that the model-wide switch adds.
-            setattr(layer, "gradient_checkpointing", True)  # noqa: B010 - no attribute torch's stubs know
-            setattr(layer, "_gradient_checkpointing_func", partial(checkpoint, use_reentrant=False))  # noqa: B010 - same
+        checkpoint_layers(self._owned)
 
 
 class ClientSegment(Segment):
@@ -106,6 +105,14 @@ class ServerSegment(Segment):
 
 class HeadSegment(Segment):
     """What follows the last layer: in a U-shaped split the client keeps it, and the labels with it."""
+
+
+def checkpoint_layers(layers: Iterable[nn.Module]) -> None:
+    """Let each of `layers` keep its input only, and compute itself again in the backward pass."""
+    for layer in layers:
+        # The contract of GradientCheckpointingLayer, without the input hooks that the model-wide switch adds.
+        setattr(layer, "gradient_checkpointing", True)  # noqa: B010 - no attribute torch's stubs know
+        setattr(layer, "_gradient_checkpointing_func", partial(checkpoint, use_reentrant=False))  # noqa: B010 - same
 
 
 def check_cut(cut_layer: int, num_layers: int) -> None:

@@ -158,6 +158,42 @@ def test_deadline_drops_the_straggler_and_keeps_the_others(base: Path, corpus: P
     assert isinstance(without.exception, SettingInvalid)
 
 
+def test_sites_have_cuts_and_batches_of_their_own_and_join_later(base: Path, corpus: Path, tmp_path: Path) -> None:
+    own = ("--site-cut", "south=2", "--site-batch", "south=2", "--joins", "south:1")
+    found = summary(invoke(base, corpus, tmp_path / "adapter", "--rounds", "3", *own))
+    assert found["rounds_by_site"] == {"north": 3, "south": 2}
+    assert found["dropped"] == []
+    for wrong, reason in (
+        (("--site-cut", "west=2"), "no such site; sites: north, south"),
+        (("--site-cut", "south=3"), "allowed: 1 to 2"),
+        (("--site-cut", "south"), "no SITE=LAYERS"),
+        (("--site-cut", "south=1", "--site-cut", "south=2"), "given twice for site 'south'"),
+        (("--site-batch", "south=0"), "batch_size=0"),
+        (("--joins", "west:1"), "'west' is to join but has no texts"),
+        (("--joins", "south:soon"), "no SITE:ROUND"),
+        (("--joins", "south:50"), "allowed: 0 to 49"),
+    ):
+        refused = invoke(base, corpus, tmp_path / "refused", *wrong)
+        assert isinstance(refused.exception, SettingInvalid)
+        assert reason in str(refused.exception)
+
+
+def test_devices_and_links_of_a_file_drive_the_deadline(base: Path, corpus: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(
+        "devices:\n- {name: mote, peak_tflops: 1e-5, memory_gib: 1}\n"
+        "links:\n- {name: mesh, uplink_mbps: 1000, downlink_mbps: 1000}\n"
+    )
+    devices = ("--devices", str(file), "--site-device", "north=m3", "--site-device", "south=mote")
+    given = ("--rounds", "1", "--deadline", "0.5", *devices)
+    found = summary(invoke(base, corpus, tmp_path / "adapter", *given, "--link", "mesh"))
+    assert [one["client"] for one in found["dropped"]] == ["south"]
+    for wrong, reason in ((("--link", "mash"), "known: fast-ethernet"), (("--link", "mesh", "--mbps", "3"), "both")):
+        refused = invoke(base, corpus, tmp_path / "refused", *given, *wrong)
+        assert isinstance(refused.exception, SettingInvalid)
+        assert reason in str(refused.exception)
+
+
 def test_resume_after_a_stop_writes_the_same_adapter(
     base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfl_finetune.clock import Party, round_seconds, shared_machine, step_timeline, urgent_first
-from sfl_finetune.devices import CLIENTS, DEVICES, SERVER, Channel, read_devices
+from sfl_finetune.devices import CLIENTS, DEVICES, SERVER, Channel, read_registry
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.schemes import SCHEMES, memory_efficient, scheme_named, sfl, sl
 from sfl_finetune.workload import StepWork
@@ -120,15 +120,40 @@ def test_taking_turns_is_never_slower_than_dividing_the_server(
 def test_users_add_their_devices(tmp_path: Path) -> None:
     file = tmp_path / "devices.yaml"
     file.write_text("- {name: pi-5, peak_tflops: 0.03, memory_gib: 8, utilisation: 0.5}\n")
-    found = read_devices(file)
-    assert found["pi-5"].seconds(0.03e12 * 0.5) == pytest.approx(1.0)
-    assert SERVER in found
+    found = read_registry(file)
+    assert found.device("pi-5").seconds(0.03e12 * 0.5) == pytest.approx(1.0)
+    assert SERVER in found.devices
+
+
+def test_users_add_their_links_beside_the_devices(tmp_path: Path) -> None:
+    file = tmp_path / "devices.yaml"
+    device = "{name: pi-5, peak_tflops: 0.03, memory_gib: 8}"
+    file.write_text(f"devices:\n- {device}\nlinks:\n- {{name: lora, uplink_mbps: 0.02, downlink_mbps: 0.01}}\n")
+    found = read_registry(file)
+    assert found.device("pi-5").memory_gib == 8
+    assert found.channel("lora", None).uplink_seconds(2500) == pytest.approx(1.0)
+    assert found.channel("lora", None).downlink_seconds(2500) == pytest.approx(2.0)
+    assert found.channel(None, 30).uplink_mbps == 30
+    assert found.channel(None, None) == Channel() == read_registry(None).channel("fast-ethernet", None)
+
+
+def test_an_unknown_name_or_a_link_with_two_rates_is_refused() -> None:
+    known = read_registry(None)
+    with pytest.raises(SettingInvalid, match=r"device 'pi-6' is unknown; known: jetson-nano"):
+        known.device("pi-6")
+    with pytest.raises(SettingInvalid, match=r"link 'string' is unknown; known: fast-ethernet"):
+        known.channel("string", None)
+    with pytest.raises(SettingInvalid, match="both given"):
+        known.channel("fast-ethernet", 10)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "{}",
+        "7",
+        "device: []",
+        "links: [{name: x, uplink_mbps: 1}]",
+        "links: [{name: x, uplink_mbps: 1, downlink_mbps: 0}]",
         "- {name: x}",
         "- {name: x, peak_tflops: .nan, memory_gib: 1}",
         "- {name: x, peak_tflops: -1, memory_gib: 1}",
@@ -139,4 +164,4 @@ def test_unreadable_devices_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "devices.yaml"
     file.write_text(text)
     with pytest.raises(SettingInvalid):
-        read_devices(file)
+        read_registry(file)

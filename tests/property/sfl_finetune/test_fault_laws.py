@@ -15,7 +15,7 @@ from sfl_finetune.errors import ModelUnsupported, SettingInvalid, TrainingFailed
 from sfl_finetune.faults import Fault
 from sfl_finetune.federation import Federation
 from sfl_finetune.federation_settings import FederationSettings
-from sfl_finetune.schemes import lean, sfl
+from sfl_finetune.schemes import batched, centralised, lean, sfl, sl
 from sfl_finetune.wire import Message
 from tests.federation_stage import SIZES, assert_same, make_federation, make_model, make_sites
 
@@ -78,6 +78,41 @@ def test_a_loss_that_is_none_costs_one_client_its_round() -> None:
 def test_a_family_that_can_not_be_split_is_refused(auto: Any, config: Any, reason: str) -> None:
     with pytest.raises(ModelUnsupported, match=reason):
         anatomy(auto.from_config(config))
+
+
+@pytest.mark.parametrize("scheme", [lean(), sl(), batched()], ids=lambda scheme: scheme.name)
+def test_a_site_that_joins_late_is_as_if_not_there_before(scheme: Any) -> None:
+    late = make_federation(scheme=scheme, joins={"site2": 2})
+    away = [Fault(client="site2", round=number, kind="absent") for number in (0, 1)]
+    drilled = make_federation(scheme=scheme, faults=away)
+    for number in range(4):
+        report, other = late.run_round(number), drilled.run_round(number)
+        assert report.participants == (("site0", "site1") if number < 2 else ("site0", "site1", "site2"))
+        assert report.dropped == {}
+        assert (report.loss, report.num_targets) == (other.loss, other.num_targets)
+        assert_same(late.state, drilled.state, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"joins": {"west": 1}}, "'west' is to join but has no texts"),
+        ({"joins": {"site0": 1, "site1": 2, "site2": 1}}, "one must be there in round 0"),
+        ({"joins": {"site0": 6}}, "allowed: 0 to 5"),
+        ({"joins": {"site0": 1}, "scheme": centralised()}, "pools all texts"),
+        ({"batch_size": {"site0": 2}, "scheme": centralised()}, "pools all texts"),
+        ({"batch_size": {"site0": 2}}, "no batch size is given for site 'site1'"),
+        ({"batch_size": {"site0": 2, "site1": 0, "site2": 2}}, "batch_size=0"),
+    ],
+)
+def test_joins_and_batches_that_fit_no_site_are_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingInvalid, match=reason):
+        make_federation(**given)
+
+
+def test_each_site_weighs_what_its_own_batches_hold() -> None:
+    federation = make_federation("classification", batch_size={"site0": 1, "site1": 2, "site2": 4}, local_steps=3)
+    assert federation.run_round(0).num_targets == 3 * (1 + 2 + 4)
 
 
 def test_round_without_clients_fails_clearly() -> None:

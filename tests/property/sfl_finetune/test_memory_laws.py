@@ -9,10 +9,10 @@ import torch
 from transformers import BertConfig, LlamaConfig
 
 from sfl_finetune.lora import AdapterSlots, LoraSettings
-from sfl_finetune.memory import StepShape, measure_client, measure_server
+from sfl_finetune.memory import StepShape, measure_client, measure_server, measure_whole
 from sfl_finetune.meters import SavedTensorMeter, TensorMeter
 from sfl_finetune.schemes import Scheme, batched, lean, memory_efficient, sfl, sl
-from sfl_finetune.split import server_segment
+from sfl_finetune.split import checkpoint_layers, server_segment
 from sfl_finetune.workload import count_step, model_of, shape_only_model
 
 _SHAPE = StepShape(batch_size=4, num_tokens=32)
@@ -44,6 +44,15 @@ def test_shared_base_and_checkpoints_save_what_they_should() -> None:
     assert checked.held < shared.held / 3
     assert checked.wire < shared.wire / 3
     assert copied.adapters == shared.adapters == checked.adapters
+
+
+def test_a_client_of_the_split_needs_less_than_the_whole_model_even_checkpointed() -> None:
+    whole = measure_whole(built(_LLAMA)[0], _SHAPE)
+    model, parts = built(_LLAMA)
+    checkpoint_layers(model.get_submodule(parts.layers).children())
+    checked = measure_whole(model, _SHAPE)
+    client = measure_client(*built(_LLAMA), 1, lean(), _SHAPE)
+    assert client.total < checked.total < whole.total
 
 
 def test_one_pass_for_all_clients_needs_room_for_all_of_them() -> None:

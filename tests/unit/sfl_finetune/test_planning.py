@@ -13,7 +13,7 @@ from sfl_finetune.errors import PlanInfeasible, SettingInvalid
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.memory import StepShape
 from sfl_finetune.planning import Request, make_plan
-from sfl_finetune.schemes import lean
+from sfl_finetune.schemes import lean, sl
 from sfl_finetune.workload import count_step, shape_only_model
 
 _CONFIG = BertConfig(vocab_size=500, hidden_size=64, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128)
@@ -79,6 +79,38 @@ def test_infeasible_request_names_the_device_and_its_shortfall() -> None:
         make_plan(request(clients=(tiny,), cuts=(1,)))
     with pytest.raises(PlanInfeasible, match="the server has"):
         make_plan(replace(request(cuts=(1,)), server=Device(name="server", peak_tflops=1.0, memory_gib=1e-4)))
+
+
+def test_only_the_client_that_lacks_memory_holds_a_smaller_rank() -> None:
+    roomy = make_plan(request(cuts=(1,), batch_sizes=(1,), ranks=(64,)))
+    need = min(one.memory_gib for one in roomy.assignments)
+    given: dict[str, Any] = {
+        "cuts": (1,),
+        "batch_sizes": (1,),
+        "ranks": (64, 4),
+        "clients": (
+            Device(name="tight", peak_tflops=0.001, memory_gib=0.9 * need),
+            Device(name="roomy", peak_tflops=0.001, memory_gib=1),
+        ),
+    }
+    alike = make_plan(request(**given))
+    assert (alike.rank, [one.rank for one in alike.assignments]) == (4, [4, 4])
+    own = make_plan(request(**given, has_site_ranks=True))
+    assert (own.rank, [one.rank for one in own.assignments]) == (64, [4, 64])
+    assert own.assignments[0].memory_gib <= 0.9 * need
+    with pytest.raises(SettingInvalid, match="adapter per client"):
+        request(has_site_ranks=True, scheme=sl())
+
+
+def test_a_round_of_more_steps_takes_longer() -> None:
+    once, often = (make_plan(request(local_steps=steps)).seconds_per_round for steps in (1, 4))
+    assert 2 * once < often <= 4 * once
+
+
+def test_every_device_that_lacks_memory_is_named() -> None:
+    motes = tuple(Device(name=name, peak_tflops=0.001, memory_gib=1e-5) for name in ("mote", "tag"))
+    with pytest.raises(PlanInfeasible, match=r"mote has .* GiB and needs .*, tag has .* GiB and needs"):
+        make_plan(request(clients=motes, cuts=(1,)))
 
 
 def test_doubled_names_and_empty_choices_are_refused() -> None:
