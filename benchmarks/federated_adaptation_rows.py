@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sfl_privacy import token_recovery
+from transformers import AutoTokenizer
 
 from sfl_finetune.adapter_folder import base_digest, save_adapter
 from sfl_finetune.aggregation import fedavg
 from sfl_finetune.anatomy import anatomy
-from sfl_finetune.corpus import Site
+from sfl_finetune.corpus import Site, read_corpus
 from sfl_finetune.federation import Federation
 from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.lora import LoraSettings, load_state, trainable_state
@@ -27,6 +28,7 @@ Save = Callable[[Path], None]
 
 _CUT, _RANK, _BATCH = 1, 32, 16
 _RATE = 2e-3
+_MOST_TOKENS = 1024
 _MIB = 2**20
 _SHAPE = StepShape(batch_size=_BATCH, num_tokens=224)
 
@@ -68,8 +70,8 @@ class Recipe:
 
     def sites(self) -> Sequence[Site]:
         """All sites' texts."""
-        settings = self.settings("centralised", local_steps=1)
-        return prepare_causal_lm(self.model, self.corpus, settings, LoraSettings(rank=_RANK), device="cpu").corpus.sites
+        tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
+        return read_corpus(self.corpus, tokenizer, max_tokens=_MOST_TOKENS).sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,9 @@ def central(recipe: Recipe) -> Adapted:
     """All texts in one place: what the others are held against."""
     federation = _trained(recipe, "centralised")
     corpus_bytes = sum(path.stat().st_size for path in recipe.corpus.glob("*.jsonl"))
-    return Adapted(for_all=_saver(recipe, federation), costs={"client_mib": 0.0, "megabytes": corpus_bytes / 1e6})
+    return Adapted(
+        for_all=_saver(recipe, federation), costs={"client_mib": 0.0, "megabytes": round(corpus_bytes / 1e6, 1)}
+    )
 
 
 def federated_lora(recipe: Recipe) -> Adapted:
