@@ -184,7 +184,7 @@ def test_devices_and_links_of_a_file_drive_the_deadline(base: Path, corpus: Path
         "links:\n- {name: mesh, uplink_mbps: 1000, downlink_mbps: 1000}\n"
     )
     devices = ("--devices", str(file), "--site-device", "north=m3", "--site-device", "south=mote")
-    given = ("--rounds", "1", "--deadline", "0.5", *devices)
+    given = ("--rounds", "1", "--deadline", "25", *devices)
     found = summary(invoke(base, corpus, tmp_path / "adapter", *given, "--link", "mesh"))
     assert [one["client"] for one in found["dropped"]] == ["south"]
     for wrong, reason in ((("--link", "mash"), "known: fast-ethernet"), (("--link", "mesh", "--mbps", "3"), "both")):
