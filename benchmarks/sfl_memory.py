@@ -15,6 +15,8 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from sfl_paper import MEMORY_ABOVE_SL_PERCENT, MEMORY_BELOW_SFL_PERCENT
+
 _NUM_CLIENTS, _CUT = 6, 1
 _MIB = 2**20
 _SCHEMES = ("sl", "sfl", "memory_efficient", "lean", "lean_bf16")
@@ -46,7 +48,8 @@ def main() -> None:
     for name, row in document["mib"].items():
         print(f"{name:17s}" + "  ".join(f"{key} {value:8.1f}" for key, value in row.items()))
     for row in document["figures"]:
-        print(f"{row['figure']}: {row['measured']} (target {row['target']}, holds: {row['holds']})")
+        beside = "" if row.get("paper") is None else f"; the paper: {row['paper']}"
+        print(f"{row['figure']}: {row['measured']} (target {row['target']}, holds: {row['holds']}{beside})")
 
 
 def _measure(name: str, *, device: str) -> dict[str, int]:
@@ -103,14 +106,14 @@ def _in_mib(row: dict[str, int]) -> dict[str, float]:
 
 def _figures(rows: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
     wanted = [
-        ("memory_efficient below sfl, %", "memory_efficient", "sfl", 79.0, 1),
-        ("memory_efficient above sl, %", "memory_efficient", "sl", 10.0, -1),
-        ("lean below sfl, %", "lean", "sfl", 93.0, 1),
-        ("lean below memory_efficient, fp32, %", "lean", "memory_efficient", 60.0, 1),
-        ("lean with bf16 below memory_efficient, %", "lean_bf16", "memory_efficient", 77.0, 1),
+        ("memory_efficient below sfl, %", "memory_efficient", "sfl", 79.0, 1, MEMORY_BELOW_SFL_PERCENT),
+        ("memory_efficient above sl, %", "memory_efficient", "sl", 10.0, -1, MEMORY_ABOVE_SL_PERCENT),
+        ("lean below sfl, %", "lean", "sfl", 93.0, 1, MEMORY_BELOW_SFL_PERCENT),
+        ("lean below memory_efficient, fp32, %", "lean", "memory_efficient", 60.0, 1, None),
+        ("lean with bf16 below memory_efficient, %", "lean_bf16", "memory_efficient", 77.0, 1, None),
     ]
     figures = []
-    for figure, mine, theirs, target, sign in wanted:
+    for figure, mine, theirs, target, sign, paper in wanted:
         if mine in rows and theirs in rows:
             percent = round(sign * 100 * (1 - rows[mine]["total"] / rows[theirs]["total"]), 2)
             holds = percent >= target if sign > 0 else percent <= target
@@ -120,6 +123,7 @@ def _figures(rows: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
                     "measured": percent,
                     "target": f"{'>=' if sign > 0 else '<='} {target}",
                     "holds": holds,
+                    "paper": paper,
                 }
             )
     return figures

@@ -6,16 +6,21 @@ import argparse
 import json
 import time
 from itertools import permutations
+from math import factorial
 from typing import Any
 
 import numpy as np
+import sfl_paper
 import torch
 from transformers import BertConfig
 
 from sfl_finetune.lora import AdapterSlots, LoraSettings
-from sfl_finetune.schedule import Job, best_order, evaluate_order, fifo, longest_backward_first, lower_bound, schrage
+from sfl_finetune.schedule import Job, best_order, fifo, longest_backward_first, lower_bound, schrage
 from sfl_finetune.split import server_segment
 from sfl_finetune.workload import model_of
+
+_NUM_EXACT = 60
+"""Instances whose orders are all tried."""
 
 
 def main() -> None:
@@ -27,7 +32,17 @@ def main() -> None:
     options = parser.parse_args()
     large = _large(options.instances, np.random.default_rng([options.seed, 1]))
     figures = [*_exact(np.random.default_rng([options.seed, 2])), *large["figures"], *_switching()]
-    document = {"seed": options.seed, "instances": options.instances, "rules": large["rules"], "figures": figures}
+    document = {
+        "seed": options.seed,
+        "instances": options.instances,
+        "rules": large["rules"],
+        "figures": figures,
+        "paper": {
+            "order": sfl_paper.ORDER,
+            "whole_scheme_faster_than_sfl_percent": sfl_paper.TIME_BELOW_SFL_PERCENT,
+            "whole_scheme_faster_than_sl_percent": sfl_paper.TIME_BELOW_SL_PERCENT,
+        },
+    }
     if options.json:
         print(json.dumps(document, indent=1))
         return
@@ -48,29 +63,40 @@ def random_jobs(num_jobs: int, rng: np.random.Generator) -> list[Job]:
 
 
 def _exact(rng: np.random.Generator) -> list[dict[str, Any]]:
-    worst = 0.0
-    for _ in range(60):
-        jobs = random_jobs(6, rng)
-        truth = min(evaluate_order(order).makespan for order in permutations(jobs))
-        worst = max(worst, best_order(jobs).makespan / truth - 1)
+    found = []
+    for num_jobs in (6, 8):
+        worst = max(_excess_over_all_orders(random_jobs(num_jobs, rng)) for _ in range(_NUM_EXACT))
+        found.append(
+            {
+                "figure": f"{num_jobs} jobs: worst excess over all orders, {_NUM_EXACT} instances",
+                "measured": worst,
+                "target": "<= 1e-9",
+                "holds": worst <= 1e-9,
+            }
+        )
     began = time.perf_counter()
     for _ in range(50):
         best_order(random_jobs(8, rng))
     each = (time.perf_counter() - began) / 50
-    return [
-        {
-            "figure": "6 jobs: worst excess over all 720 orders, 60 instances",
-            "measured": worst,
-            "target": "<= 1e-9",
-            "holds": worst <= 1e-9,
-        },
+    found.append(
         {
             "figure": "8 jobs: milliseconds for the optimum, mean",
             "measured": round(1000 * each, 3),
             "target": None,
             "holds": None,
-        },
-    ]
+        }
+    )
+    return found
+
+
+def _excess_over_all_orders(jobs: list[Job]) -> float:
+    """How much longer our order takes than the best of all, each of which is tried."""
+    release, work, tail = (np.array([getattr(job, name) for job in jobs]) for name in ("release", "work", "tail"))
+    now, span = np.zeros(factorial(len(jobs))), np.zeros(factorial(len(jobs)))
+    for turn in np.array(list(permutations(range(len(jobs))))).T:
+        now = np.maximum(now, release[turn]) + work[turn]
+        span = np.maximum(span, now + tail[turn])
+    return float(best_order(jobs).makespan / span.min() - 1)
 
 
 def _large(num_instances: int, rng: np.random.Generator) -> dict[str, Any]:

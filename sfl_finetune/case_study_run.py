@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sfl_finetune.case_study import CaseStudySettings, Dealing, Trajectory, former_run, run_one
 from sfl_finetune.case_study_report import Row, Stage, make_row, plot_all, table
-from sfl_finetune.devices import CLIENTS, SERVER, read_registry
+from sfl_finetune.devices import CLIENTS, SERVER, Channel, Registry, read_registry
 from sfl_finetune.encoder import packaged_minilm, pretrain_encoder, pretrain_on_labels
 from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.interruption import INTERRUPTED
@@ -62,6 +62,9 @@ _LEAST_GAIN = 0.05
 def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
     """Run the command with its parsed options, until `should_stop` is true after a round."""
     out: Path = options["out"]
+    # Devices and links are needed last; what is wrong with them must not come out after hours of training.
+    known = read_registry(options["devices"])
+    channel = replace(known.channel(options["link"], options["mbps"]), is_shared_cell=options["shared_cell"])
     splits = read_labelled(options["data"])
     settings = _settings(options, splits, out)
     if options["quick"]:
@@ -75,7 +78,8 @@ def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -
     if not options["report_only"]:
         courses = _train(options, settings, splits, trained, dealings, out, should_stop)
     was_interrupted = should_stop()
-    report = _report(options, settings, splits, schemes, courses, out)
+    stage = _stage(known, channel, settings, options["utilisation"])
+    report = _report(options, settings, splits, stage, schemes, courses, out)
     if options["as_json"]:
         click.echo(json.dumps(report))
     else:
@@ -230,6 +234,7 @@ def _report(
     options: Mapping[str, Any],
     settings: CaseStudySettings,
     splits: LabelledSplits,
+    stage: Stage,
     schemes: Sequence[str],
     courses: Mapping[tuple[str, str], Trajectory],
     out: Path,
@@ -238,7 +243,6 @@ def _report(
 
     config = AutoConfig.from_pretrained(settings.model, num_labels=len(splits.labels))
     lora = settings.lora()
-    stage = _stage(options, settings)
     rows: list[Row] = []
     shown: list[Trajectory] = []
     memory: dict[str, Any] = {}
@@ -290,14 +294,12 @@ def _measure(
     return server, measure_client(model, parts, max(settings.cut_layers), scheme, shape)
 
 
-def _stage(options: Mapping[str, Any], settings: CaseStudySettings) -> Stage:
-    known = read_registry(options["devices"])
-    utilisation = options["utilisation"]
+def _stage(known: Registry, channel: Channel, settings: CaseStudySettings, utilisation: float) -> Stage:
     return Stage(
         clients=tuple(replace(known.device(name), utilisation=utilisation) for name in CLIENTS),
         cuts=settings.cut_layers,
         server=replace(known.device(SERVER), utilisation=utilisation),
-        channel=replace(known.channel(options["link"], options["mbps"]), is_shared_cell=options["shared_cell"]),
+        channel=channel,
         shape=StepShape(batch_size=settings.batch_size, num_tokens=settings.max_tokens),
         local_steps=settings.local_steps,
     )

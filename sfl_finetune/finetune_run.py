@@ -111,11 +111,12 @@ def _for_each(
 
 def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraSettings) -> Any:
     """The virtual clock that the deadline is held against, or None without a deadline."""
-    if options["deadline"] is None:
-        return None
     from sfl_finetune.devices import SERVER, read_registry
 
     registry = read_registry(options["devices"])
+    channel = registry.channel(options["link"], options["mbps"])
+    if options["deadline"] is None:
+        return None
     named = pairs("--site-device", "DEVICE", options["site_devices"])
     if not named:
         raise SettingInvalid(
@@ -128,7 +129,7 @@ def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraS
         lora,
         num_tokens=options["max_tokens"] or _CLOCK_TOKENS,
         server=registry.device(SERVER),
-        channel=registry.channel(options["link"], options["mbps"]),
+        channel=channel,
     )
 
 

@@ -110,7 +110,7 @@ def _plan_with(request: Request, predict: _Predictor, ranks: tuple[int, ...]) ->
     """A plan, or why there is none."""
     choices = [_largest_batches(request, predict, device, ranks) for device in request.clients]
     lacking = [
-        f"{device.name} has {device.memory_gib:.2f} GiB and needs at least {_least_gib(request, predict, ranks):.2f}"
+        f"{device.name} has {device.memory_gib:.3g} GiB and needs at least {_least_gib(request, predict, ranks):.3g}"
         for device, fitting in zip(request.clients, choices, strict=True)
         if not fitting
     ]
@@ -120,7 +120,7 @@ def _plan_with(request: Request, predict: _Predictor, ranks: tuple[int, ...]) ->
     fitting = [chosen for chosen in combinations if predict.server(chosen) <= request.server.memory_gib * _GIB]
     if not fitting:
         least = min(map(predict.server, combinations)) / _GIB
-        return f"the server has {request.server.memory_gib:.2f} GiB and needs at least {least:.2f}"
+        return f"the server has {request.server.memory_gib:.3g} GiB and needs at least {least:.3g}"
     best = min(fitting, key=lambda chosen: _seconds(request, predict, chosen))
     return Plan(
         rank=max(one.rank for one in best),

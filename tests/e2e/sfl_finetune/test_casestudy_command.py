@@ -13,7 +13,7 @@ from sfl_finetune.case_study import Trajectory
 from sfl_finetune.case_study_run import Pace, check_learnt, pace_for, planned_runs
 from sfl_finetune.commands import casestudy
 from sfl_finetune.encoder import pretrain_on_labels
-from sfl_finetune.errors import CheckpointInvalid, CorpusInvalid, TrainingFailed
+from sfl_finetune.errors import CheckpointInvalid, CorpusInvalid, SettingInvalid, TrainingFailed
 from sfl_finetune.labelled_texts import deal_by_dirichlet, deal_evenly, read_labelled, tokenise
 
 _WORDS = {"calm": ("quiet", "rest"), "storm": ("thunder", "wind"), "fog": ("mist", "grey")}
@@ -45,6 +45,23 @@ def test_a_report_without_runs_says_so(data: Path, tmp_path: Path) -> None:
     told = run(data, out, "--report-only", "--scheme", "lean")
     assert told["rows"] == []
     assert (out / "report.md").read_text() == "Nothing was trained yet.\n"
+
+
+def test_a_link_that_is_unknown_is_refused_before_anything_is_trained(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    with pytest.raises(SettingInvalid, match="link 'rope' is unknown; known: fast-ethernet"):
+        run(data, out, "--scheme", "lean", "--link", "rope")
+    assert not out.exists()
+
+
+def test_links_of_a_file_change_the_times_of_a_report(data: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "report", tmp_path / "lab.yaml"
+    file.write_text("links:\n- {name: mesh, uplink_mbps: 5, downlink_mbps: 5}\n")
+    run(data, out, "--rounds", "1", "--scheme", "lean", "--until-target", "--target", "0.01")
+    given = ("--report-only", "--rounds", "1", "--scheme", "lean", "--devices", str(file))
+    mesh, rate, plain = (run(data, out, *given, *link) for link in (("--link", "mesh"), ("--mbps", "5"), ()))
+    times = [report["rows"][0]["seconds_per_round"] for report in (mesh, rate, plain)]
+    assert times[0] == times[1] > times[2]
 
 
 def test_a_report_on_an_empty_folder_trains_no_encoder(data: Path, tmp_path: Path) -> None:

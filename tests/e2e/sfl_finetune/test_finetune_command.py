@@ -274,6 +274,7 @@ def test_numbers_that_are_none_are_refused_by_name(
         (("--model", "/nowhere"), ModelUnsupported, "can't be loaded"),
         (("--corpus", "/nowhere"), CorpusInvalid, "does not exist"),
         (("--rank", "0"), SettingInvalid, "rank=0"),
+        (("--link", "rope"), SettingInvalid, "link 'rope' is unknown"),
         (("--device", "cuda:7"), SettingInvalid, "not available"),
     ],
 )
