@@ -154,11 +154,16 @@ class ChatSession:
         return replace(finding, text=f"{finding.text}\n{trouble}") if trouble else finding
 
     def _call_to_its_end(self, name: str, arguments: dict[str, Any]) -> Finding:
-        """A change is made on another thread, so that Ctrl-C never leaves it half made."""
+        """A change is made on another thread, so that Ctrl-C never leaves it half made; at Ctrl-C its end is told."""
         if name not in STATE_CHANGING:
             return self.toolbox.call(name, arguments)
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="change") as pool:
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="change")
+        try:
             return pool.submit(contextvars.copy_context().run, self.toolbox.call, name, arguments).result()
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(*self._leave_toolbox()) from stop
+        finally:
+            pool.shutdown(wait=False)
 
     def _config(self) -> RunnableConfig:
         return {"configurable": {"thread_id": f"{_THREAD}-{self._thread}"}, "recursion_limit": 300}

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessage, HumanMessage
 
 from agent.chat.answer import MAX_REQUEST, Pending, clean_request
 from agent.chat.opening import open_room
 from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession, unsupported_numbers
-from agent.chat.slash import COMMANDS, answer_line, run_slash
+from agent.chat.slash import COMMANDS, run_slash
 from agent.control_room import ControlRoom
-from agent.dispatch.port import Dispatcher, DispatchOutcome
 from agent.errors import AgentInputInvalid, ApprovalNeeded, ModelUnavailable, PolicyRejected
 from agent.models.scripted_chat_model import ScriptedChatModel
-from agent.policy import SchedulingPolicy
 from agent.store.store import Store
 from agent.tools import acting
 from agent.tools.toolbox import Toolbox
@@ -36,12 +29,6 @@ def call(name: str, **arguments: Any) -> AIMessage:
 
 def said(text: str) -> AIMessage:
     return AIMessage(content=text)
-
-
-@pytest.fixture
-def room() -> Iterator[ControlRoom]:
-    with Store.open("sqlite://") as store:
-        yield open_room(RoomOptions(planner="optimiser", num_devices=40), store)
 
 
 def session_of(room: ControlRoom, *script: AIMessage, **given: Any) -> ChatSession:
@@ -172,104 +159,6 @@ def test_a_model_that_dies_leaves_the_session_as_it_was(room: ControlRoom) -> No
     with pytest.raises(ModelUnavailable, match="peer went away"):
         session.ask("and now?")
     assert len(session.messages) == before
-
-
-class _Slow(ScriptedChatModel):
-    """Says a word, and nothing more until it is let go; then it calls a tool."""
-
-    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        yield ChatGenerationChunk(message=AIMessageChunk(content="Well ", id="slow"))
-        LET_GO.wait(30)
-        yield ChatGenerationChunk(message=AIMessageChunk(content="now", id="slow"))
-        ENDED.set()
-
-
-LET_GO, ENDED = threading.Event(), threading.Event()
-
-
-def test_an_interrupt_does_not_wait_for_a_slow_model(room: ControlRoom) -> None:
-    session = session_of(room, said("fine"))
-    session.change_model(_Slow(script=[]))
-
-    def interrupt(piece: str) -> None:
-        raise KeyboardInterrupt
-
-    session.on_text = interrupt
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt) as stop:
-        session.ask("status")
-    assert time.monotonic() - began < 10
-    assert stop.value.args == ("nothing was changed",)
-    assert session.messages == []
-    LET_GO.set()
-    session.on_text = lambda _: None
-    session.change_model(ScriptedChatModel(script=[call("network_status"), said("fine")]))
-    assert [made["tool"] for made in session.ask("status").calls] == ["network_status"]
-    assert not ENDED.is_set(), "the run that was left went on after its next token"
-
-
-class _InterruptedDispatcher:
-    """Presses Ctrl-C while it sends; the network gets the policy all the same."""
-
-    def __init__(self, inner: Dispatcher, num_presses: int) -> None:
-        self._inner = inner
-        self._num_presses = num_presses
-        self.is_seen = threading.Event()
-        """Never set: the waiting thread must see each of them before the policy is out."""
-
-    def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
-        for _ in range(self._num_presses):
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            self.is_seen.wait(1.0)
-        return self._inner.dispatch(policy)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C as in a terminal, also in a test runner's worker, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize("line", ["/apply", "apply it"])
-def test_an_interrupt_while_a_plan_is_sent_tells_what_became_of_it(room: ControlRoom, line: str) -> None:
-    session = session_of(room, call("apply_plan"), said("done"), decide=lambda _: True)
-    session.run_tool("propose_plan", {})
-    room.gate._dispatcher = _InterruptedDispatcher(room.gate._dispatcher, 1)
-    with pytest.raises(KeyboardInterrupt) as stop:
-        answer_line(session, line)
-    assert stop.value.args == ("version 1 is approved", "Version 1 is in force: 4 of 4 cells applied it")
-    assert room.gate.desired.version == 1
-    assert answer_line(session, "/history").exit_status == 0
-
-
-@pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize("line", ["/apply", "apply it"])
-def test_who_presses_it_twice_is_told_that_the_plan_may_be_in_force(room: ControlRoom, line: str) -> None:
-    session = session_of(room, call("apply_plan"), said("done"), decide=lambda _: True)
-    session.run_tool("propose_plan", {})
-    room.gate._dispatcher = _InterruptedDispatcher(room.gate._dispatcher, 2)
-    with pytest.raises(KeyboardInterrupt) as stop:
-        answer_line(session, line)
-    assert stop.value.args == ("version 1 is approved", "apply plan may have been done")
-
-
-def test_an_interrupt_at_the_question_changes_nothing(room: ControlRoom) -> None:
-    def leave(pending: Pending) -> bool:
-        raise KeyboardInterrupt
-
-    session = session_of(room, call("apply_plan"), said("done"), decide=leave)
-    session.run_tool("propose_plan", {})
-    for line in ("/apply", "apply it"):
-        with pytest.raises(KeyboardInterrupt) as stop:
-            answer_line(session, line)
-        assert stop.value.args == ("nothing was changed",)
-    assert room.gate.desired.version == 0
 
 
 def test_addresses_in_what_the_tools_found_are_hashed_before_a_model_reads_them(room: ControlRoom) -> None:

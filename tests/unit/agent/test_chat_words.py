@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from agent.chat.opening import open_room
-from agent.chat.room_options import RoomOptions
 from agent.control_room import ControlRoom
 from agent.goal import ContextKind
-from agent.store.store import Store
 from agent.tools import acting, looking, reasoning
 from agent.tools.change_rows import change_rows
 from agent.tools.finding import sparkline
 from agent.tools.goal_words import describe_goal
 from agent.tools.text_table import text_table
-
-
-@pytest.fixture
-def room() -> Iterator[ControlRoom]:
-    with Store.open("sqlite://") as store:
-        yield open_room(RoomOptions(planner="optimiser", num_devices=40), store)
 
 
 def test_columns_of_a_table_stand_under_their_heads() -> None:
