@@ -193,6 +193,8 @@ def _choose(
 
     baselines = {one.name: one for one in baseline_planners()}
     if planner in baselines:
+        if resume is not None:
+            raise AgentInputInvalid(f"--resume keeps a model's answers; planner {planner!r} asks none")
         return _Chosen(planner=baselines[planner])
     if planner not in {"llm_gated", "llm_raw"}:
         raise AgentInputInvalid(

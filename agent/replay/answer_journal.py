@@ -73,17 +73,17 @@ class AnswerJournal:
                 file.write(_Row(prompt=_key(prompt), **asdict(answer)).model_dump_json() + "\n")
 
     def _read(self, text: str) -> None:
-        whole, newline, half = text.rpartition("\n")
-        first, *lines = whole.splitlines() or [half]
+        first, *lines = text.split("\n")
         if self._parse(first, 1, _Header) != self._header:
             wanted = self._header.model_dump_json()
             raise AgentInputInvalid(f"--resume {str(self._path)!r}: holds {first[:200]}; expected answers of {wanted}")
-        for number, line in enumerate(lines, start=2):
+        # A run killed while it wrote leaves half a line behind the last line end; that question is asked again.
+        whole = lines[:-1]
+        for number, line in enumerate(whole, start=2):
             row = self._parse(line, number, _Row)
             self._answers[row.prompt] = Answer(text=row.text, num_tokens=row.num_tokens, num_sampled=row.num_sampled)
-        if half:
-            # A run killed while it wrote leaves half a line; that question is asked again.
-            self._path.write_text(whole + newline, encoding="utf-8")
+        if lines[-1:] != [""]:
+            self._path.write_text("".join(f"{line}\n" for line in (first, *whole)), encoding="utf-8")
 
     def _parse(self, line: str, number: int, kind: type[_Line]) -> _Line:
         try:

@@ -94,6 +94,14 @@ def test_an_interrupted_replay_goes_on_from_its_journal_and_ends_like_a_whole_on
     assert without_timings(resumed) == without_timings(replay(*arguments))
 
 
+def test_a_planner_without_a_model_keeps_no_journal(replay: Replay, tmp_path: Path) -> None:
+    journal = tmp_path / "answers.jsonl"
+    refused = replay(EXPLORA, "--planner", "optimiser", "--resume", journal)
+    assert refused.status == 2
+    assert "--resume keeps a model's answers; planner 'optimiser' asks none" in refused.err
+    assert not journal.exists()
+
+
 def test_a_recorded_replay_is_met_and_an_edited_decision_is_named(replay: Replay, tmp_path: Path) -> None:
     expected = tmp_path / "a.jsonl"
     document_of(replay(SCOPE, "--planner", "optimiser", "--json", "--record", expected))

@@ -202,6 +202,14 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, con
     assert path.read_bytes() == content.encode("latin-1")
 
 
+def test_a_journal_with_its_header_alone_keeps_it_even_without_a_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    AnswerJournal(path, model="m")
+    path.write_text(path.read_text().rstrip("\n"))
+    ReadAheadModel(CountingModel(), AnswerJournal(path, model="m")).fetch(prompts("a"))
+    assert len(AnswerJournal(path, model="m")) == 1
+
+
 def test_a_journal_of_another_model_is_refused(tmp_path: Path) -> None:
     AnswerJournal(tmp_path / "answers.jsonl", model="one")
     with pytest.raises(AgentInputInvalid, match="expected answers of"):
