@@ -99,7 +99,8 @@ def site_cases(
 ) -> Iterator[tuple[EdgeDigest, GoalTerms]]:
     """Cases of one run: each digest with the site's own goal, then with other demands and other goals.
 
-    A variant holds one kind of goal; how several kinds together read is left for a model to work out.
+    A variant holds one kind of goal (energy at times with floors for all); how several kinds together read is left for
+    a model to work out.
 
     The run follows the expert half of the time and noisy plans otherwise, so that digests of bad states occur.
     """

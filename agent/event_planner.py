@@ -63,11 +63,10 @@ class EventPlanner:
         for place, decided in zip(due, asked.cells, strict=True):
             note = "; ".join(filter(None, (f"asked for {reasons[place]}", decided.note)))
             cells[place] = replace(decided, note=note)
-        for place, now in enumerate(seen):
-            cell = digests[place].cell
-            before = self._known.get(cell)
-            rests = before is not None and not reasons[place]
-            self._known[cell] = replace(before, num_rested=before.num_rested + 1) if before and rests else now
+        for digest, now, reason in zip(digests, seen, reasons, strict=True):
+            before = self._known.get(digest.cell)
+            rests = before is not None and not reason
+            self._known[digest.cell] = replace(before, num_rested=before.num_rested + 1) if before and rests else now
         return Decision(planner=self.name, cells=tuple(cells), elapsed_s=asked.elapsed_s)
 
     def _reason(self, cell: int, now: _Known) -> str:

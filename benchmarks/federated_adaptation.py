@@ -17,23 +17,29 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from federated_adaptation_rows import ROWS, Adapted, Recipe, Row
+from federated_adaptation_rows import ROWS, Adapted, Recipe, Row, Save
 from federated_adaptation_sites import LACKING, evaluation_cases, write_corpora
+from jaxtyping import Float64
+from numpy.typing import NDArray
 
+from agent.cell_plan import CellPlan
 from agent.expert import Expert
 from agent.models.local import load_local_model
-from agent.pretraining.evaluation import Case, raw_plans
+from agent.models.port import PolicyModel
+from agent.pretraining.evaluation import LEAST_WORTH, Case, raw_plans
 from agent.report.figures import Figure, as_text, figure
 from agent.twin import Twin
 
 _LEAST_GAP = 0.03
+
+PerCase = Float64[NDArray[np.float64], " cases"]
 
 
 def main() -> None:
@@ -57,53 +63,62 @@ def main() -> None:
         seed=options.seed,
     )
     write_corpora(recipe.corpus, num_runs=options.runs)
-    cases = {
-        met: {name: tuple(islice(evaluation_cases(name, met=met == "own"), options.cases)) for name in LACKING}
+    judges = {
+        met: {name: Judge(islice(evaluation_cases(name, met=met == "own"), options.cases)) for name in LACKING}
         for met in ("own", "unseen")
     }
-    rows = [_measured(name, adapt, recipe, cases) for name, adapt in ROWS.items()]
+    rows = [_measured(name, adapt, recipe, judges) for name, adapt in ROWS.items()]
     document = {
         "sites": {name: lacking.as_dict() for name, lacking in LACKING.items()},
         "rounds": recipe.num_rounds,
         "local_steps": recipe.local_steps,
-        "cases": {met: sum(map(len, found.values())) for met, found in cases.items()},
+        "cases": {met: sum(len(one.cases) for one in found.values()) for met, found in judges.items()},
         "rows": rows,
         "figures": _figures({row["row"]: row for row in rows}),
     }
     print(json.dumps(document, indent=2) if options.json else _text(document))
 
 
-def _measured(name: str, adapt: Callable[[Recipe], Adapted], recipe: Recipe, cases: dict[str, Any]) -> Row:
+class Judge:
+    """Cases with what the expert would get in each; the same for all rows."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self.cases = tuple(cases)
+        self._outlooks = [Twin().outlook(*case) for case in self.cases]
+        self._expert = self._utility([Expert().plan(*case) for case in self.cases])
+
+    def worth(self, model: PolicyModel) -> tuple[float, float]:
+        """Mean utility of the model's raw plans in the twin, and the mean ratio to the expert's."""
+        found = self._utility(raw_plans(model, self.cases))
+        counts = self._expert > LEAST_WORTH
+        return float(found.mean()), float((found[counts] / self._expert[counts]).mean())
+
+    def _utility(self, plans: Sequence[CellPlan]) -> PerCase:
+        return np.array([outlook.utility(plan) for outlook, plan in zip(self._outlooks, plans, strict=True)])
+
+
+def _measured(
+    name: str, adapt: Callable[[Recipe], Adapted], recipe: Recipe, judges: dict[str, dict[str, Judge]]
+) -> Row:
     began = time.process_time()
     adapted = adapt(recipe)
-    trained_s = time.process_time() - began
-    row: Row = {"row": name}
-    for met, by_site in cases.items():
-        worth = [_worth(_plans(recipe, adapted, site, found), found) for site, found in by_site.items()]
-        row[f"utility_{met}"] = round(float(np.mean([each[0] for each in worth])), 4)
-        row[f"to_expert_{met}"] = round(float(np.mean([each[1] for each in worth])), 4)
-    row |= adapted.costs | {"train_cpu_s": round(trained_s, 1)}
+    row: Row = {"row": name, **adapted.costs, "train_cpu_s": round(time.process_time() - began, 1)}
+    shared = _model(recipe, adapted.for_all)
+    models = {site: _model(recipe, save) for site, save in adapted.by_site.items()}
+    for met, by_site in judges.items():
+        worth = [judge.worth(models.get(site, shared)) for site, judge in by_site.items()]
+        row[f"utility_{met}"], row[f"to_expert_{met}"] = (round(float(x), 4) for x in np.mean(worth, axis=0))
     print(row, file=sys.stderr)
     return row
 
 
-def _plans(recipe: Recipe, adapted: Adapted, site: str, cases: Sequence[Case]) -> tuple[Any, ...]:
-    """Raw plans of the model that this site would use."""
-    adapter = adapted.of(site)
-    if adapter is None:
-        return raw_plans(load_local_model(str(recipe.model)), cases)
+def _model(recipe: Recipe, save: Save | None) -> PolicyModel:
+    """The base, with the adapter that `save` writes."""
+    if save is None:
+        return load_local_model(str(recipe.model))
     with tempfile.TemporaryDirectory() as folder:
-        adapter(Path(folder))
-        return raw_plans(load_local_model(str(recipe.model), adapter=Path(folder)), cases)
-
-
-def _worth(plans: Sequence[Any], cases: Sequence[Case]) -> tuple[float, float]:
-    """Mean utility in the twin, and the mean ratio to the expert's."""
-    outlooks = [Twin().outlook(*case) for case in cases]
-    found = np.array([outlook.utility(plan) for outlook, plan in zip(outlooks, plans, strict=True)])
-    expert = np.array([outlook.utility(Expert().plan(*case)) for outlook, case in zip(outlooks, cases, strict=True)])
-    counts = expert > 0.1
-    return float(found.mean()), float((found[counts] / expert[counts]).mean())
+        save(Path(folder))
+        return load_local_model(str(recipe.model), adapter=Path(folder))
 
 
 def _figures(rows: dict[str, Row]) -> list[Figure]:

@@ -79,13 +79,9 @@ class Adapted:
     """What a row came to."""
 
     for_all: Save | None = None
-    """Writes the adapter that every site uses; None: the base alone."""
+    """Writes the adapter of every site that has none of its own; None: the base alone."""
     by_site: Mapping[str, Save] = field(default_factory=dict)
     costs: Row = field(default_factory=dict)
-
-    def of(self, site: str) -> Save | None:
-        """Writes the adapter that this site uses."""
-        return self.by_site.get(site, self.for_all)
 
 
 def base(recipe: Recipe) -> Adapted:
