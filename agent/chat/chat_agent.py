@@ -6,6 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agent.chat.addresses import find_addresses
 from agent.tools.acting import STATE_CHANGING
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def build_agent(model: BaseChatModel, toolbox: Toolbox) -> CompiledStateGraph[An
     tools = toolbox.as_langchain()
     guarded = {tool.name for tool in tools} & set(STATE_CHANGING)
     hashing: list[Any] = [
-        PIIMiddleware(kind, strategy="hash", apply_to_input=False, apply_to_tool_results=True)
-        for kind in ("ip", "mac_address", "email")
+        PIIMiddleware(kind, detector=detector, strategy="hash", apply_to_input=False, apply_to_tool_results=True)
+        for kind, detector in (("ip", find_addresses), ("mac_address", None), ("email", None))
     ]
     shortening: list[Any] = []
     # The embedded model reads the request and what was last spoken of, whatever the conversation's length.

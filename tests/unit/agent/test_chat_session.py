@@ -162,13 +162,19 @@ def test_a_model_that_dies_leaves_the_session_as_it_was(room: ControlRoom) -> No
 
 
 def test_addresses_in_what_the_tools_found_are_hashed_before_a_model_reads_them(room: ControlRoom) -> None:
-    told = "sync lost to 10.12.0.7, aa:bb:cc:0d:ee:ff wrote to noc@example.org"
+    told = "sync lost to 10.12.0.7 and fe80::2a:7%eth0, aa:bb:cc:0d:ee:ff wrote to noc@example.org"
     room.planner = PoisonedPlanner(room.planner, Poison(told))
     session = session_of(room, call("explain_decision"), said("See the evidence."))
     answer = session.ask("explain the decision")
     assert told in json.dumps(answer.calls[0]["result"]), "the person at the screen sees them"
     read = "\n".join(str(message.text) for message in session.messages)
-    for kind, address in (("ip", "10.12.0.7"), ("mac_address", "aa:bb:cc:0d:ee:ff"), ("email", "noc@example.org")):
+    hashed = (
+        ("ip", "10.12.0.7"),
+        ("ip", "fe80::2a:7"),
+        ("mac_address", "aa:bb:cc:0d:ee:ff"),
+        ("email", "noc@example.org"),
+    )
+    for kind, address in hashed:
         assert address not in read
         assert f"<{kind}_hash:{hashlib.sha256(address.encode()).hexdigest()[:8]}>" in read
 
