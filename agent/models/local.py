@@ -1,6 +1,6 @@
 """A causal LM on this machine, decoding token by token under a grammar.
 
-Shapes: B prompts, L tokens, V vocabulary.
+Shapes: B prompts, V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,13 @@ import torch
 
 from agent.errors import ModelUnavailable
 from agent.models.answer_state import AnswerState
-from agent.models.port import Answer
+from agent.models.llama_decoder import LlamaDecoder
+from agent.models.port import Answer, Decoder
+from agent.models.transformers_decoder import TransformersDecoder
 from agent.models.vocabulary import Vocabulary, read_vocabulary
 from agent.prompting import TEMPLATE, Prompt, answer_schema
 
 _MAX_STEPS = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Caches:
-    """What the forward passes so far have left behind."""
-
-    keys_values: Any
-    mask_BL: torch.Tensor
 
 
 class LocalModel:
@@ -39,7 +32,8 @@ class LocalModel:
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str) -> None:
-        self._model = model.eval()
+        model = model.eval()
+        self._decoder: Decoder = LlamaDecoder.of(model) or TransformersDecoder(model)
         self._tokenizer = tokenizer
         self._vocabulary: Vocabulary = read_vocabulary(tokenizer)
         self._name = name
@@ -58,14 +52,14 @@ class LocalModel:
             for p, s in zip(prompts, states, strict=True)
         ]
         sampled = [0] * len(states)
-        caches: _Caches | None = None
+        rows = self._decoder.start(len(states))
         for _ in range(_MAX_STEPS):
             if all(state.is_done for state in states):
                 return tuple(
                     Answer(text=s.text, num_tokens=s.num_tokens, num_sampled=n)
                     for s, n in zip(states, sampled, strict=True)
                 )
-            logits_BV, caches = self._forward(pending, caches)
+            logits_BV = rows.step(pending)
             for row, state in enumerate(states):
                 pending[row] = [] if state.is_done else self._choose(state, logits_BV[row])
                 sampled[row] += bool(pending[row])
@@ -76,31 +70,6 @@ class LocalModel:
         token = state.choose(logits_V)
         state.take(token)
         return [token] if state.is_done else [token, *state.forced()]
-
-    def _forward(
-        self, pending: Sequence[Sequence[int]], caches: _Caches | None
-    ) -> tuple[np.ndarray[Any, Any], _Caches]:
-        """Logits after each row's pending tokens; shorter rows are padded on the left and masked."""
-        longest = max(map(len, pending))
-        tokens_BL = torch.zeros((len(pending), longest), dtype=torch.long)
-        fresh_BL = torch.zeros((len(pending), longest), dtype=torch.long)
-        for row, ids in enumerate(pending):
-            if ids:
-                tokens_BL[row, longest - len(ids) :] = torch.tensor(ids)
-                fresh_BL[row, longest - len(ids) :] = 1
-        mask_BL = fresh_BL if caches is None else torch.cat((caches.mask_BL, fresh_BL), dim=1)
-        positions_BL = (mask_BL.cumsum(dim=1) - 1).clamp(min=0)[:, -longest:]
-        device = self._model.device
-        output = self._model(
-            input_ids=tokens_BL.to(device),
-            attention_mask=mask_BL.to(device),
-            position_ids=positions_BL.to(device),
-            past_key_values=None if caches is None else caches.keys_values,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits_BV = output.logits[:, -1].double().cpu().numpy()
-        return logits_BV, _Caches(keys_values=output.past_key_values, mask_BL=mask_BL)
 
 
 def load_local_model(path: str, *, adapter: Path | None = None, device: str = "cpu") -> LocalModel:

@@ -1,10 +1,17 @@
-"""What a planner needs of a language model."""
+"""What a planner needs of a language model, and what a model on this machine needs of its forward pass.
+
+Shapes: B rows, V vocabulary.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
 
 from agent.prompting import Prompt
 
@@ -18,6 +25,22 @@ class Answer:
     """Tokens of the answer, forced ones included."""
     num_sampled: int
     """Tokens that the model chose; the rest were the only ones the grammar allowed."""
+
+
+class Rows(Protocol):
+    """Several texts that a language model reads on."""
+
+    def step(self, pending: Sequence[Sequence[int]]) -> Float64[NDArray[np.float64], "B V"]:
+        """Read each row's tokens, and the logits after them; what a row without tokens gets means nothing."""
+        ...
+
+
+class Decoder(Protocol):
+    """A language model's forward pass over several texts together."""
+
+    def start(self, num_rows: int) -> Rows:
+        """Rows without any token yet."""
+        ...
 
 
 class PolicyModel(Protocol):
