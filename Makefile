@@ -40,13 +40,28 @@ bench: $(SET_UP) ## Print the benchmarks' figures
 		echo "== $$name"; OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json || short="$$short $$name"; \
 	done; test -z "$$short" || { echo "short of a figure, or failed:$$short"; exit 1; }
 
+# Corpora are made on seeds of their own; the adapter is what the six sites learned together.
+SITES := --scenario smart-city --scenario intelligent-transport --scenario industrial-iot --scenario smart-home \
+	--scenario ehealth --scenario space-air-ground-sea
+MODEL_WORK := .edgewright/model-4
 model: $(SET_UP) ## Rebuild the twin's and the embedded model's weights (hours, resumable)
 	$(BIN)/edgewright pretrain --task twin --threads 2 --out agent/weights/twin
-	$(BIN)/edgewright pretrain --out agent/weights/policy --work .edgewright/pretrain
+	$(BIN)/edgewright pretrain --out agent/weights/policy-base --work $(MODEL_WORK)/pretrain
+	test -f $(MODEL_WORK)/corpus/space-air-ground-sea.jsonl || $(BIN)/edgewright corpus $(SITES) --runs 12 --variants 3 \
+		--rehearsed 2000 --out $(MODEL_WORK)/corpus
+	$(BIN)/edgewright finetune --model agent/weights/policy-base --corpus $(MODEL_WORK)/corpus --scheme lean --u-shape \
+		--rank 32 --rounds 60 --local-steps 6 --out $(MODEL_WORK)/adapter \
+		$(if $(wildcard $(MODEL_WORK)/adapter/run/checkpoints),--resume)
+	$(BIN)/edgewright merge --model agent/weights/policy-base --adapter $(MODEL_WORK)/adapter --out agent/weights/policy
 
+model-quick: QUICK := .edgewright/quick
 model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
-	$(BIN)/edgewright pretrain --task twin --quick --out .edgewright/quick/twin
-	$(BIN)/edgewright pretrain --quick --out .edgewright/quick/policy --work .edgewright/quick/work
+	$(BIN)/edgewright pretrain --task twin --quick --out $(QUICK)/twin
+	$(BIN)/edgewright pretrain --quick --out $(QUICK)/base --work $(QUICK)/work
+	$(BIN)/edgewright corpus --scenario smart-home --scenario ehealth --runs 1 --intervals 10 --out $(QUICK)/corpus
+	$(BIN)/edgewright finetune --model $(QUICK)/base --corpus $(QUICK)/corpus --scheme lean --u-shape --rounds 5 \
+		--out $(QUICK)/adapter
+	$(BIN)/edgewright merge --model $(QUICK)/base --adapter $(QUICK)/adapter --out $(QUICK)/policy
 
 clean: ## Remove what runs leave behind
 	find agent edge_preprocess telemetry_sim -name '*.nb[ic]' -delete

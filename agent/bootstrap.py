@@ -16,8 +16,9 @@ from agent.replay.recording_dispatcher import RecordingDispatcher
 from agent.replay.source import Cadence, RecordedSource
 from agent.settings import read_endpoint_settings
 from edge_preprocess.pipeline import EdgePipeline
+from telemetry_sim.actions import ControlAction
 from telemetry_sim.faults import FaultKind
-from telemetry_sim.network import Network
+from telemetry_sim.network import Network, forks
 from telemetry_sim.records import Telemetry
 from telemetry_sim.scenarios import scenario
 from telemetry_sim.topology import Topology
@@ -65,6 +66,13 @@ def build_network(
     if faults is not None:
         made = replace(made, faults=replace(made.faults, kinds=tuple(faults)))
     return Network(made, seed=seed)
+
+
+def what_if(
+    network: Network, policies: Sequence[Sequence[ControlAction]], *, duration_s: float
+) -> tuple[Telemetry, ...]:
+    """What each policy would bring from now on under the same chances; the network stays as it is."""
+    return forks.what_if(network, policies, duration_s=duration_s)
 
 
 def build_loop(

@@ -175,17 +175,17 @@ class ControlRoom:
             rationale=tuple(reasons),
         )
         self.changes.keep(policy)
-        now, then = [], []
+        both = []
         for decided, digest, term in zip(decision.cells, digests, terms, strict=True):
             current = self.plan_in_force(digest.cell)
-            now.append(self.twin.utility(current, digest, term))
-            then.append(self.twin.utility(decided.plan or current, digest, term))
+            both.append(self.twin.outlook(digest, term).utilities((current, decided.plan or current)))
+        now, then = (fmean(map(float, worth)) for worth in zip(*both, strict=True))
         self.proposal = Proposal(
             policy=policy,
             decision=decision,
             decision_id=self._keep(decision, policy),
-            utility_now=fmean(now),
-            utility_then=fmean(then),
+            utility_now=now,
+            utility_then=then,
         )
         return self.proposal
 

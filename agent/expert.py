@@ -6,16 +6,19 @@ Shares are the optimiser's, which is exact about them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from agent.baselines import uniform
-from agent.cell_plan import CellPlan, SlicePlan
+from agent.cell_plan import CellPlan
 from agent.goal import GoalTerms
-from agent.optimiser import complete_plan
+from agent.optimiser import plan_cell
 from agent.twin import Twin
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
+
+_SCHEDULERS = (Scheduler.PROPORTIONAL_FAIR, Scheduler.EARLIEST_DEADLINE_FIRST)
+"""Round robin for all is never best in the simulator, but the best of many estimates is often an overestimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,28 +29,17 @@ class Expert:
 
     def plan(self, digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
         """The best candidate."""
-        return self.complete({}, digest, terms)
-
-    def complete(self, held: Mapping[int, SlicePlan], digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
-        """The best among candidates that leave the slices in `held`, by row, as they are."""
-        outlook = self.twin.outlook(digest, terms)
-        return max(candidates(held, digest, terms), key=outlook.utility)
+        return self.twin.outlook(digest, terms).best(tuple(candidates(digest, terms)))
 
 
-def candidates(held: Mapping[int, SlicePlan], digest: EdgeDigest, terms: GoalTerms) -> Iterator[CellPlan]:
+def candidates(digest: EdgeDigest, terms: GoalTerms) -> Iterator[CellPlan]:
     """The optimiser's plan first; each other one differs from it in shares or schedulers only."""
-    plan = complete_plan(held, digest, terms)
+    plan = plan_cell(digest, terms)
     yield plan
     even = uniform(digest, terms)
-    for scheduler in Scheduler:
+    for scheduler in _SCHEDULERS:
         rows = [replace(part, scheduler=scheduler) for part in plan.slices]
-        pooled = [replace(part, min_pct=0) for part in rows]
-        yield _keeping(held, replace(plan, slices=tuple(rows)))
-        yield _keeping(held, replace(plan, slices=tuple(pooled)))
-        if not held:
-            shares = zip(rows, even.slices, strict=True)
-            yield replace(plan, slices=tuple(replace(part, min_pct=equal.min_pct) for part, equal in shares))
-
-
-def _keeping(held: Mapping[int, SlicePlan], plan: CellPlan) -> CellPlan:
-    return replace(plan, slices=tuple(held.get(row, part) for row, part in enumerate(plan.slices)))
+        yield replace(plan, slices=tuple(rows))
+        yield replace(plan, slices=tuple(replace(part, min_pct=0) for part in rows))
+        shares = zip(rows, even.slices, strict=True)
+        yield replace(plan, slices=tuple(replace(part, min_pct=equal.min_pct) for part, equal in shares))

@@ -32,22 +32,16 @@ class TwinSearch:
     def plan(self, digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
         """The best plan found."""
         outlook = self.twin.outlook(digest, terms)
-        starts = tuple(islice(candidates({}, digest, terms), self.num_tries))
+        starts = tuple(islice(candidates(digest, terms), self.num_tries))
         tries_left = self.num_tries - len(starts)
-        worth, best = max(((outlook.utility(plan), plan) for plan in starts), key=lambda pair: pair[0])
+        best = outlook.best(starts)
         for stride in _STRIDES_PCT:
-            while tries_left > 0:
-                top_worth, top = worth + _GAIN, None
-                for candidate in _neighbours(best, stride):
-                    if tries_left == 0:
-                        break
-                    tries_left -= 1
-                    found = outlook.utility(candidate)
-                    if found > top_worth:
-                        top_worth, top = found, candidate
-                if top is None:
+            while nearby := tuple(islice(_neighbours(best, stride), tries_left)):
+                tries_left -= len(nearby)
+                now, *others = outlook.utilities((best, *nearby))
+                if max(others) <= now + _GAIN:
                     break
-                worth, best = top_worth, top
+                best = nearby[others.index(max(others))]
         return best
 
 

@@ -11,13 +11,13 @@ from typing import Protocol
 from agent import baselines
 from agent.cell_plan import CellPlan
 from agent.errors import ModelUnavailable, PolicyInvalid
-from agent.expert import Expert
+from agent.expert import candidates
 from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
 from agent.prompting import Prompt, parse_answer, write_prompt
-from agent.twin import Twin
+from agent.twin import Outlook, Twin
 from edge_preprocess.digest import EdgeDigest
 
 
@@ -140,7 +140,7 @@ class GatedModelPlanner:
     model: PolicyModel
     twin: Twin = field(default_factory=Twin)
     rails: GuardRails = field(default_factory=GuardRails)
-    tolerance: float = 0.03
+    tolerance: float = 0.045
     """Twin utility that the model's plan may lie below the best alternative."""
     name: str = "llm_gated"
 
@@ -157,8 +157,8 @@ class GatedModelPlanner:
 
     def _gate(self, raw: CellDecision, digest: EdgeDigest, terms: GoalTerms, now: CellPlan) -> CellDecision:
         outlook = self.twin.outlook(digest, terms)
-        expert = project(Expert(twin=self.twin).plan(digest, terms), now, self.rails).plan
-        fallback = max((expert, now), key=outlook.utility)
+        expert = project(outlook.best(tuple(candidates(digest, terms))), now, self.rails).plan
+        fallback = outlook.best((expert, now))
         alternative = outlook.utility(fallback)
         evidence = replace(raw, twin_alternative=alternative)
         if raw.plan is not None:
@@ -166,29 +166,10 @@ class GatedModelPlanner:
             utility = outlook.utility(projected.plan)
             if utility >= alternative - self.tolerance:
                 source = Source.REPAIRED if projected.repairs else Source.MODEL
-                return self._settle(evidence, projected.plan, source, digest, terms, repairs=projected.repairs)
+                return _settle(evidence, projected.plan, source, outlook, repairs=projected.repairs)
             note = f"the twin puts the model's plan at {utility:.3f}, the alternative at {alternative:.3f}"
             evidence = replace(evidence, note=note)
-        return self._settle(evidence, fallback, Source.FALLBACK, digest, terms)
-
-    def _settle(
-        self,
-        evidence: CellDecision,
-        plan: CellPlan,
-        source: Source,
-        digest: EdgeDigest,
-        terms: GoalTerms,
-        *,
-        repairs: tuple[str, ...] = (),
-    ) -> CellDecision:
-        return replace(
-            evidence,
-            plan=plan,
-            source=source,
-            repairs=repairs,
-            twin_utility=self.twin.utility(plan, digest, terms),
-            expected_in_time=tuple(float(x) for x in self.twin.expected_in_time(plan, digest, terms)),
-        )
+        return _settle(evidence, fallback, Source.FALLBACK, outlook)
 
 
 def baseline_planners() -> tuple[Planner, ...]:
@@ -208,6 +189,19 @@ def baseline_planners() -> tuple[Planner, ...]:
 def optimiser_planner() -> FormulaPlanner:
     """The exact per-cell optimiser as a planner."""
     return FormulaPlanner(name="optimiser", formula=plan_cell)
+
+
+def _settle(
+    evidence: CellDecision, plan: CellPlan, source: Source, outlook: Outlook, *, repairs: tuple[str, ...] = ()
+) -> CellDecision:
+    return replace(
+        evidence,
+        plan=plan,
+        source=source,
+        repairs=repairs,
+        twin_utility=outlook.utility(plan),
+        expected_in_time=tuple(float(x) for x in outlook.expected_in_time(plan)),
+    )
 
 
 def _ask(model: PolicyModel, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> tuple[CellDecision, ...]:

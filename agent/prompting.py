@@ -3,14 +3,15 @@
 A prompt is a line for the cell, then a numbered line per slice; every number is an integer of at most three digits:
 
     cell load=96 near=71 up=1 cpu=80 back=12 save=0 log=2
-    slice=1 w=40 need=31 load=44 now=20 q=34 d=26 t=13 sd=23 floor=0 task=25 dl=17 tt=9
+    slice=1 w=40 need=31 low=22 mid=26 load=44 now=20 q=34 d=26 t=13 sd=23 floor=0 task=25 dl=17 tt=9
     plan
 
-`w` is the slice's part of the goal's weight, `need` and `now` are percent of the cell's PRBs, `load` half percents of
-them and `task` percent of its edge CPU; `q` the packets that arrive in one delay budget and `d` the delay budget in
-twentieths of a decade, `dl` the task deadline, `tt` the tasks per deadline and `t` one over the loss that the SLA
-allows in tenths of a decade; `sd` is the demand's deviation in percent. The answer is one JSON object whose keys "1",
-"2", … are the slices. Nothing a device wrote as text appears in it.
+`w` is the slice's part of the goal's weight, `need` and `now` are percent of the cell's PRBs, `low` and `mid` the
+percents at which a fifth and three fifths of the SLA's credit can be expected, `load` half percents of them and `task`
+percent of its edge CPU; `q` the packets that arrive in one delay budget and `d` the delay budget in twentieths of a
+decade, `dl` the task deadline, `tt` the tasks per deadline and `t` one over the loss that the SLA allows in tenths of a
+decade; `sd` is the demand's deviation in percent. The answer is one JSON object whose keys "1", "2", … are the slices.
+Nothing a device wrote as text appears in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import MaxLen, MinLen
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,17 +30,18 @@ from agent.cell_plan import POWER_STEPS_DB, REPORT_INTERVALS_S, CellPlan, SliceP
 from agent.errors import PolicyInvalid
 from agent.goal import GoalTerms, PerSlice
 from agent.policy import ReasonCode
-from agent.utility import CellLoad, expected_load, in_time_fraction
+from agent.utility import CellLoad, demand_factors, expected_load, in_time_fraction, sla_credit
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
-TEMPLATE = "cell-plan-3"
+TEMPLATE = "cell-plan-4"
 """Version of prompt and answer; weights are trained for one template."""
 
 _MOST = 300
 _MOST_NUMBER = 999
 """The greatest number that is one token."""
 _NEED_GRID = np.arange(0.0, 301.0)
+_LOW_CREDIT, _MID_CREDIT = 0.2, 0.6
 _MAX_REASONS = 2
 
 
@@ -141,8 +143,22 @@ def needed_share_pct(load: CellLoad, target: PerSlice) -> PerSlice:
     ratio = in_time_fraction(
         load.packets_per_s * np.exp(load.spread), load.packets_per_s_full * _NEED_GRID[:, None] / 100.0, load.budget_s
     )
-    reached = ratio >= target
+    return _first_share(ratio >= target)
+
+
+def _first_share(reached: Bool[NDArray[np.bool_], "shares s"]) -> PerSlice:
+    """Least share at which something holds; `_MOST` where none does."""
     return np.where(reached.any(axis=0), reached.argmax(axis=0), _MOST).astype(float)
+
+
+def _expected_credit(load: CellLoad, target: PerSlice) -> Float64[NDArray[np.float64], "shares s"]:
+    """Credit of each slice's SLA at each share of the grid, the mean over the likely demands."""
+    packets_per_s = (load.packets_per_s * demand_factors(load.spread))[:, None, :]
+    service_per_s = load.packets_per_s_full * _NEED_GRID[:, None] / 100.0
+    mean: Float64[NDArray[np.float64], "shares s"] = sla_credit(
+        in_time_fraction(packets_per_s, service_per_s, load.budget_s), target
+    ).mean(axis=0)
+    return mean
 
 
 def _canonical_order(columns: dict[str, Float64[NDArray[np.float64], " s"]]) -> tuple[int, ...]:
@@ -181,9 +197,12 @@ def _slice_columns(
     demand = np.array([row.demand_kbps for row in digest.slices])
     per_prb = np.array([row.kbps_per_prb for row in digest.slices])
     now_pct = 100.0 * demand / np.maximum(per_prb * digest.num_prb, 1e-9)
+    credit = _expected_credit(load, terms.target)
     columns = {
         "w": 100.0 * terms.weight / terms.weight.sum(),
         "need": needed_share_pct(load, terms.target),
+        "low": _first_share(credit >= _LOW_CREDIT),
+        "mid": _first_share(credit >= _MID_CREDIT),
         # A point of rounding in a load moves the optimum by as much, so it is given more finely than shares are.
         "load": 2.0 * np.minimum(load.load_pct, _MOST),
         "now": np.minimum(now_pct, _MOST),

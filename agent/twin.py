@@ -1,23 +1,29 @@
 """The twin: what a plan would do over several possible next intervals, from the digest alone.
 
 It knows topology, digest and forecast, and draws its futures from its own seed; nothing of the network's hidden state.
-How often a slice is in time is what two small networks learned from the simulator (`pretraining.twin_fitting`), pools
+What becomes of a slice is what two small networks learned from the simulator (`pretraining.twin_fitting`), pools
 without guarantees included, which no formula at hand foresees well (adr/0008).
-Shapes: K futures, S slices.
+Shapes: P plans, K futures, S slices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Bool, Float64
+from numpy.typing import NDArray
 
 from agent.cell_plan import CellPlan
 from agent.goal import GoalTerms, PerSlice
-from agent.twin_features import CellFeatures, PerFuture, is_pool, shares_of
+from agent.twin_features import CellFeatures, is_pool, shares_of
 from agent.twin_model import TwinModel, embedded_twin
-from agent.utility import CellLoad, Ratios, expected_load, in_time_fraction, lend_idle, slice_worth
+from agent.utility import CellLoad, Outcome, Ratios, expected_load, in_time_fraction, lend_idle, outcome_worth
 from edge_preprocess.digest import EdgeDigest
+
+Mask = Bool[NDArray[np.bool_], "..."]
+_LEAST_WORTH = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +40,7 @@ class Twin:
 
     def expected_in_time(self, plan: CellPlan, digest: EdgeDigest, terms: GoalTerms) -> PerSlice:
         """Mean in-time ratio of each slice over the futures ([S])."""
-        mean: PerSlice = self.outlook(digest, terms).in_time(plan)[0].mean(axis=0)
-        return mean
+        return self.outlook(digest, terms).expected_in_time(plan)
 
     def outlook(self, digest: EdgeDigest, terms: GoalTerms) -> Outlook:
         """One cell's futures, for asking about many plans."""
@@ -56,37 +61,71 @@ class Outlook:
         self._model = model
         self._terms = terms
         self._load = load
-        self._features = CellFeatures(digest, load)
+        self._features = CellFeatures(digest, load, terms.target)
         self._own_budget_s = np.array([row.delay_budget_ms for row in digest.slices]) / 1000.0
         self._is_tighter = bool((load.budget_s < self._own_budget_s).any())
 
     def utility(self, plan: CellPlan) -> float:
         """Mean worth of the plan, at most 1."""
-        in_time, tasks = self.in_time(plan)
+        return float(self.utilities((plan,))[0])
+
+    def utilities(self, plans: Sequence[CellPlan]) -> Float64[NDArray[np.float64], " plans"]:
+        """Mean worth of each plan, at most 1; many are asked at the price of a few."""
+        packets, tasks = self._outcomes(plans)
         has_tasks = np.asarray(self._load.tasks_per_s > 0, float)
-        worth = slice_worth(in_time, tasks, has_tasks, self._terms).sum(axis=-1)
-        return float(worth.mean() / self._terms.weight.sum())
+        worth = outcome_worth(packets, tasks, has_tasks, self._terms).sum(axis=-1)
+        mean: Float64[NDArray[np.float64], " plans"] = worth.mean(axis=-1) / self._terms.weight.sum()
+        return mean
 
-    def in_time(self, plan: CellPlan) -> tuple[PerFuture, PerFuture]:
-        """In-time ratios of packets and of tasks ([K, S] each); 1 where there are none."""
-        features = self._features.radio(plan)
+    def best(self, plans: Sequence[CellPlan]) -> CellPlan:
+        """The plan of most worth, the first of several."""
+        return plans[int(self.utilities(plans).argmax())]
+
+    def expected_in_time(self, plan: CellPlan) -> PerSlice:
+        """Mean in-time ratio of each slice's packets over the futures ([S])."""
+        mean: PerSlice = self._outcomes((plan,))[0].in_time[0].mean(axis=0)
+        return mean
+
+    def _outcomes(self, plans: Sequence[CellPlan]) -> tuple[Outcome, Outcome]:
+        """What becomes of packets and of tasks ([P, K, S] each); all is well where there are none."""
+        features = self._features.radio(plans)
         load = self._load
-        packets = np.where(load.packets_per_s_full > 0, self._model.radio.ratio(features), 0.0)
-        packets = np.where(load.packets_per_s > 0, packets * self._tightened(plan), 1.0)
-        of_tasks = self._features.tasks(plan, features)
+        packets = self._tightened(plans, self._model.radio.outcome(features))
+        packets = _where(load.packets_per_s_full > 0, packets, 0.0)
+        packets = _where(load.packets_per_s > 0, packets, 1.0)
+        of_tasks = self._features.tasks(plans, features)
         if of_tasks is None:
-            return packets, np.ones_like(packets)
-        return packets, np.where(load.tasks_per_s > 0, self._model.tasks.ratio(of_tasks), 1.0)
+            return packets, _where(np.zeros_like(packets.in_time, dtype=bool), packets, 1.0)
+        return packets, _where(load.tasks_per_s > 0, self._model.tasks.outcome(of_tasks), 1.0)
 
-    def _tightened(self, plan: CellPlan) -> Ratios:
-        """What part of the packets that keep the network's own budgets keep the goal's, which may be shorter."""
+    def _tightened(self, plans: Sequence[CellPlan], packets: Outcome) -> Outcome:
+        """The outcome under the goal's budgets, which may be shorter than those that the network itself keeps."""
         if not self._is_tighter:
-            return np.ones(1)
-        load = self._load
-        own = np.full(len(plan.slices), 100.0 / len(plan.slices)) if is_pool(plan) else shares_of(plan)
+            return packets
+        load, target = self._load, self._terms.target
+        own = np.where(is_pool(plans), 100.0 / len(target), shares_of(plans))
         service = load.packets_per_s_full * lend_idle(own, load.load_pct) / 100.0
         kept, whole = (
             in_time_fraction(load.packets_per_s, service, budget) for budget in (load.budget_s, self._own_budget_s)
         )
-        part: Ratios = np.minimum(kept / np.maximum(whole, 1e-6), 1.0)
-        return part
+        part = np.minimum(kept / np.maximum(whole, 1e-6), 1.0)
+        before, after = (Outcome.certain(ratio, target) for ratio in (packets.in_time, packets.in_time * part))
+        return Outcome(
+            in_time=after.in_time,
+            service=packets.service * _ratio(after.service, before.service, otherwise=part),
+            credit=packets.credit * _ratio(after.credit, before.credit, otherwise=part),
+        )
+
+
+def _ratio(after: Ratios, before: Ratios, *, otherwise: Ratios) -> Ratios:
+    """How much is left; where a certain outcome would have been worth nothing before, an uncertain one still was."""
+    return np.where(before > _LEAST_WORTH, after / np.maximum(before, _LEAST_WORTH), otherwise)
+
+
+def _where(holds: Mask, outcome: Outcome, otherwise: float) -> Outcome:
+    """The outcome where something holds; elsewhere that much of everything."""
+    return Outcome(
+        in_time=np.where(holds, outcome.in_time, otherwise),
+        service=np.where(holds, outcome.service, otherwise),
+        credit=np.where(holds, outcome.credit, otherwise),
+    )

@@ -1,23 +1,27 @@
-"""What the fitted twin looks at: a plan in one cell, under several possible demands.
+"""What the fitted twin looks at: plans in one cell, each under several possible demands.
 
-Shapes: K futures, S slices, F features. Every feature is about one slice and is clipped to a few units, so that digests
-beyond what the twin was fitted on are judged like the nearest that it knows.
+Shapes: P plans, K futures, S slices, F features. Every feature is about one slice and is clipped to a few units, so
+that digests beyond what the twin was fitted on are judged like the nearest that it knows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
-from agent.cell_plan import OFFLOAD_PCT, CellPlan
+from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan
 from agent.goal import PerSlice
-from agent.utility import CellLoad, cloud_ratio, compute_ratio, in_time_fraction, lend_idle
+from agent.utility import LENDING_YIELD, CellLoad, cloud_ratio, compute_ratio, in_time_fraction, lend_idle
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
 PerFuture = Float64[NDArray[np.float64], "futures slices"]
-Features = Float64[NDArray[np.float64], "futures slices features"]
+PerPlan = Float64[NDArray[np.float64], "plans futures slices"]
+EachSlice = Float64[NDArray[np.float64], "plans 1 slices"]
+Features = Float64[NDArray[np.float64], "plans futures slices features"]
 
 _MOST = 6.0
 _MOST_LOAD_PCT = 300.0
@@ -28,26 +32,27 @@ _DEVICE_HZ = 1e9
 class CellFeatures:
     """The features of one cell; what the plan has no part in is reckoned once."""
 
-    def __init__(self, digest: EdgeDigest, load: CellLoad) -> None:
+    def __init__(self, digest: EdgeDigest, load: CellLoad, target: PerSlice) -> None:
+        """`target` is the part that each slice's SLA wants in time ([S])."""
         self._digest = digest
         self._load = load
+        self._strictness = -np.log10(np.maximum(1.0 - target, 1e-4))
         self._shape = load.packets_per_s.shape
         self._devices = np.array([float(row.num_devices) for row in digest.slices])
         self._demand_pct = np.minimum(load.load_pct, _MOST_LOAD_PCT)
         self._fair_pct = fair_pool(self._demand_pct, np.maximum(self._devices, 0.01))
         self._idle_pct = np.maximum(100.0 - self._demand_pct.sum(axis=1, keepdims=True), 0.0)
-        self._of_demand = self._stack(self._demand_features())
-        self._of_tasks = self._stack(self._task_features()) if (load.tasks_per_s > 0).any() else None
+        self._of_demand = _stack(self._demand_features(), (1, *self._shape))
+        has_tasks = bool((load.tasks_per_s > 0).any())
+        self._of_tasks = _stack(self._task_features(), (1, *self._shape)) if has_tasks else None
 
-    def radio(self, plan: CellPlan) -> Features:
+    def radio(self, plans: Sequence[CellPlan]) -> Features:
         """What decides how many of each slice's packets are in time."""
-        own = np.broadcast_to(shares_of(plan), self._shape)
-        demand = self._demand_pct
-        if is_pool(plan):
-            lent = lent_in_full = self._fair_pct
-        else:
-            lent = lend_idle(own[0], demand)
-            lent_in_full = lend_idle(own[0], demand, part_kept=1.0)
+        own, demand, is_pooled = shares_of(plans), self._demand_pct, is_pool(plans)
+        lent, lent_in_full = (
+            np.where(is_pooled, self._fair_pct, lend_idle(own, demand, part_kept=part_kept))
+            for part_kept in (LENDING_YIELD, 1.0)
+        )
         moving = (
             np.log1p(own),
             (lent - demand) / 100.0,
@@ -55,31 +60,41 @@ class CellFeatures:
             lent_in_full / np.maximum(demand, 0.5) - 1.0,
             *self._in_time(np.stack((lent, lent_in_full, np.minimum(lent_in_full + self._idle_pct, 100.0)))),
         )
-        mode = np.zeros((len(demand), len(plan.slices), 2 * len(_SCHEDULERS)))
-        for row, part in enumerate(plan.slices):
-            # A pool is run by the first slice's scheduler.
-            which = _SCHEDULERS.index(plan.slices[0].scheduler if is_pool(plan) else part.scheduler)
-            mode[:, row, which + len(_SCHEDULERS) * is_pool(plan)] = 1.0
-        return np.concatenate([self._of_demand, self._stack(moving), mode], axis=-1)
+        shape = (len(plans), *self._shape)
+        parts = (self._of_demand, _stack(moving, shape), _modes(plans, is_pooled))
+        return np.concatenate([np.broadcast_to(part, (*shape, part.shape[-1])) for part in parts], axis=-1)
 
-    def tasks(self, plan: CellPlan, radio: Features) -> Features | None:
+    def tasks(self, plans: Sequence[CellPlan], radio: Features) -> Features | None:
         """What decides how many of each slice's tasks are in time; None where nothing computes."""
         if self._of_tasks is None:
             return None
-        edge, cloud = (np.array([OFFLOAD_PCT[part.tier][at] for part in plan.slices]) / 100.0 for at in (1, 2))
-        cpu = np.array([float(part.compute_pct) for part in plan.slices])
+        edge = _each_slice(plans, lambda part: OFFLOAD_PCT[part.tier][1] / 100.0)
+        cloud = _each_slice(plans, lambda part: OFFLOAD_PCT[part.tier][2] / 100.0)
+        cpu = _each_slice(plans, lambda part: float(part.compute_pct))
         demand = self._load.task_load_pct * edge
         moving = (
-            _log_odds(task_ratio(plan, self._digest, self._load)),
+            _log_odds(self._task_ratio(edge, cloud, cpu)),
             edge,
             cloud,
             np.log1p(demand),
-            demand.sum() / 100.0,
+            demand.sum(axis=-1, keepdims=True) / 100.0,
             (lend_idle(cpu, demand) - demand) / 100.0,
             (lend_idle(cpu, demand, part_kept=1.0) - demand) / 100.0,
             np.log1p(cpu),
         )
-        return np.concatenate([radio, self._of_tasks, self._stack(moving)], axis=-1)
+        shape = (len(plans), *self._shape)
+        known = np.broadcast_to(self._of_tasks, (*shape, self._of_tasks.shape[-1]))
+        return np.concatenate([radio, known, _stack(moving, shape)], axis=-1)
+
+    def _task_ratio(self, edge: EachSlice, cloud: EachSlice, cpu: EachSlice) -> EachSlice:
+        """In-time ratio of each slice's tasks by the queue model, with these parts of them at edge and cloud."""
+        digest, load = self._digest, self._load
+        at_edge = compute_ratio(load, lend_idle(cpu, load.task_load_pct * edge), edge)
+        # A device's own processor is taken as 1 GHz: a task is in time when its cycles fit the deadline.
+        own_s = np.array([row.task_megacycles for row in digest.slices]) * 1e6 / _DEVICE_HZ
+        on_device = (own_s <= load.task_budget_s).astype(float)
+        ratio: EachSlice = edge * at_edge + cloud * cloud_ratio(digest, load) + (1.0 - edge - cloud) * on_device
+        return ratio
 
     def _demand_features(self) -> tuple[PerFuture | PerSlice | float, ...]:
         digest, load, demand = self._digest, self._load, self._demand_pct
@@ -107,6 +122,7 @@ class CellFeatures:
             np.log1p(backlog),
             float(digest.is_up),
             len(digest.anomalies) / 4.0,
+            self._strictness,
         )
 
     def _task_features(self) -> tuple[PerSlice | float, ...]:
@@ -128,26 +144,39 @@ class CellFeatures:
             np.log1p(load.tasks_per_s),
         )
 
-    def _in_time(self, share_pct: PerFuture) -> PerFuture:
+    def _in_time(self, share_pct: PerFuture | PerPlan) -> PerFuture | PerPlan:
         load = self._load
         service = load.packets_per_s_full * np.maximum(share_pct, 0.01) / 100.0
         return _log_odds(in_time_fraction(load.packets_per_s, service, _own_budget_s(self._digest)))
 
-    def _stack(self, columns: tuple[PerFuture | PerSlice | float, ...]) -> Features:
-        stacked: Features = np.empty((*self._shape, len(columns)))
-        for place, column in enumerate(columns):
-            stacked[..., place] = column
-        return np.clip(np.nan_to_num(stacked, copy=False), -_MOST, _MOST, out=stacked)
+
+def shares_of(plans: Sequence[CellPlan]) -> EachSlice:
+    """Guaranteed percents."""
+    return _each_slice(plans, lambda part: float(part.min_pct))
 
 
-def shares_of(plan: CellPlan) -> PerSlice:
-    """Guaranteed percents ([S])."""
-    return np.array([float(part.min_pct) for part in plan.slices])
-
-
-def is_pool(plan: CellPlan) -> bool:
+def is_pool(plans: Sequence[CellPlan]) -> Bool[NDArray[np.bool_], "plans 1 1"]:
     """Whether nothing is guaranteed, so that the network schedules its PRBs as one pool."""
-    return not any(part.min_pct for part in plan.slices)
+    return np.array([not any(part.min_pct for part in plan.slices) for plan in plans])[:, None, None]
+
+
+def _each_slice(plans: Sequence[CellPlan], told: Callable[[SlicePlan], float]) -> EachSlice:
+    return np.array([[told(part) for part in plan.slices] for plan in plans])[:, None]
+
+
+def _modes(plans: Sequence[CellPlan], is_pooled: Bool[NDArray[np.bool_], "plans 1 1"]) -> Features:
+    """Who runs each slice, one column a scheduler; a pool is run by its first slice's, in columns of its own."""
+    which = np.array([[_SCHEDULERS.index(part.scheduler) for part in plan.slices] for plan in plans])
+    which = np.where(is_pooled[..., 0], which[:, :1] + len(_SCHEDULERS), which)
+    modes: Features = np.eye(2 * len(_SCHEDULERS))[which][:, None]
+    return modes
+
+
+def _stack(columns: tuple[PerFuture | PerPlan | PerSlice | float, ...], shape: tuple[int, ...]) -> Features:
+    stacked: Features = np.empty((*shape, len(columns)))
+    for place, column in enumerate(columns):
+        stacked[..., place] = column
+    return np.clip(np.nan_to_num(stacked, copy=False), -_MOST, _MOST, out=stacked)
 
 
 def fair_pool(demand_pct: PerFuture, devices: PerSlice) -> PerFuture:
@@ -168,26 +197,12 @@ def fair_pool(demand_pct: PerFuture, devices: PerSlice) -> PerFuture:
     return got
 
 
-def task_ratio(plan: CellPlan, digest: EdgeDigest, load: CellLoad) -> PerSlice:
-    """In-time ratio of each slice's tasks by the queue model ([S])."""
-    edge = np.array([OFFLOAD_PCT[part.tier][1] for part in plan.slices]) / 100.0
-    cloud = np.array([OFFLOAD_PCT[part.tier][2] for part in plan.slices]) / 100.0
-    device = 1.0 - edge - cloud
-    shares = np.array([float(part.compute_pct) for part in plan.slices])
-    at_edge = compute_ratio(load, lend_idle(shares, load.task_load_pct * edge), edge)
-    # A device's own processor is taken as 1 GHz: a task is in time when its cycles fit the deadline.
-    own_s = np.array([row.task_megacycles for row in digest.slices]) * 1e6 / _DEVICE_HZ
-    on_device = (own_s <= load.task_budget_s).astype(float)
-    ratio: PerSlice = edge * at_edge + cloud * cloud_ratio(digest, load) + device * on_device
-    return ratio
-
-
 def _own_budget_s(digest: EdgeDigest) -> PerSlice:
     """The budgets that the network itself keeps to, whatever a goal asks."""
     return np.array([row.delay_budget_ms for row in digest.slices]) / 1000.0
 
 
-def _log_odds(ratio: PerFuture | PerSlice) -> PerFuture:
+def _log_odds(ratio: PerFuture | PerPlan | PerSlice) -> PerFuture | PerPlan:
     kept = np.clip(ratio, 0.003, 0.997)
-    odds: PerFuture = np.log(kept / (1.0 - kept))
+    odds: PerFuture | PerPlan = np.log(kept / (1.0 - kept))
     return odds

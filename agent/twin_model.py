@@ -14,29 +14,33 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from agent.errors import ModelUnavailable
-from agent.twin_features import Features, PerFuture
+from agent.twin_features import Features
+from agent.utility import Outcome
 
 EMBEDDED_TWIN = Path(__file__).parent / "weights" / "twin" / "model.safetensors"
+
+_NUM_OUTCOMES = 3
 
 Layer = tuple[Float64[NDArray[np.float64], "out in"], Float64[NDArray[np.float64], " out"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Perceptron:
-    """Layers of rectified units that end in one ratio; its input is brought to mean 0 and deviation 1 first."""
+    """Layers of rectified units that end in an `Outcome`; its input is brought to mean 0 and deviation 1 first."""
 
     mean: Float64[NDArray[np.float64], " in"]
     deviation: Float64[NDArray[np.float64], " in"]
     layers: tuple[Layer, ...]
 
-    def ratio(self, features: Features) -> PerFuture:
-        """One ratio, 0-1, for each future and slice."""
+    def outcome(self, features: Features) -> Outcome:
+        """What is expected for each plan, future and slice ([P, K, S])."""
         signal = (features - self.mean) / self.deviation
         for number, (weight, bias) in enumerate(self.layers):
             signal = signal @ weight.T + bias
             if number < len(self.layers) - 1:
                 signal = np.maximum(signal, 0.0)
-        return 1.0 / (1.0 + np.exp(-np.clip(signal[..., 0], -30.0, 30.0)))
+        told = 1.0 / (1.0 + np.exp(-np.clip(signal, -30.0, 30.0)))
+        return Outcome(in_time=told[..., 0], service=told[..., 1], credit=told[..., 2])
 
     def tensors(self, name: str) -> dict[str, NDArray[np.float32]]:
         """For a file, under that name."""
@@ -47,16 +51,18 @@ class Perceptron:
 
     @classmethod
     def from_tensors(cls, name: str, tensors: dict[str, NDArray[np.float32]]) -> Self:
-        """Read back what `tensors` gave; raises KeyError where a part is absent."""
+        """Read back what `tensors` gave; raises KeyError where a part is absent, ValueError for other outcomes."""
         exact = {key: array.astype(np.float64) for key, array in tensors.items()}
         numbers = range(sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in exact))
         layers = tuple((exact[f"{name}.{number}.weight"], exact[f"{name}.{number}.bias"]) for number in numbers)
+        if layers and len(layers[-1][1]) != _NUM_OUTCOMES:
+            raise ValueError(f"{name} tells {len(layers[-1][1])} numbers of a slice; expected {_NUM_OUTCOMES}")
         return cls(mean=exact[f"{name}.mean"], deviation=exact[f"{name}.deviation"], layers=layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TwinModel:
-    """How often packets and tasks are in time, given `twin_features`."""
+    """What becomes of packets and of tasks, given `twin_features`."""
 
     radio: Perceptron
     tasks: Perceptron
@@ -71,9 +77,14 @@ class TwinModel:
         """Read safetensors; raises ModelUnavailable where they are absent or of another kind."""
         try:
             tensors = load_file(path)
-            return cls(radio=Perceptron.from_tensors("radio", tensors), tasks=Perceptron.from_tensors("tasks", tensors))
-        except (OSError, SafetensorError, KeyError) as error:
+            model = cls(
+                radio=Perceptron.from_tensors("radio", tensors), tasks=Perceptron.from_tensors("tasks", tensors)
+            )
+            for part in (model.radio, model.tasks):
+                part.outcome(np.zeros((1, 1, 1, len(part.mean))))
+        except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
             raise ModelUnavailable(f"twin {str(path)!r}: {error}; run `edgewright pretrain --task twin`") from error
+        return model
 
 
 @functools.cache

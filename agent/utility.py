@@ -6,6 +6,7 @@ Shapes: S slices. Shares are percent of a cell's PRBs (radio) or of its edge CPU
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float64
@@ -135,11 +136,6 @@ def demand_factors(spread: PerSlice) -> Ratios:
     return np.exp(DECILES[:, None] * spread)
 
 
-def radio_ratio(load: CellLoad, share_pct: Ratios) -> Ratios:
-    """Expected in-time ratio of each slice at `share_pct` ([..., S]) of the PRBs."""
-    return in_time_fraction(load.packets_per_s, load.packets_per_s_full * share_pct / 100.0, load.budget_s)
-
-
 def compute_ratio(load: CellLoad, share_pct: Ratios, edge_fraction: Ratios) -> Ratios:
     """Expected in-time ratio of the tasks that stay at the edge with `share_pct` ([..., S]) of its CPU."""
     return in_time_fraction(
@@ -147,14 +143,14 @@ def compute_ratio(load: CellLoad, share_pct: Ratios, edge_fraction: Ratios) -> R
     )
 
 
-def lend_idle(shares_pct: PerSlice, load_pct: Ratios, *, part_kept: float = LENDING_YIELD) -> Ratios:
+def lend_idle(shares_pct: Ratios, load_pct: Ratios, *, part_kept: float = LENDING_YIELD) -> Ratios:
     """What each slice can use ([..., S]) when idle and unguaranteed percents are lent in proportion to the guarantees.
 
     Only `part_kept` of what is lent counts, because a slice's queue is not always there when another's is empty.
     """
-    own = np.broadcast_to(shares_pct, load_pct.shape)
-    lacking = np.maximum(load_pct - own, 0.0)
-    idle = np.maximum(100.0 - np.minimum(own, load_pct).sum(axis=-1, keepdims=True), 0.0)
+    own, load = np.broadcast_arrays(shares_pct, load_pct)
+    lacking = np.maximum(load - own, 0.0)
+    idle = np.maximum(100.0 - np.minimum(own, load).sum(axis=-1, keepdims=True), 0.0)
     claim = np.maximum(own, 1.0) * (lacking > 0)
     part = claim / np.maximum(claim.sum(axis=-1, keepdims=True), 1e-9)
     return np.where(lacking > 0, own + np.minimum(part_kept * part * idle, lacking), own)
@@ -167,19 +163,44 @@ def cloud_ratio(digest: EdgeDigest, load: CellLoad) -> PerSlice:
     return np.where(load.task_budget_s > mean_s, 1.0 - np.exp(-load.task_budget_s / mean_s), 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What slices get of their packets or tasks, each 0-1; expected values where the outcome is not certain.
+
+    Worth is curved, so what an expected ratio is worth is not the expected worth.
+    """
+
+    in_time: Ratios
+    service: Ratios
+    """`service_worth` of the ratio."""
+    credit: Ratios
+    """`sla_credit` of the ratio."""
+
+    @classmethod
+    def certain(cls, in_time: Ratios, target: Ratios) -> Self:
+        """The outcome of a known ratio."""
+        return cls(in_time=in_time, service=service_worth(in_time), credit=sla_credit(in_time, target))
+
+
 def slice_worth(in_time: Ratios, tasks_in_time: Ratios, has_tasks: Ratios, terms: GoalTerms) -> Ratios:
+    """Weighted worth of each slice ([..., S]) with known ratios."""
+    return outcome_worth(
+        Outcome.certain(in_time, terms.target), Outcome.certain(tasks_in_time, terms.target), has_tasks, terms
+    )
+
+
+def outcome_worth(packets: Outcome, tasks: Outcome, has_tasks: Ratios, terms: GoalTerms) -> Ratios:
     """Weighted worth of each slice ([..., S]): radio and, where it computes, tasks count half each.
 
     Being served counts one half, by priority, and the SLA the other, by `contract_weight`. A missed floor costs
     FLOOR_PENALTY times its relative shortfall.
     """
 
-    def worth(ratio: Ratios) -> Ratios:
-        credit = contract_weight(terms.weight) * sla_credit(ratio, terms.target)
-        return 0.5 * (terms.weight * service_worth(ratio) + credit)
+    def worth(outcome: Outcome) -> Ratios:
+        return 0.5 * (terms.weight * outcome.service + contract_weight(terms.weight) * outcome.credit)
 
-    both = np.where(has_tasks > 0, 0.5 * (worth(in_time) + worth(tasks_in_time)), worth(in_time))
-    shortfall = np.maximum(terms.floor - in_time, 0.0) / np.maximum(terms.floor, 1e-9)
+    both = np.where(has_tasks > 0, 0.5 * (worth(packets) + worth(tasks)), worth(packets))
+    shortfall = np.maximum(terms.floor - packets.in_time, 0.0) / np.maximum(terms.floor, 1e-9)
     return both - FLOOR_PENALTY * terms.weight * shortfall * (terms.floor > 0)
 
 

@@ -1,8 +1,5 @@
 """Sites learn from one another without showing what they saw: what the policy model knows of what a site never met.
 
-.venv/bin/edgewright pretrain --without-sites --out base/
-.venv/bin/python benchmarks/federated_adaptation.py --model base/ --json
-
 Six sites, one of each scenario; each lacks two kinds of faults and two kinds of goals that others have. The base has
 seen no site at all. Every way to adapt it takes the same number of steps on the same corpora; what it gave is judged in
 the twin on seeds that no training saw: on what each site had met, and on the first occurrence of what it had not.
@@ -29,6 +26,7 @@ from federated_adaptation_sites import LACKING, evaluation_cases, write_corpora
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from agent.bootstrap import EMBEDDED_WEIGHTS
 from agent.cell_plan import CellPlan
 from agent.expert import Expert
 from agent.models.local import load_local_model
@@ -46,7 +44,9 @@ def main() -> None:
     """Train every row, judge it, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--model", type=Path, required=True, help="A base that has seen no site.")
+    parser.add_argument(
+        "--model", type=Path, default=EMBEDDED_WEIGHTS.parent / "policy-base", help="A base that has seen no site."
+    )
     parser.add_argument("--work", type=Path, default=Path(".edgewright/adaptation"))
     parser.add_argument("--runs", type=int, default=6, help="Simulated runs of each site's corpus, 30 intervals each.")
     parser.add_argument("--rounds", type=int, default=40)

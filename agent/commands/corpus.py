@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -34,6 +36,13 @@ import click
     metavar="KIND",
     help="A kind of goal no site is given (repeatable).",
 )
+@click.option(
+    "--rehearsed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 1_000_000),
+    help="Rows of random cells added to each site's, so that a base trained on such keeps what it knows.",
+)
 @click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 1_000_000), help="Offset of training seeds."
@@ -48,11 +57,14 @@ def corpus(
     variants: int,
     without_faults: tuple[str, ...],
     without_goals: tuple[str, ...],
+    rehearsed: int,
     devices: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Write a training corpus per site: its digests and goals as prompts, the expert's plans as completions.
+
+    Rehearsed rows are random cells with the optimiser's plans.
 
     Seeds start at 100000, which `run` and `bench` never use. Raw telemetry does not enter the files.
     """
@@ -61,7 +73,7 @@ def corpus(
 
     from agent.corpus_export import FIRST_TRAINING_SEED, site_examples, site_without
     from agent.output_folder import claim_folder
-    from agent.pretraining.corpus import write_examples
+    from agent.pretraining.corpus import random_examples, write_examples
 
     sites = {
         name: site_without(name, faults=without_faults, goals=without_goals, num_devices=devices) for name in scenarios
@@ -76,7 +88,10 @@ def corpus(
             for run_seed in shown
             for example in site_examples(site, num_intervals=intervals, seed=run_seed, variants=variants)
         )
-        written[name] = write_examples(rows, out / f"{name}.jsonl")
+        # Of the site's own name, so that it gets the same rows alone and in company.
+        own_seed = int.from_bytes(sha256(f"{name} {seed}".encode()).digest()[:8])
+        others = random_examples(rehearsed, seed=own_seed)
+        written[name] = write_examples(chain(rows, others), out / f"{name}.jsonl")
     if as_json:
         click.echo(json.dumps({"folder": str(out), "rows": written}, indent=2))
     else:

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="The policy model, the one that reads the operator's language in the chat, or the twin that judges plans.",
 )
-@click.option(
-    "--without-sites", is_flag=True, help="The policy model on random cells alone: a base that sites then adapt."
-)
 @click.option("--quick", is_flag=True, help="Minutes instead of hours, to a lower figure.")
 @click.option(
     "--steps",
@@ -54,7 +51,6 @@ def pretrain(
     out: Path,
     work: Path,
     task: str,
-    without_sites: bool,
     quick: bool,
     steps: int | None,
     seed: int,
@@ -65,8 +61,8 @@ def pretrain(
 ) -> None:
     """Pretrain an embedded model: corpora, tokenizer, training, evaluation.
 
-    The policy model reads digests of random cells first, then digests of simulated sites; the optimiser writes the
-    answers on random cells, and on sites the best of its variants and of pools in the twin. The operator's model reads
+    The policy model reads digests of random cells, for which the optimiser writes the answers; what it learns of sites
+    comes by `edgewright corpus` and `edgewright finetune`. The operator's model reads
     phrasings and writes tool calls; its checkpoints lie in --out/.work. The twin is fitted to trials in the simulator,
     in one go.
     """
@@ -84,8 +80,6 @@ def pretrain(
     schedule = quick_schedule(seed=seed) if quick else full_schedule(seed=seed)
     if steps is not None:
         schedule = schedule.with_first_steps(steps)
-    if without_sites:
-        schedule = schedule.without_sites()
     if dry_run:
         _print_plan(schedule, as_json=as_json)
         return

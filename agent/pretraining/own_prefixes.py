@@ -25,13 +25,13 @@ Teacher = Callable[[Mapping[int, SlicePlan], EdgeDigest, GoalTerms], CellPlan]
 _BATCH = 32
 
 
-def own_prefix_examples(model: PolicyModel, cases: Iterable[tuple[Case, Teacher]], *, seed: int) -> Iterator[Example]:
+def own_prefix_examples(model: PolicyModel, cases: Iterable[Case], teacher: Teacher, *, seed: int) -> Iterator[Example]:
     """One example a case: the prompt with the model's answer up to a random slice, and the teacher's rest."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     remaining = iter(cases)
     while batch := tuple(islice(remaining, _BATCH)):
-        prompts = tuple(write_prompt(*case) for case, _ in batch)
-        for (case, teacher), prompt, answer in zip(batch, prompts, model.answer(prompts), strict=True):
+        prompts = tuple(write_prompt(*case) for case in batch)
+        for case, prompt, answer in zip(batch, prompts, model.answer(prompts), strict=True):
             num_held = int(rng.integers(1, max(prompt.num_slices, 2)))
             yield _example(case, teacher, prompt, parse_answer(answer.text, prompt), num_held)
 

@@ -1,37 +1,50 @@
-"""What many kinds of plans led to in simulated networks: the twin's training data.
+"""What many plans would lead to in simulated networks: the twin's training data.
 
-Each cell holds a plan drawn at random for one to four intervals: the optimiser's, a pool, the even split or random
-shares, under the optimiser's schedulers, one for all or any. A row is one slice of one cell in one interval, described
-by the digest before it, the plan in force and the demand that came.
+In every interval of a run the network is forked, once for each of the expert's candidates and for a few random plans.
+Each fork obeys its plan for one interval under the same chances, so that plans differ by nothing else; the run itself
+goes on with one of them. A row is one slice of one cell under one plan, described by the digest before it and the
+demand that came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from agent.bootstrap import build_loop, build_network
-from agent.cell_plan import CellPlan, largest_remainder
+from agent.bootstrap import build_loop, build_network, what_if
+from agent.cell_plan import CellPlan, largest_remainder, to_actions
+from agent.expert import candidates
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import CellDecision, Decision, Source
 from agent.scoring import score_interval
 from agent.twin_features import CellFeatures
-from agent.utility import expected_load
+from agent.utility import Outcome, expected_load
 from edge_preprocess.digest import EdgeDigest
-from telemetry_sim.actions import Scheduler
+from telemetry_sim.actions import ControlAction, Scheduler
+from telemetry_sim.records import Telemetry
+from telemetry_sim.topology import Topology
 
 Rows = Float64[NDArray[np.float64], "rows features"]
 Ratios = Float64[NDArray[np.float64], " rows"]
+Outcomes = Float64[NDArray[np.float64], "rows 3"]
+"""In-time ratio, worth of the service and credit of the SLA."""
+Futures = Callable[[Sequence[Sequence[ControlAction]], float], tuple[Telemetry, ...]]
+"""What each policy would bring over so many seconds."""
 
-_NUM_INTERVALS = 20
+_NUM_RANDOM = 3
+"""Random plans tried in every interval."""
 _LONGEST_HOLD = 4
+"""Intervals that one kind is followed at most."""
+_STEADY = 0.6
+"""Chance that a run goes on with one candidate throughout; else with any of the tried plans, one kind for a while."""
 _ALIKE, _ANY = 0.75, 0.9
 """Chances, cumulative: one scheduler for all slices, any for each; else the optimiser's."""
 _SCHEDULER_ODDS = {
@@ -45,33 +58,38 @@ _OWN, _POOL, _EVEN = 0.3, 0.6, 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """Features of slices and the ratios that came of them."""
+    """Features of slices and what came of them."""
 
     radio: Rows
-    in_time: Ratios
+    packet_outcomes: Outcomes
     tasks: Rows
-    tasks_in_time: Ratios
+    task_outcomes: Outcomes
 
 
 def run_trials(
-    runs: Sequence[tuple[str, int]], *, num_workers: int = 1, on_run: Callable[[], None] = lambda: None
+    runs: Sequence[tuple[str, int]],
+    *,
+    num_intervals: int = 20,
+    num_workers: int = 1,
+    on_run: Callable[[], None] = lambda: None,
 ) -> Trials:
     """The trials of each scenario and seed, in that order, whatever the number of processes."""
+    trials_of = partial(_trials, num_intervals=num_intervals)
     found: list[Trials] = []
     if num_workers == 1:
         for run in runs:
-            found.append(_trials(run))
+            found.append(trials_of(run))
             on_run()
     else:
         with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-            for trials in pool.map(_trials, runs):
+            for trials in pool.map(trials_of, runs):
                 found.append(trials)
                 on_run()
     return Trials(
         radio=np.concatenate([trials.radio for trials in found]),
-        in_time=np.concatenate([trials.in_time for trials in found]),
+        packet_outcomes=np.concatenate([trials.packet_outcomes for trials in found]),
         tasks=np.concatenate([trials.tasks for trials in found]),
-        tasks_in_time=np.concatenate([trials.tasks_in_time for trials in found]),
+        task_outcomes=np.concatenate([trials.task_outcomes for trials in found]),
     )
 
 
@@ -105,61 +123,98 @@ def _random_scheduler(rng: np.random.Generator) -> Scheduler:
     return list(_SCHEDULER_ODDS)[rng.choice(len(_SCHEDULER_ODDS), p=list(_SCHEDULER_ODDS.values()))]
 
 
-@dataclass(slots=True)
-class _RandomPlanner:
-    rng: np.random.Generator
-    name: str = "random"
-    _held: dict[int, tuple[CellPlan, int]] = field(default_factory=dict)
-    """Each cell's plan and for how many intervals more."""
+class _Trying:
+    """A planner that tries plans in futures of the network it drives, then goes on with one of them."""
+
+    name = "trying"
+
+    def __init__(self, topology: Topology, futures: Futures, rng: np.random.Generator) -> None:
+        self._topology = topology
+        self._futures = futures
+        self._rng = rng
+        self._candidate = int(rng.integers(16)) if rng.random() < _STEADY else None
+        self._left = 0
+        self._choice = 0
+        self.found: list[tuple[Rows, Outcomes, Rows, Outcomes]] = []
 
     def decide(
         self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
     ) -> Decision:
         del current
-        cells = []
-        for digest, term in zip(digests, terms, strict=True):
-            plan, left = self._held.get(digest.cell, (None, 0))
-            if plan is None or left == 0:
-                plan, left = random_plan(self.rng, digest, term), int(self.rng.integers(1, _LONGEST_HOLD + 1))
-            self._held[digest.cell] = (plan, left - 1)
-            cells.append(CellDecision(cell=digest.cell, plan=plan, source=Source.FORMULA))
+        tried = [self._plans(digest, term) for digest, term in zip(digests, terms, strict=True)]
+        num_plans = len(tried[0])
+        policies = [
+            tuple(
+                action
+                for plans, term in zip(tried, terms, strict=True)
+                for action in to_actions(plans[number], self._topology, term)
+            )
+            for number in range(num_plans)
+        ]
+        for number, future in enumerate(self._futures(policies, digests[0].end_s - digests[0].start_s)):
+            self._note([plans[number] for plans in tried], future, digests, terms)
+        chosen = self._choose(num_plans)
+        cells = (
+            CellDecision(cell=digest.cell, plan=plans[chosen], source=Source.FORMULA)
+            for digest, plans in zip(digests, tried, strict=True)
+        )
         return Decision(planner=self.name, cells=tuple(cells))
 
+    def _plans(self, digest: EdgeDigest, terms: GoalTerms) -> list[CellPlan]:
+        return [
+            *candidates(digest, terms),
+            *(random_plan(self._rng, digest, terms) for _ in range(_NUM_RANDOM)),
+        ]
 
-def _trials(run: tuple[str, int]) -> Trials:
-    columns = zip(*_rows(*run), strict=True)
+    def _choose(self, num_plans: int) -> int:
+        if self._candidate is not None:
+            return self._candidate % (num_plans - _NUM_RANDOM)
+        if self._left == 0:
+            self._choice, self._left = int(self._rng.integers(num_plans)), int(self._rng.integers(1, _LONGEST_HOLD + 1))
+        self._left -= 1
+        return self._choice
+
+    def _note(
+        self, plans: Sequence[CellPlan], future: Telemetry, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]
+    ) -> None:
+        """What became of every slice, beside its features under the demand that really came."""
+        score = score_interval(future.frames, terms)
+        frames = [frame.slices for frame in future.frames if frame.slices is not None]
+        offered_bits = np.sum([found.offered_bits for found in frames], axis=0)
+        for cell, (plan, digest, term) in enumerate(zip(plans, digests, terms, strict=True)):
+            radio, tasks = _features(digest, term, offered_bits[cell] / 1000.0 / (digest.end_s - digest.start_s), plan)
+            packets = _known(radio, score.in_time[cell], term.target)
+            self.found.append((*packets, *_known(tasks, score.tasks_in_time[cell], term.target)))
+
+
+def _trials(run: tuple[str, int], *, num_intervals: int) -> Trials:
+    scenario, seed = run
+    network = build_network(scenario, seed=seed)
+
+    def futures(policies: Sequence[Sequence[ControlAction]], duration_s: float) -> tuple[Telemetry, ...]:
+        return what_if(network, policies, duration_s=duration_s)
+
+    trying = _Trying(network.topology, futures, np.random.default_rng((seed, 7)))
+    loop = build_loop(network, trying)
+    for _ in range(num_intervals - 1):
+        loop.turn()
+    columns = zip(*trying.found, strict=True)
     # Cells without tasks, in which none were foreseen, have no columns for them either.
-    radio, in_time, tasks, tasks_in_time = (np.concatenate([part for part in c if len(part)]) for c in columns)
-    return Trials(radio=radio, in_time=in_time, tasks=tasks, tasks_in_time=tasks_in_time)
+    radio, packets, tasks, task_outcomes = (np.concatenate([part for part in c if len(part)]) for c in columns)
+    return Trials(radio=radio, packet_outcomes=packets, tasks=tasks, task_outcomes=task_outcomes)
 
 
-def _rows(scenario: str, seed: int) -> Iterator[tuple[Rows, Ratios, Rows, Ratios]]:
-    """Features and ratios of one cell and interval."""
-    loop = build_loop(build_network(scenario, seed=seed), _RandomPlanner(np.random.default_rng((seed, 7))))
-    before = loop.turn()
-    for _ in range(_NUM_INTERVALS - 1):
-        now = loop.turn()
-        if now is None or before is None:
-            return
-        score = score_interval(now.telemetry.frames, now.terms)
-        for cell, decided in enumerate(before.decision.cells):
-            if decided.plan is None:
-                continue
-            features = _features(before.digests[cell], before.terms[cell], now.digests[cell], decided.plan)
-            yield *_known(features[0], score.in_time[cell]), *_known(features[1], score.tasks_in_time[cell])
-        before = now
-
-
-def _features(digest: EdgeDigest, terms: GoalTerms, now: EdgeDigest, plan: CellPlan) -> tuple[Rows, Rows]:
+def _features(digest: EdgeDigest, terms: GoalTerms, demand_kbps: Ratios, plan: CellPlan) -> tuple[Rows, Rows]:
     """Of radio and tasks, under the demand that really came."""
     packet_kbit = np.array([row.packet_size_bits for row in digest.slices]) / 1000.0
-    demand = np.array([row.demand_kbps for row in now.slices]) / packet_kbit
-    cell = CellFeatures(digest, replace(expected_load(digest, terms), packets_per_s=demand[None, :]))
-    radio = cell.radio(plan)
-    tasks = cell.tasks(plan, radio)
-    return radio[0], np.zeros((len(plan.slices), 0)) if tasks is None else tasks[0]
+    demand = demand_kbps / packet_kbit
+    cell = CellFeatures(digest, replace(expected_load(digest, terms), packets_per_s=demand[None, :]), terms.target)
+    radio = cell.radio((plan,))
+    tasks = cell.tasks((plan,), radio)
+    return radio[0, 0], np.zeros((len(plan.slices), 0)) if tasks is None else tasks[0, 0]
 
 
-def _known(features: Rows, ratio: Ratios) -> tuple[Rows, Ratios]:
+def _known(features: Rows, ratio: Ratios, target: Ratios) -> tuple[Rows, Outcomes]:
     known = ~np.isnan(ratio) & (features.shape[1] > 0)
-    return features[known], ratio[known]
+    came = Outcome.certain(ratio[known], target[known])
+    return features[known], np.stack((came.in_time, came.service, came.credit), axis=1)

@@ -126,16 +126,16 @@ def compare_planners(room: ControlRoom, *, cell: int | None = None) -> Finding:
     digests = room.latest.digests
     terms = room.terms(digests)
     planners = {planner.name: planner for planner in (room.planner, *baseline_planners())}
-    rows = []
-    for name, planner in planners.items():
-        decision = room.decide(planner)
-        plans = [d.plan or room.plan_in_force(d.cell) for d in decision.cells]
-        worth = [
-            room.twin.utility(plan, digest, term)
-            for plan, digest, term in zip(plans, digests, terms, strict=True)
-            if cell is None or digest.cell == cell
-        ]
-        rows.append({"planner": name, "utility_pct": percent(fmean(worth))})
+    decisions = [room.decide(planner).cells for planner in planners.values()]
+    worth = [
+        room.twin.outlook(digest, term).utilities([one.plan or room.plan_in_force(one.cell) for one in decided])
+        for digest, term, decided in zip(digests, terms, zip(*decisions, strict=True), strict=True)
+        if cell is None or digest.cell == cell
+    ]
+    rows = [
+        {"planner": name, "utility_pct": percent(fmean(map(float, found)))}
+        for name, found in zip(planners, zip(*worth, strict=True), strict=True)
+    ]
     rows.sort(key=lambda row: -float(str(row["utility_pct"])))
     where = "" if cell is None else f" for cell {cell}"
     lines = [f"{rows[0]['planner']} does best in the twin{where}: utility {rows[0]['utility_pct']:g} %."]

@@ -30,15 +30,6 @@ SCHEDULE = PretrainingSchedule(
             source=Source.RANDOM,
         ),
         StageBudget(
-            name="sites",
-            num_examples=24,
-            num_steps=1,
-            learning_rate=1e-3,
-            number_spread=0.75,
-            source=Source.SITES,
-            num_rehearsed=10,
-        ),
-        StageBudget(
             name="own",
             num_examples=20,
             num_steps=1,
@@ -62,11 +53,10 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
     out, work = tmp_path / "out", tmp_path / "work"
     record = build_weights(SCHEDULE, out=out, work=work, device="cpu", on_step=on_step)
 
-    assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("sites", 1, 1), ("own", 1, 1)]
+    assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("own", 1, 1)]
     assert len(read_examples(work / TEMPLATE / "synthetic-30.jsonl")) == 30
-    assert len(read_examples(work / TEMPLATE / "sites-24.jsonl")) == 24
     assert any('{"1":' in example.prompt for example in read_examples(work / TEMPLATE / "own-20.jsonl"))
-    assert [stage["num_examples"] for stage in record["stages"]] == [30, 34, 28]
+    assert [stage["num_examples"] for stage in record["stages"]] == [30, 28]
     assert record["static"]["num_instances"] == 12
     assert 0.0 < record["static"]["ratio_mean"] <= 1.0
     written = json.loads((out / "training.json").read_text())

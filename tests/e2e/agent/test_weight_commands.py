@@ -32,7 +32,7 @@ def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path: Path) -> None:
     plan = document(pretrain, *folders, "--dry-run", "--seed", "9", "--steps", "700")
 
     assert plan["seed"] == 9
-    assert [stage["stage"] for stage in plan["stages"]] == ["synthetic", "sites", "own"]
+    assert [stage["stage"] for stage in plan["stages"]] == ["synthetic", "own"]
     assert plan["stages"][0]["steps"] == 700
     assert all(stage["expected_cpu_minutes"] > 0 and stage["examples"] > 0 for stage in plan["stages"])
     assert list(tmp_path.iterdir()) == []
@@ -46,7 +46,7 @@ def test_a_quick_dry_run_promises_less_than_a_full_one(tmp_path: Path) -> None:
         assert short["steps"] < long["steps"]
         assert short["expected_cpu_minutes"] < long["expected_cpu_minutes"]
     shown = typed(pretrain, *folders, "--quick").stdout.splitlines()
-    assert [line.split()[0] for line in shown] == ["synthetic", "sites", "own"]
+    assert [line.split()[0] for line in shown] == ["synthetic", "own"]
 
 
 def test_a_corpus_per_site_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
@@ -65,6 +65,20 @@ def test_a_corpus_per_site_is_the_same_for_the_same_seed(tmp_path: Path) -> None
         for row in rows:
             num_slices = len(row.prompt.splitlines()) - 2
             assert parse_answer(row.completion, Prompt(cell=1, text="", num_slices=num_slices)).is_within_budget
+
+
+def test_rehearsed_rows_follow_a_site_s_own_and_differ_between_sites(tmp_path: Path) -> None:
+    sites = ("--scenario", "smart-home", "--scenario", "ehealth", "--devices", "12", "--runs", "1", "--intervals", "2")
+    document(corpus, *sites, "--out", str(tmp_path / "plain"))
+    document(corpus, *sites, "--rehearsed", "3", "--out", str(tmp_path / "mixed"))
+
+    added = {}
+    for site in ("smart-home", "ehealth"):
+        plain, mixed = (read_examples(tmp_path / kind / f"{site}.jsonl") for kind in ("plain", "mixed"))
+        assert mixed[: len(plain)] == plain
+        added[site] = mixed[len(plain) :]
+    assert [len(rows) for rows in added.values()] == [3, 3]
+    assert not set(added["smart-home"]) & set(added["ehealth"])
 
 
 def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from agent.cell_plan import POWER_STEPS_DB, REPORT_INTERVALS_S, CellPlan, SliceP
 from agent.errors import PolicyInvalid
 from agent.policy import ReasonCode
 from agent.prompting import Prompt, parse_answer, write_answer, write_prompt
+from agent.utility import demand_factors, expected_load, in_time_fraction, sla_credit
 from edge_preprocess.digest import Anomaly, AnomalyKind, EdgeDigest, LogEvent
 from telemetry_sim.actions import Scheduler
 from telemetry_sim.records import Severity
@@ -183,6 +184,30 @@ def test_a_prompt_holds_fixed_words_and_integers_of_at_most_three_digits(seed: i
     assert len(lines) == len(digest.slices) + 2
     for line in lines[:-1]:
         assert re.fullmatch(r"(cell )?[a-z]+=\d{1,3}( [a-z]+=\d{1,3})*", line)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_low_and_mid_are_the_least_shares_at_which_so_much_credit_is_expected(seed: int) -> None:
+    digest, terms = random_case(seed)
+    prompt = write_prompt(digest, terms)
+    load = expected_load(digest, terms)
+    packets_per_s = load.packets_per_s * demand_factors(load.spread)
+    for line, row in zip(prompt.text.splitlines()[1:-1], prompt.order, strict=True):
+        told = dict(pair.split("=") for pair in line.split())
+        for name, wanted in (("low", 0.2), ("mid", 0.6)):
+            share = int(told[name])
+            expected = {
+                percent: sla_credit(
+                    in_time_fraction(
+                        packets_per_s[:, row], load.packets_per_s_full[row] * percent / 100.0, load.budget_s[row]
+                    ),
+                    terms.target[row],
+                ).mean()
+                for percent in (share, share - 1)
+            }
+            assert share == 300 or expected[share] >= wanted
+            assert share == 0 or expected[share - 1] < wanted
 
 
 @settings(max_examples=25)

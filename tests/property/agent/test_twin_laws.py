@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.cell_plan import CellPlan
 from agent.control_loop import initial_plan
+from agent.corpus_export import Site, site_cases
 from agent.optimiser import plan_cell
 from agent.twin import Twin
 from telemetry_sim.topology import SliceId
@@ -57,18 +59,20 @@ def test_twin_utility_is_at_most_one_and_expectations_are_ratios(seed: int) -> N
     assert ((expected >= 0.0) & (expected <= 1.0)).all()
 
 
-def test_the_twin_agrees_with_the_queue_formula_that_the_optimiser_beats_the_uniform_split() -> None:
-    twin = Twin()
+@pytest.mark.parametrize("name", ["smart-city", "ehealth"])
+def test_the_twin_agrees_with_the_queue_formula_that_the_optimiser_beats_the_uniform_split(name: str) -> None:
     gains = []
-    for seed in range(60):
-        digest, terms = random_case(seed)
-        outlook = twin.outlook(digest, terms)
-        uniform = initial_plan(digest.cell, len(digest.slices))
-        gains.append(outlook.utility(plan_cell(digest, terms)) - outlook.utility(uniform))
+    for digest, terms in site_cases(Site(scenario=name), num_intervals=8, seed=99_001, variants=2):
+        optimised, uniform = (
+            Twin()
+            .outlook(digest, terms)
+            .utilities((plan_cell(digest, terms), initial_plan(digest.cell, len(digest.slices))))
+        )
+        gains.append(optimised - uniform)
 
-    # Single cells may differ: the twin is not the formula, and random cells reach beyond what it was fitted on.
-    assert np.mean(gains) > 0.03
-    assert np.mean(np.array(gains) < -0.1) < 0.15
+    # Single cells may differ: the twin is not the formula. On cells that no site resembles it tells little.
+    assert np.mean(gains) > 0.005
+    assert np.mean(np.array(gains) < -0.1) < 0.1
 
 
 def test_another_interval_draws_other_futures() -> None:

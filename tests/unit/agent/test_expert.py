@@ -1,8 +1,7 @@
-"""The expert: never behind the optimiser in the twin, pools among its candidates, held slices left alone."""
+"""The expert: never behind the optimiser in the twin, pools among its candidates."""
 
 from __future__ import annotations
 
-from agent.cell_plan import SlicePlan
 from agent.expert import Expert, candidates
 from agent.optimiser import plan_cell
 from agent.pretraining.evaluation import static_cases
@@ -17,21 +16,14 @@ def test_the_expert_is_the_best_candidate_and_never_behind_the_optimiser() -> No
     twin = Twin()
     for case in CASES:
         worth = twin.utility(Expert(twin=twin).plan(*case), *case)
-        assert worth == max(twin.utility(plan, *case) for plan in candidates({}, *case))
+        assert worth == max(twin.utility(plan, *case) for plan in candidates(*case))
         assert worth >= twin.utility(plan_cell(*case), *case)
 
 
-def test_candidates_are_feasible_and_have_a_pool_of_each_scheduler() -> None:
+def test_candidates_are_feasible_and_have_a_pool_of_both_schedulers() -> None:
     for case in CASES:
-        plans = tuple(candidates({}, *case))
+        plans = tuple(candidates(*case))
         assert all(plan.is_within_budget for plan in plans)
-        assert {plan.slices[0].scheduler for plan in plans if is_pool(plan)} == set(Scheduler)
+        pools = {plan.slices[0].scheduler for plan in plans if is_pool((plan,)).all()}
+        assert pools == {Scheduler.PROPORTIONAL_FAIR, Scheduler.EARLIEST_DEADLINE_FIRST}
         assert plans[0] == plan_cell(*case)
-
-
-def test_what_was_begun_is_kept() -> None:
-    begun = SlicePlan(min_pct=17, scheduler=Scheduler.ROUND_ROBIN, compute_pct=3)
-    for case in CASES:
-        found = Expert().complete({1: begun}, *case)
-        assert found.slices[1] == begun
-        assert found.is_within_budget

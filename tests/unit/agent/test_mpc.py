@@ -15,7 +15,7 @@ def test_the_twin_never_puts_a_searched_plan_behind_the_experts() -> None:
     gains = []
     for digest, terms in CASES:
         found = TwinSearch(num_tries=120).plan(digest, terms)
-        starts = tuple(candidates({}, digest, terms))
+        starts = tuple(candidates(digest, terms))
         gains.append(TWIN.utility(found, digest, terms) - max(TWIN.utility(p, digest, terms) for p in starts))
         assert found.is_within_budget
         assert all(part.min_pct >= 0 and part.compute_pct >= 0 for part in found.slices)
@@ -32,6 +32,6 @@ def test_more_tries_never_find_less() -> None:
 
 def test_as_many_tries_as_candidates_choose_among_these() -> None:
     for digest, terms in CASES:
-        starts = tuple(candidates({}, digest, terms))
+        starts = tuple(candidates(digest, terms))
         best = max(starts, key=lambda plan: TWIN.utility(plan, digest, terms))
         assert TwinSearch(num_tries=len(starts)).plan(digest, terms) == best

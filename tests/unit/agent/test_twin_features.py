@@ -45,16 +45,15 @@ def test_features_are_bounded_and_tell_a_pool_and_its_scheduler():
     for seed in range(30):
         digest, terms = random_case(seed)
         load = expected_load(digest, terms)
-        cell = CellFeatures(digest, replace(load, packets_per_s=load.packets_per_s * np.ones((2, 1))))
+        cell = CellFeatures(digest, replace(load, packets_per_s=load.packets_per_s * np.ones((2, 1))), terms.target)
         plan = plan_cell(digest, terms)
         pool = replace(plan, slices=tuple(replace(p, min_pct=0, scheduler=Scheduler.ROUND_ROBIN) for p in plan.slices))
-        assert is_pool(pool)
-        assert not is_pool(initial_plan(digest.cell, len(digest.slices)))
-        radio, pooled = cell.radio(plan), cell.radio(pool)
-        assert radio.shape == pooled.shape
+        assert is_pool((pool, initial_plan(digest.cell, len(digest.slices)))).ravel().tolist() == [True, False]
+        radio, pooled = together = cell.radio((plan, pool))
+        np.testing.assert_array_equal(radio, cell.radio((plan,))[0])
         assert np.isfinite(radio).all()
         assert np.abs(radio).max() <= 6.0
         assert not np.array_equal(radio, pooled)
-        tasks = cell.tasks(plan, radio)
+        tasks = cell.tasks((plan, pool), together)
         assert (tasks is None) == (not (load.tasks_per_s > 0).any())
         assert tasks is None or np.isfinite(tasks).all()

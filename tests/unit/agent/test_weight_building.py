@@ -10,8 +10,8 @@ SCHEDULES = [full_schedule(seed=5), quick_schedule(seed=5)]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_random_cells_come_before_simulated_sites_and_own_beginnings_last(schedule: PretrainingSchedule) -> None:
-    assert [stage.source for stage in schedule.stages] == [Source.RANDOM, Source.SITES, Source.OWN]
+def test_random_cells_come_before_own_beginnings(schedule: PretrainingSchedule) -> None:
+    assert [stage.source for stage in schedule.stages] == [Source.RANDOM, Source.OWN]
     rates = [stage.learning_rate for stage in schedule.stages]
     assert rates == sorted(rates, reverse=True)
     assert schedule.seed == 5
@@ -42,12 +42,3 @@ def test_expected_time_grows_with_examples_and_steps_alike() -> None:
     assert minutes(0, 0) == 0.0
     assert minutes(1000, 0) + minutes(0, 500) == pytest.approx(minutes(1000, 500))
     assert minutes(2000, 1000) == pytest.approx(2 * minutes(1000, 500))
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_base_without_sites_sees_random_cells_alone_and_promises_nothing(schedule: PretrainingSchedule) -> None:
-    base = schedule.without_sites()
-
-    assert [stage.source for stage in base.stages] == [Source.RANDOM, Source.RANDOM]
-    assert [stage.num_steps for stage in base.stages] == [stage.num_steps for stage in schedule.stages[:2]]
-    assert base.least_gap_closed is None
