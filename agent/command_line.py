@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.metadata import entry_points, version
 
@@ -43,6 +44,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the packages' own errors end it with a message, never a traceback."""
+    # The twin's matrices are small: a second thread of numpy's only spins. Read when numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         cli.main(prog_name="edgewright", standalone_mode=True)
     except Exception as error:
