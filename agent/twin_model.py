@@ -33,7 +33,7 @@ class Perceptron:
     layers: tuple[Layer, ...]
 
     def outcome(self, features: Features) -> Outcome:
-        """What is expected for each plan, future and slice ([P, K, S])."""
+        """What is expected of each row of features, such as each plan, future and slice ([P, K, S])."""
         signal = (features - self.mean) / self.deviation
         for number, (weight, bias) in enumerate(self.layers):
             signal = signal @ weight.T + bias

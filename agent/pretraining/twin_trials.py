@@ -3,7 +3,8 @@
 In every interval of a run the network is forked, once for each of the expert's candidates and for a few random plans.
 Each fork obeys its plan for one interval under the same chances, so that plans differ by nothing else; the run itself
 goes on with one of them. A row is one slice of one cell under one plan, described by the digest before it and the
-demand that came.
+demand that came; rows of one slice that differ in the plan alone stand together.
+Shapes: G slices in an interval of a run, P plans tried on each, F features.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from agent.bootstrap import build_loop, build_network, what_if
 from agent.cell_plan import CellPlan, largest_remainder, to_actions
 from agent.expert import candidates
-from agent.goal import GoalTerms
+from agent.goal import GoalTerms, PerSlice
 from agent.optimiser import plan_cell
 from agent.planner import CellDecision, Decision, Source
 from agent.scoring import score_interval
@@ -32,9 +33,10 @@ from telemetry_sim.actions import ControlAction, Scheduler
 from telemetry_sim.records import Telemetry
 from telemetry_sim.topology import Topology
 
-Rows = Float64[NDArray[np.float64], "rows features"]
-Ratios = Float64[NDArray[np.float64], " rows"]
-Outcomes = Float64[NDArray[np.float64], "rows 3"]
+Rows = Float64[NDArray[np.float64], "G P F"]
+Ratios = Float64[NDArray[np.float64], "P slices"]
+OfSlices = Float64[NDArray[np.float64], "slices F"]
+Outcomes = Float64[NDArray[np.float64], "G P 3"]
 """In-time ratio, worth of the service and credit of the SLA."""
 Futures = Callable[[Sequence[Sequence[ControlAction]], float], tuple[Telemetry, ...]]
 """What each policy would bring over so many seconds."""
@@ -43,6 +45,8 @@ _NUM_RANDOM = 3
 """Random plans tried in every interval."""
 _LONGEST_HOLD = 4
 """Intervals that one kind is followed at most."""
+_FOR_GOOD = 10**6
+"""Intervals that outlast every run."""
 _STEADY = 0.6
 """Chance that a run goes on with one candidate throughout; else with any of the tried plans, one kind for a while."""
 _ALIKE, _ANY = 0.75, 0.9
@@ -132,7 +136,7 @@ class _Trying:
         self._topology = topology
         self._futures = futures
         self._rng = rng
-        self._candidate = int(rng.integers(16)) if rng.random() < _STEADY else None
+        self._is_steady = rng.random() < _STEADY
         self._left = 0
         self._choice = 0
         self.found: list[tuple[Rows, Outcomes, Rows, Outcomes]] = []
@@ -151,8 +155,7 @@ class _Trying:
             )
             for number in range(num_plans)
         ]
-        for number, future in enumerate(self._futures(policies, digests[0].end_s - digests[0].start_s)):
-            self._note([plans[number] for plans in tried], future, digests, terms)
+        self._note(tried, self._futures(policies, digests[0].end_s - digests[0].start_s), digests, terms)
         chosen = self._choose(num_plans)
         cells = (
             CellDecision(cell=digest.cell, plan=plans[chosen], source=Source.FORMULA)
@@ -167,24 +170,29 @@ class _Trying:
         ]
 
     def _choose(self, num_plans: int) -> int:
-        if self._candidate is not None:
-            return self._candidate % (num_plans - _NUM_RANDOM)
         if self._left == 0:
-            self._choice, self._left = int(self._rng.integers(num_plans)), int(self._rng.integers(1, _LONGEST_HOLD + 1))
+            num_choices = num_plans - _NUM_RANDOM if self._is_steady else num_plans
+            longest = _FOR_GOOD if self._is_steady else int(self._rng.integers(1, _LONGEST_HOLD + 1))
+            self._choice, self._left = int(self._rng.integers(num_choices)), longest
         self._left -= 1
         return self._choice
 
     def _note(
-        self, plans: Sequence[CellPlan], future: Telemetry, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]
+        self,
+        tried: Sequence[Sequence[CellPlan]],
+        futures: Sequence[Telemetry],
+        digests: Sequence[EdgeDigest],
+        terms: Sequence[GoalTerms],
     ) -> None:
-        """What became of every slice, beside its features under the demand that really came."""
-        score = score_interval(future.frames, terms)
-        frames = [frame.slices for frame in future.frames if frame.slices is not None]
-        offered_bits = np.sum([found.offered_bits for found in frames], axis=0)
-        for cell, (plan, digest, term) in enumerate(zip(plans, digests, terms, strict=True)):
-            radio, tasks = _features(digest, term, offered_bits[cell] / 1000.0 / (digest.end_s - digest.start_s), plan)
-            packets = _known(radio, score.in_time[cell], term.target)
-            self.found.append((*packets, *_known(tasks, score.tasks_in_time[cell], term.target)))
+        """What became of every slice under every plan, beside its features under the demand that really came."""
+        scores = [score_interval(future.frames, terms) for future in futures]
+        demands = [_offered_kbps(future, digests[0].end_s - digests[0].start_s) for future in futures]
+        for cell, (plans, digest, term) in enumerate(zip(tried, digests, terms, strict=True)):
+            each = [_features(digest, term, came[cell], plan) for plan, came in zip(plans, demands, strict=True)]
+            radio, tasks = (np.stack(of_plans) for of_plans in zip(*each, strict=True))
+            in_time = np.stack([score.in_time[cell] for score in scores])
+            tasks_in_time = np.stack([score.tasks_in_time[cell] for score in scores])
+            self.found.append((*_known(radio, in_time, term.target), *_known(tasks, tasks_in_time, term.target)))
 
 
 def _trials(run: tuple[str, int], *, num_intervals: int) -> Trials:
@@ -204,7 +212,13 @@ def _trials(run: tuple[str, int], *, num_intervals: int) -> Trials:
     return Trials(radio=radio, packet_outcomes=packets, tasks=tasks, task_outcomes=task_outcomes)
 
 
-def _features(digest: EdgeDigest, terms: GoalTerms, demand_kbps: Ratios, plan: CellPlan) -> tuple[Rows, Rows]:
+def _offered_kbps(future: Telemetry, duration_s: float) -> Float64[NDArray[np.float64], "cells slices"]:
+    frames = [frame.slices for frame in future.frames if frame.slices is not None]
+    offered: Float64[NDArray[np.float64], "cells slices"] = np.sum([found.offered_bits for found in frames], axis=0)
+    return offered / 1000.0 / duration_s
+
+
+def _features(digest: EdgeDigest, terms: GoalTerms, demand_kbps: PerSlice, plan: CellPlan) -> tuple[OfSlices, OfSlices]:
     """Of radio and tasks, under the demand that really came."""
     packet_kbit = np.array([row.packet_size_bits for row in digest.slices]) / 1000.0
     demand = demand_kbps / packet_kbit
@@ -214,7 +228,11 @@ def _features(digest: EdgeDigest, terms: GoalTerms, demand_kbps: Ratios, plan: C
     return radio[0, 0], np.zeros((len(plan.slices), 0)) if tasks is None else tasks[0, 0]
 
 
-def _known(features: Rows, ratio: Ratios, target: Ratios) -> tuple[Rows, Outcomes]:
-    known = ~np.isnan(ratio) & (features.shape[1] > 0)
-    came = Outcome.certain(ratio[known], target[known])
-    return features[known], np.stack((came.in_time, came.service, came.credit), axis=1)
+def _known(
+    features: Float64[NDArray[np.float64], "P slices F"], ratio: Ratios, target: PerSlice
+) -> tuple[Rows, Outcomes]:
+    """The slices of which something is known under every plan."""
+    known = ~np.isnan(ratio).any(axis=0) & (features.shape[-1] > 0)
+    came = Outcome.certain(ratio[:, known], target[known])
+    outcomes = np.stack((came.in_time, came.service, came.credit), axis=-1)
+    return features[:, known].swapaxes(0, 1), outcomes.swapaxes(0, 1)

@@ -47,17 +47,17 @@ def test_a_twin_that_tells_something_else_is_refused(tmp_path):
 
 def test_fitting_learns_what_decides_and_gives_the_same_network_twice():
     rng = np.random.default_rng(3)
-    features = rng.normal(size=(4000, 5))
-    ratio = 1.0 / (1.0 + np.exp(-2.0 * features[:, 1] + features[:, 3]))
+    features = rng.normal(size=(1000, 4, 5))
+    ratio = 1.0 / (1.0 + np.exp(-2.0 * features[..., 1] + features[..., 3]))
     # Whether a credit is had is left to chance: what is told must be its expectation.
-    credit = (rng.random(4000) < ratio).astype(float)
-    outcomes = np.stack((ratio, np.sqrt(ratio), credit), axis=1)
+    credit = (rng.random(ratio.shape) < ratio).astype(float)
+    outcomes = np.stack((ratio, np.sqrt(ratio), credit), axis=-1)
     plan = FittingPlan(num_runs=0, num_epochs=30, first_seed=0, seed=2)
-    fitted = fit(features[:3000], outcomes[:3000], plan)
-    told = fitted.outcome(features[None, 3000:])
+    fitted = fit(features[:750], outcomes[:750], plan)
+    told = fitted.outcome(features[750:])
     for mine, true in ((told.in_time, ratio), (told.service, np.sqrt(ratio)), (told.credit, ratio)):
-        assert np.sqrt(np.mean((mine[0] - true[3000:]) ** 2)) < 0.1
-    again = fit(features[:3000], outcomes[:3000], plan)
+        assert np.sqrt(np.mean((mine - true[750:]) ** 2)) < 0.1
+    again = fit(features[:750], outcomes[:750], plan)
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(fitted.layers, again.layers, strict=True))
 
 
@@ -66,7 +66,11 @@ def test_trials_of_a_run_are_the_same_each_time_and_differ_by_seed():
     assert np.array_equal(first.radio, again.radio)
     assert np.array_equal(first.task_outcomes, again.task_outcomes)
     assert not np.array_equal(first.packet_outcomes, other.packet_outcomes)
-    assert len(first.radio) == len(first.packet_outcomes) > 100
+    assert first.radio.shape[:2] == first.packet_outcomes.shape[:2]
+    assert first.tasks.shape[:2] == first.task_outcomes.shape[:2]
+    # Ten plans on each of three slices in three cells and three intervals, less what had no packets.
+    assert first.radio.shape[0] > 15
+    assert first.radio.shape[1] == 10
     assert ((first.packet_outcomes >= 0.0) & (first.packet_outcomes <= 1.0)).all()
 
 
@@ -86,7 +90,14 @@ def test_the_shipped_twin_foresees_runs_that_it_did_not_see():
         (model.radio, trials.radio, trials.packet_outcomes),
         (model.tasks, trials.tasks, trials.task_outcomes),
     ):
-        told = perceptron.outcome(features[None])
-        foreseen = np.stack((told.in_time[0], told.service[0], told.credit[0]), axis=1)
+        told = perceptron.outcome(features)
+        foreseen = np.stack((told.in_time, told.service, told.credit), axis=-1)
         # Together: in a good run nearly all tasks are served, and of that alone there is nothing to foresee.
-        assert ((foreseen - came) ** 2).mean() < 0.75**2 * came.var(axis=0).mean()
+        assert ((foreseen - came) ** 2).mean() < 0.75**2 * came.var(axis=(0, 1)).mean()
+
+
+def test_trials_put_the_plans_of_one_slice_together():
+    differs = np.ptp(run_trials([("smart-home", 700_001)], num_intervals=4).radio, axis=1) > 1e-9
+    assert differs.any(axis=1).mean() > 0.9
+    # Devices, targets and budgets are the slice's: no plan changes them.
+    assert (~differs).all(axis=0).sum() >= 8
