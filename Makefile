@@ -43,14 +43,16 @@ bench: $(SET_UP) ## Print the benchmarks' figures
 # Corpora are made on seeds of their own; the adapter is what the six sites learned together.
 SITES := --scenario smart-city --scenario intelligent-transport --scenario industrial-iot --scenario smart-home \
 	--scenario ehealth --scenario space-air-ground-sea
-MODEL_WORK := .edgewright/model-4
+MODEL_WORK := .edgewright/model-5
+TUNE = $(BIN)/edgewright finetune --model agent/weights/policy-base --corpus $(MODEL_WORK)/corpus --scheme lean --u-shape \
+	--rank 32 --local-steps 6
 model: $(SET_UP) ## Rebuild the twin's and the embedded model's weights (hours, resumable)
 	$(BIN)/edgewright pretrain --task twin --threads 2 --out agent/weights/twin
 	$(BIN)/edgewright pretrain --out agent/weights/policy-base --work $(MODEL_WORK)/pretrain
 	test -f $(MODEL_WORK)/corpus/space-air-ground-sea.jsonl || $(BIN)/edgewright corpus $(SITES) --runs 12 --variants 3 \
 		--rehearsed 2000 --out $(MODEL_WORK)/corpus
-	$(BIN)/edgewright finetune --model agent/weights/policy-base --corpus $(MODEL_WORK)/corpus --scheme lean --u-shape \
-		--rank 32 --rounds 60 --local-steps 6 --out $(MODEL_WORK)/adapter \
+	$(TUNE) --rounds 40 --out $(MODEL_WORK)/adapter-1 $(if $(wildcard $(MODEL_WORK)/adapter-1/run/checkpoints),--resume)
+	$(TUNE) --rounds 30 --seed 1 --start-from $(MODEL_WORK)/adapter-1 --out $(MODEL_WORK)/adapter \
 		$(if $(wildcard $(MODEL_WORK)/adapter/run/checkpoints),--resume)
 	$(BIN)/edgewright merge --model agent/weights/policy-base --adapter $(MODEL_WORK)/adapter --out agent/weights/policy
 

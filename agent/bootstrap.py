@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from telemetry_sim.traces import TraceReader
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights" / "policy"
+EMBEDDED_BASE = EMBEDDED_WEIGHTS.with_name("policy-base")
+"""What the embedded model was before any site tuned it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from agent.goal import GoalTerms, PerSlice
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
 from agent.pretraining.examples import Example, random_terms
-from agent.prompting import write_answer, write_prompt
+from agent.prompting import write_answer
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.faults import FaultKind
 from telemetry_sim.scenarios import scenario
@@ -90,8 +90,9 @@ def site_examples(site: Site, *, num_intervals: int, seed: int, variants: int = 
     """The cases of one run, each with the expert's plan as the answer."""
     expert = Expert()
     for digest, terms in site_cases(site, num_intervals=num_intervals, seed=seed, variants=variants):
-        prompt = write_prompt(digest, terms)
-        yield Example(prompt=prompt.text, completion=write_answer(expert.plan(digest, terms), prompt.order))
+        foresight = expert.foresee(digest, terms)
+        prompt = foresight.prompt
+        yield Example(prompt=prompt.text, completion=write_answer(foresight.best, prompt.order))
 
 
 def site_cases(

@@ -11,12 +11,12 @@ from typing import Protocol
 from agent import baselines
 from agent.cell_plan import CellPlan
 from agent.errors import ModelUnavailable, PolicyInvalid
-from agent.expert import candidates
+from agent.expert import Expert, Foresight
 from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
-from agent.prompting import Prompt, parse_answer, write_prompt
+from agent.prompting import Prompt, parse_answer
 from agent.twin import Outlook, Twin
 from edge_preprocess.digest import EdgeDigest
 
@@ -119,6 +119,8 @@ class RawModelPlanner:
     """The language model alone: grammar and budget mask, no repair, no gate; an unusable answer does nothing."""
 
     model: PolicyModel
+    twin: Twin = field(default_factory=Twin)
+    """What the prompt tells of the future."""
     name: str = "llm_raw"
 
     def decide(
@@ -126,7 +128,7 @@ class RawModelPlanner:
     ) -> Decision:
         del current
         began = time.perf_counter()
-        cells = _ask(self.model, digests, terms)
+        cells = _ask(self.model, _foresee(self.twin, digests, terms))
         return Decision(planner=self.name, cells=cells, elapsed_s=time.perf_counter() - began)
 
 
@@ -140,7 +142,7 @@ class GatedModelPlanner:
     model: PolicyModel
     twin: Twin = field(default_factory=Twin)
     rails: GuardRails = field(default_factory=GuardRails)
-    tolerance: float = 0.045
+    tolerance: float = 0.03
     """Twin utility that the model's plan may lie below the best alternative."""
     name: str = "llm_gated"
 
@@ -148,16 +150,16 @@ class GatedModelPlanner:
         self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
     ) -> Decision:
         began = time.perf_counter()
-        asked = _ask(self.model, digests, terms)
+        foreseen = _foresee(self.twin, digests, terms)
+        asked = _ask(self.model, foreseen)
         cells = tuple(
-            self._gate(raw, digest, term, now)
-            for raw, digest, term, now in zip(asked, digests, terms, current, strict=True)
+            self._gate(raw, foresight, now) for raw, foresight, now in zip(asked, foreseen, current, strict=True)
         )
         return Decision(planner=self.name, cells=cells, elapsed_s=time.perf_counter() - began)
 
-    def _gate(self, raw: CellDecision, digest: EdgeDigest, terms: GoalTerms, now: CellPlan) -> CellDecision:
-        outlook = self.twin.outlook(digest, terms)
-        expert = project(outlook.best(tuple(candidates(digest, terms))), now, self.rails).plan
+    def _gate(self, raw: CellDecision, foresight: Foresight, now: CellPlan) -> CellDecision:
+        outlook = foresight.outlook
+        expert = project(foresight.best, now, self.rails).plan
         fallback = outlook.best((expert, now))
         alternative = outlook.utility(fallback)
         evidence = replace(raw, twin_alternative=alternative)
@@ -204,9 +206,14 @@ def _settle(
     )
 
 
-def _ask(model: PolicyModel, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> tuple[CellDecision, ...]:
+def _foresee(twin: Twin, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> tuple[Foresight, ...]:
+    expert = Expert(twin=twin)
+    return tuple(expert.foresee(digest, term) for digest, term in zip(digests, terms, strict=True))
+
+
+def _ask(model: PolicyModel, foreseen: Sequence[Foresight]) -> tuple[CellDecision, ...]:
     """The model's own decisions; a cell whose answer can't be used has no plan and says why."""
-    prompts = tuple(write_prompt(digest, term) for digest, term in zip(digests, terms, strict=True))
+    prompts = tuple(foresight.prompt for foresight in foreseen)
     try:
         answers = model.answer(prompts)
     except ModelUnavailable as error:

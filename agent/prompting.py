@@ -4,14 +4,17 @@ A prompt is a line for the cell, then a numbered line per slice; every number is
 
     cell load=96 near=71 up=1 cpu=80 back=12 save=0 log=2
     slice=1 w=40 need=31 low=22 mid=26 load=44 now=20 q=34 d=26 t=13 sd=23 floor=0 task=25 dl=17 tt=9
+    lag split=12/15/40 pool=0/23 even=31/52
     plan
 
 `w` is the slice's part of the goal's weight, `need` and `now` are percent of the cell's PRBs, `low` and `mid` the
 percents at which a fifth and three fifths of the SLA's credit can be expected, `load` half percents of them and `task`
 percent of its edge CPU; `q` the packets that arrive in one delay budget and `d` the delay budget in twentieths of a
 decade, `dl` the task deadline, `tt` the tasks per deadline and `t` one over the loss that the SLA allows in tenths of a
-decade; `sd` is the demand's deviation in percent. The answer is one JSON object whose keys "1", "2", … are the slices.
-Nothing a device wrote as text appears in it.
+decade; `sd` is the demand's deviation in percent. `lag` says how far three kinds of shares fall behind the best of them
+by the twin's word, in thousandths of worth: a split by need under the schedulers of a rule, under PF and under EDF, no
+guarantees under PF and EDF, even ones under PF and EDF; where no twin was asked, the line is absent. The answer is one
+JSON object whose keys "1", "2", … are the slices. Nothing a device wrote as text appears in it.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from agent.utility import CellLoad, demand_factors, expected_load, in_time_fract
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
-TEMPLATE = "cell-plan-4"
+TEMPLATE = "cell-plan-5"
 """Version of prompt and answer; weights are trained for one template."""
 
 _MOST = 300
@@ -73,8 +76,20 @@ class Prompt:
     """Row of the digest that each numbered slice stands for; empty: as they are."""
 
 
-def write_prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
-    """The prompt of one cell."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lags:
+    """How much less than the best each kind of plan is worth, as the twin foresees it; all well is worth 1."""
+
+    split: tuple[float, ...]
+    """The optimiser's shares under its own schedulers, PF for all and EDF for all."""
+    pool: tuple[float, ...]
+    """No guarantees; PF, EDF."""
+    even: tuple[float, ...]
+    """Even guarantees; PF, EDF."""
+
+
+def write_prompt(digest: EdgeDigest, terms: GoalTerms, lags: Lags | None = None) -> Prompt:
+    """The prompt of one cell; without `lags` no word of what the twin foresees."""
     load = expected_load(digest, terms)
     lines = [_cell_line(digest, load, terms)]
     columns = _slice_columns(digest, load, terms)
@@ -82,6 +97,8 @@ def write_prompt(digest: EdgeDigest, terms: GoalTerms) -> Prompt:
     for number, row in enumerate(order, start=1):
         fields = (f"{name}={int(column[row])}" for name, column in columns.items())
         lines.append(f"slice={number} " + " ".join(fields))
+    if lags is not None:
+        lines.append(_lag_line(lags))
     lines.append("plan\n")
     return Prompt(cell=digest.cell, text="\n".join(lines), num_slices=len(order), order=order)
 
@@ -189,6 +206,16 @@ def _cell_line(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> str:
         "log": float(len(digest.anomalies)),
     }
     return "cell " + " ".join(f"{name}={_bounded(value)}" for name, value in fields.items())
+
+
+def _lag_line(lags: Lags) -> str:
+    fields = {"split": lags.split, "pool": lags.pool, "even": lags.even}
+    told = (f"{name}={'/'.join(map(_permille, values))}" for name, values in fields.items())
+    return "lag " + " ".join(told)
+
+
+def _permille(value: float) -> str:
+    return str(int(np.clip(round(1000.0 * value), 0, _MOST_NUMBER)))
 
 
 def _slice_columns(

@@ -126,12 +126,12 @@ def _tokens(digests: dict[int, EdgeDigest], topology: Topology) -> dict[int, int
     from tokenizers import Tokenizer
 
     import agent
+    from agent.expert import Expert
     from agent.goal import resolve_goals
-    from agent.prompting import write_prompt
 
     tokenizer = Tokenizer.from_file(str(Path(agent.__file__).parent / "weights" / "policy" / "tokenizer.json"))
-    prompts = {n: write_prompt(d, resolve_goals((), topology, d)).text for n, d in digests.items()}
-    return {number: len(tokenizer.encode(text).ids) for number, text in prompts.items()}
+    prompts = {n: Expert().foresee(d, resolve_goals((), topology, d)).prompt for n, d in digests.items()}
+    return {number: len(tokenizer.encode(prompt.text).ids) for number, prompt in prompts.items()}
 
 
 def forecasts() -> list[Figure]:

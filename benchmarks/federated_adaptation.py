@@ -26,12 +26,13 @@ from federated_adaptation_sites import LACKING, evaluation_cases, write_corpora
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from agent.bootstrap import EMBEDDED_WEIGHTS
+from agent.bootstrap import EMBEDDED_BASE
 from agent.cell_plan import CellPlan
 from agent.expert import Expert
 from agent.models.local import load_local_model
 from agent.models.port import PolicyModel
 from agent.pretraining.evaluation import LEAST_WORTH, Case, raw_plans
+from agent.prompting import TEMPLATE
 from agent.report.figures import Figure, as_text, figure
 from agent.twin import Twin
 
@@ -44,9 +45,7 @@ def main() -> None:
     """Train every row, judge it, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument(
-        "--model", type=Path, default=EMBEDDED_WEIGHTS.parent / "policy-base", help="A base that has seen no site."
-    )
+    parser.add_argument("--model", type=Path, default=EMBEDDED_BASE, help="A base that has seen no site.")
     parser.add_argument("--work", type=Path, default=Path(".edgewright/adaptation"))
     parser.add_argument("--runs", type=int, default=6, help="Simulated runs of each site's corpus, 30 intervals each.")
     parser.add_argument("--rounds", type=int, default=40)
@@ -57,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     recipe = Recipe(
         model=options.model,
-        corpus=options.work / f"corpus-{options.runs}",
+        corpus=options.work / TEMPLATE / f"corpus-{options.runs}",
         num_rounds=options.rounds,
         local_steps=options.local_steps,
         seed=options.seed,
@@ -89,7 +88,7 @@ class Judge:
 
     def worth(self, model: PolicyModel) -> tuple[float, float]:
         """Mean utility of the model's raw plans in the twin, and the mean ratio to the expert's."""
-        found = self._utility(raw_plans(model, self.cases))
+        found = self._utility(raw_plans(model, self.cases, Expert()))
         counts = self._expert > LEAST_WORTH
         return float(found.mean()), float((found[counts] / self._expert[counts]).mean())
 

@@ -23,6 +23,7 @@ from goal_switch_ppo import train_allocators
 from agent.baselines import uniform, weighted_need
 from agent.bootstrap import EMBEDDED_WEIGHTS, build_loop, build_network
 from agent.cell_plan import CellPlan
+from agent.expert import Expert
 from agent.goal import ContextKind, Expectation, Goal, GoalTerms, TargetMetric, resolve_goals
 from agent.models.local import load_local_model
 from agent.mpc import TwinSearch
@@ -75,8 +76,8 @@ def main() -> None:
     for name, family in FAMILIES.items():
         old, new = switches(sites, family, options.cases)
         plans = {
-            "model": raw_plans(model, new),
-            "model, goal not told": raw_plans(model, old),
+            "model": raw_plans(model, new, Expert()),
+            "model, goal not told": raw_plans(model, old, Expert()),
             "optimiser, goal not told": tuple(plan_cell(*case) for case in old),
             "weighted need": tuple(weighted_need(*case) for case in new),
             "uniform": tuple(uniform(*case) for case in new),

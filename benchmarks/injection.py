@@ -25,9 +25,9 @@ import numpy as np
 
 from agent.control_loop import ControlLoop
 from agent.dispatch.in_process import InProcessDispatcher
+from agent.expert import Expert
 from agent.goal import resolve_goals
 from agent.planner import optimiser_planner
-from agent.prompting import write_prompt
 from api.app import create_app
 from api.operations import Operations
 from api.serving import ServeOptions, build_operations
@@ -89,7 +89,7 @@ class _Obedient:
 
 
 def _bytes_of(digests: tuple[EdgeDigest, ...], policy: object, topology: Topology) -> bytes:
-    prompts = [write_prompt(digest, resolve_goals((), topology, digest)).text for digest in digests]
+    prompts = [Expert().foresee(digest, resolve_goals((), topology, digest)).prompt.text for digest in digests]
     actions = None if policy is None else policy.model_dump(mode="json", exclude={"version", "parent_version"})
     return json.dumps([actions, prompts]).encode()
 

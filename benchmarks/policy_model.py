@@ -11,28 +11,42 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from agent.bootstrap import EMBEDDED_WEIGHTS
+from agent.bootstrap import EMBEDDED_BASE, EMBEDDED_WEIGHTS
+from agent.corpus_export import Site, site_cases
 from agent.errors import AgentError
+from agent.expert import Expert
 from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.local import LocalModel, load_local_model
 from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
-from agent.pretraining.evaluation import Case, compare_plans, raw_plans, score_static, static_cases
+from agent.pretraining.evaluation import (
+    LEAST_WORTH,
+    Case,
+    answered,
+    compare_plans,
+    raw_plans,
+    score_static,
+    static_cases,
+)
 from agent.pretraining.new_model import ModelSize, new_model
 from agent.pretraining.tokenizer import save_tokenizer
-from agent.prompting import parse_answer, write_prompt
+from agent.prompting import Prompt, parse_answer, write_prompt
 from agent.report.figures import Figure, as_text, figure
 from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.scenarios import list_scenarios
 
 _SEED = 987_654
-"""Apart from every training seed."""
+"""Of random cells, apart from every training seed."""
+_SITE_SEED = 3_000
+"""Of the sites' cells, likewise."""
 
 
 def main() -> None:
@@ -47,8 +61,10 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load_local_model(str(options.model), adapter=options.adapter)
     figures = [*static(model, options.instances), *latency(model), *ablations(model, options.instances)]
+    figures += foresight(model, options.instances)
     with tempfile.TemporaryDirectory() as folder:
         figures += validity("embedded", model, options.policies)
+        figures += validity("base", load_local_model(str(EMBEDDED_BASE)), options.policies)
         figures += validity("random weights", random_model(options.model, Path(folder)), options.policies)
     if options.json:
         print(json.dumps({"model": str(options.model), "figures": figures}, indent=2))
@@ -73,18 +89,20 @@ def static(model: PolicyModel, num_instances: int) -> list[Figure]:
 
 
 def latency(model: PolicyModel) -> list[Figure]:
-    """One cell alone, then many in one batch; the prompt's length does not depend on the number of devices."""
+    """One cell alone, then many in one batch, the twin's foresight included; the number of devices adds no length."""
+    expert = Expert()
     cases = [case for case in static_cases(400, seed=_SEED + 1) if len(case[0].slices) == 4][:96]
-    prompts = [write_prompt(*case) for case in cases]
-    alone_s = [_elapsed_s(lambda p=prompt: model.answer((p,))) for prompt in prompts[:60]]
-    batch_s = _elapsed_s(lambda: model.answer(tuple(prompts)))
-    texts = [
-        len(write_prompt(_with_devices(case[0], count), case[1]).text) for case in cases[:1] for count in (10, 10_000)
-    ]
+    alone_s = [_elapsed_s(lambda c=case: raw_plans(model, (c,), expert)) for case in cases[:60]]
+    began = time.perf_counter()
+    prompts = tuple(expert.foresee(*case).prompt for case in cases)
+    model.answer(prompts)
+    batch_s = time.perf_counter() - began
+    digest, terms = cases[0]
+    lengths = [len(expert.foresee(_with_devices(digest, count), terms).prompt.text.split()) for count in (10, 10_000)]
     return [
         figure("latency: one cell alone, p95 ms", 1000 * float(np.percentile(alone_s, 95)), 300, at_most=True),
         figure("latency: cells a second in a batch, one thread", len(prompts) / batch_s, 50),
-        figure("prompt: characters more at 10,000 devices than at 10", abs(texts[1] - texts[0]), 0, at_most=True),
+        figure("prompt: words more at 10,000 devices than at 10", abs(lengths[1] - lengths[0]), 0, at_most=True),
     ]
 
 
@@ -127,6 +145,37 @@ def _power_ablations(
             if name in {"neighbours hidden", "goal hidden"}
         ),
     ]
+
+
+def foresight(model: PolicyModel, num_cases: int) -> list[Figure]:
+    """What the `lag` line is worth: utility in the twin of raw plans for the sites' own cells, to the expert's."""
+    expert = Expert()
+    names = [summary.name for summary in list_scenarios()]
+    each = -(-num_cases // len(names))
+    cases = [
+        case
+        for name in names
+        for case in islice(site_cases(Site(scenario=name), num_intervals=each, seed=_SITE_SEED, variants=2), each)
+    ]
+    foreseen = [expert.foresee(*case) for case in cases]
+    lags = [one.lags for one in foreseen]
+    half = len(lags) // 2
+    prompts = {
+        "told": [one.prompt for one in foreseen],
+        "hidden": [write_prompt(*case) for case in cases],
+        "another site's": [
+            write_prompt(*case, other) for case, other in zip(cases, (*lags[half:], *lags[:half]), strict=True)
+        ],
+    }
+    best = np.array([one.utilities.max() for one in foreseen])
+    counts = best >= LEAST_WORTH
+
+    def ratio(asked: Sequence[Prompt]) -> float:
+        plans = answered(model, asked)
+        worth = np.array([one.outlook.utility(plan) for one, plan in zip(foreseen, plans, strict=True)])
+        return float((worth[counts] / best[counts]).mean())
+
+    return [figure(f"foresight {name}: utility in the twin, to the expert's", ratio(p)) for name, p in prompts.items()]
 
 
 def validity(name: str, model: PolicyModel, num_policies: int) -> list[Figure]:

@@ -211,7 +211,7 @@ def _choose(
     ahead = ReadAheadModel(loaded, None if resume is None else AnswerJournal(resume, model=mark))
     if planner == "llm_raw":
         consequence = "Without it no plan is made, and every such decision is counted."
-        deciding: Planner = RawModelPlanner(model=ahead)
+        deciding: Planner = RawModelPlanner(model=ahead, twin=Twin(seed=seed))
     else:
         consequence = "The expert stands in and every such decision is counted."
         deciding = GatedModelPlanner(model=ahead, twin=Twin(seed=seed))

@@ -26,12 +26,17 @@ _MAX_ECHO = 2000
 _TOKENS_PER_SLICE, _TOKENS_BESIDE = 64, 96
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
-_SYSTEM = """You plan the radio and compute shares of one mobile cell for the next interval. The user gives one line for
-the cell, then a numbered line per slice; all numbers are integers. load, need, now: percent of the cell's PRBs that the
-slice's forecast takes on average, needs for its delay target, and took last; w: the slice's part of the operator's
-priority; q: packets per delay budget, d: the delay budget, dl: the task deadline, tt: tasks per deadline (tenths of a
-decade); floor: percent that must be in time; task: percent of the edge CPU asked for. near: a neighbour's load; up: 0
-when a cell is down; save: weight of saving energy.
+_SYSTEM = """You plan the radio and compute shares of one mobile cell for the next interval. The user gives one line
+for the cell, then a numbered line per slice; all numbers are integers. load: half percents of the cell's PRBs that the
+slice's forecast takes on average (the cell's own load: percent); need, now: percent that it needs for its delay target,
+and took last; w: the slice's part of the operator's priority; low, mid: percents at which a fifth and three fifths of
+the SLA's credit can be expected; q: packets per delay budget, d: the delay budget (twentieths of a decade), t: one over
+the loss allowed, dl: the task deadline, tt: tasks per deadline (tenths of a decade); sd: the demand's deviation in
+percent; floor: percent that must be in time; task: percent of the edge CPU asked for, cpu: of all slices together;
+back: delay of the backhaul in ms; near: a neighbour's load; up: 0 when a cell is down; save: weight of saving energy;
+log: anomalies seen. lag: how far kinds of plans fall behind the best one, in thousandths of worth, as a fitted twin of
+the network foresees it: split by need (mixed schedulers/pf/edf), pool without guarantees (all min 0; pf/edf), even
+guarantees (pf/edf).
 Answer with one JSON object and nothing else. Its keys "1", "2", ... are the slices: min is the guaranteed percent of
 the PRBs and cpu that of the edge CPU, each summing to at most 100 over the slices; sch is the scheduler, off where
 tasks are computed, rep the report interval in seconds. pow is the transmit power step in dB, why one or two reasons.

@@ -9,11 +9,12 @@ import numpy as np
 
 from agent.baselines import proportional, uniform, weighted_need
 from agent.cell_plan import CellPlan
+from agent.expert import Expert
 from agent.goal import GoalTerms
 from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
 from agent.pretraining.examples import random_digest, random_terms
-from agent.prompting import parse_answer, write_prompt
+from agent.prompting import Prompt, parse_answer, write_prompt
 from agent.utility import demand_factors, expected_load, in_time_fraction, lend_idle, slice_worth
 from edge_preprocess.digest import EdgeDigest
 
@@ -57,13 +58,19 @@ def static_cases(num_instances: int, *, seed: int) -> tuple[Case, ...]:
     return tuple((digest, random_terms(rng, digest)) for digest in digests)
 
 
-def raw_plans(model: PolicyModel, cases: Sequence[Case]) -> tuple[CellPlan, ...]:
-    """The model's own plans, unrepaired."""
+def raw_plans(model: PolicyModel, cases: Sequence[Case], expert: Expert | None = None) -> tuple[CellPlan, ...]:
+    """The model's own plans, unrepaired; it is told what the expert's twin foresees where there is an expert."""
+    if expert is None:
+        return answered(model, [write_prompt(*case) for case in cases])
+    return answered(model, [expert.foresee(*case).prompt for case in cases])
+
+
+def answered(model: PolicyModel, prompts: Sequence[Prompt]) -> tuple[CellPlan, ...]:
+    """The plans that the model answers these prompts with."""
     plans: list[CellPlan] = []
-    for start in range(0, len(cases), _BATCH):
-        prompts = tuple(write_prompt(d, t) for d, t in cases[start : start + _BATCH])
-        answers = model.answer(prompts)
-        plans += [parse_answer(a.text, p) for a, p in zip(answers, prompts, strict=True)]
+    for start in range(0, len(prompts), _BATCH):
+        batch = tuple(prompts[start : start + _BATCH])
+        plans += [parse_answer(answer.text, prompt) for answer, prompt in zip(model.answer(batch), batch, strict=True)]
     return tuple(plans)
 
 

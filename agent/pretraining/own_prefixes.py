@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from agent.cell_plan import CellPlan, SlicePlan
+from agent.expert import Expert
 from agent.goal import GoalTerms
 from agent.models.port import PolicyModel
 from agent.pretraining.evaluation import Case
@@ -23,6 +24,8 @@ Teacher = Callable[[Mapping[int, SlicePlan], EdgeDigest, GoalTerms], CellPlan]
 """Completes a plan that leaves some slices, by row, as they are."""
 
 _BATCH = 32
+_FORESEEN = 0.5
+"""Part of the prompts that tell what the twin foresees: they do wherever a network is planned for."""
 
 
 def own_prefix_examples(model: PolicyModel, cases: Iterable[Case], teacher: Teacher, *, seed: int) -> Iterator[Example]:
@@ -30,10 +33,14 @@ def own_prefix_examples(model: PolicyModel, cases: Iterable[Case], teacher: Teac
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     remaining = iter(cases)
     while batch := tuple(islice(remaining, _BATCH)):
-        prompts = tuple(write_prompt(*case) for case in batch)
+        prompts = tuple(_prompt(case, is_foreseen=rng.random() < _FORESEEN) for case in batch)
         for case, prompt, answer in zip(batch, prompts, model.answer(prompts), strict=True):
             num_held = int(rng.integers(1, max(prompt.num_slices, 2)))
             yield _example(case, teacher, prompt, parse_answer(answer.text, prompt), num_held)
+
+
+def _prompt(case: Case, *, is_foreseen: bool) -> Prompt:
+    return Expert().foresee(*case).prompt if is_foreseen else write_prompt(*case)
 
 
 def _example(case: Case, teacher: Teacher, prompt: Prompt, own: CellPlan, num_held: int) -> Example:

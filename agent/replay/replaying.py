@@ -11,10 +11,11 @@ from agent.baselines import uniform
 from agent.cell_plan import CellPlan
 from agent.control_loop import ControlLoop, Turn
 from agent.errors import PolicyInvalid
+from agent.expert import Expert
 from agent.goal import GoalTerms, resolve_goals
 from agent.planner import CellDecision
 from agent.policy import parse_policy
-from agent.prompting import write_prompt
+from agent.prompting import Prompt
 from agent.replay.peer import peer_decision_at, peer_plan
 from agent.replay.read_ahead import ReadAheadModel
 from agent.replay.what_if import WhatIf, try_plan
@@ -103,10 +104,13 @@ class Replayer:
             if self.model is None:
                 yield from batch
                 continue
-            prompts = [[write_prompt(digest, self._terms(digest)) for digest in one.digests] for one in batch]
+            prompts = [[self._prompt(digest) for digest in one.digests] for one in batch]
             known = [self.model.knows(asked) for asked in prompts]
             self.model.fetch([prompt for asked in prompts for prompt in asked])
             yield from (replace(one, is_known=is_known) for one, is_known in zip(batch, known, strict=True))
+
+    def _prompt(self, digest: EdgeDigest) -> Prompt:
+        return Expert(twin=self.twin).foresee(digest, self._terms(digest)).prompt
 
     def _terms(self, digest: EdgeDigest) -> GoalTerms:
         return resolve_goals(self.loop.goals, self.loop.source.topology, digest)

@@ -55,7 +55,9 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
 
     assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("own", 1, 1)]
     assert len(read_examples(work / TEMPLATE / "synthetic-30.jsonl")) == 30
-    assert any('{"1":' in example.prompt for example in read_examples(work / TEMPLATE / "own-20.jsonl"))
+    own = read_examples(work / TEMPLATE / "own-20.jsonl")
+    assert any('{"1":' in example.prompt for example in own)
+    assert {"\nlag " in example.prompt for example in own} == {True, False}
     assert [stage["num_examples"] for stage in record["stages"]] == [30, 28]
     assert record["static"]["num_instances"] == 12
     assert 0.0 < record["static"]["ratio_mean"] <= 1.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.cell_plan import POWER_STEPS_DB, REPORT_INTERVALS_S, CellPlan, SlicePlan, Tier
 from agent.errors import PolicyInvalid
 from agent.policy import ReasonCode
-from agent.prompting import Prompt, parse_answer, write_answer, write_prompt
+from agent.prompting import Lags, Prompt, parse_answer, write_answer, write_prompt
 from agent.utility import demand_factors, expected_load, in_time_fraction, sla_credit
 from edge_preprocess.digest import Anomaly, AnomalyKind, EdgeDigest, LogEvent
 from telemetry_sim.actions import Scheduler
@@ -184,6 +184,17 @@ def test_a_prompt_holds_fixed_words_and_integers_of_at_most_three_digits(seed: i
     assert len(lines) == len(digest.slices) + 2
     for line in lines[:-1]:
         assert re.fullmatch(r"(cell )?[a-z]+=\d{1,3}( [a-z]+=\d{1,3})*", line)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), lag=st.floats(0.0, 5.0))
+def test_what_the_twin_foresees_is_one_line_before_the_plan(seed: int, lag: float) -> None:
+    case = random_case(seed)
+    *plain, last = write_prompt(*case).text.splitlines()
+    told = write_prompt(*case, Lags(split=(0.0, 0.0124, lag), pool=(lag, 0.0006), even=(0.2, 0.3))).text.splitlines()
+
+    most = min(round(1000 * lag), 999)
+    assert told == [*plain, f"lag split=0/12/{most} pool={most}/1 even=200/300", last]
 
 
 @settings(max_examples=25)

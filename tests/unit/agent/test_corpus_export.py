@@ -29,9 +29,13 @@ def test_there_is_a_row_for_each_cell_interval_and_variant() -> None:
     assert len(examples(variants=1)) == 3 * len(TOPOLOGY.cells)
 
 
+def slice_lines(example: Example) -> list[str]:
+    return [line for line in example.prompt.splitlines() if line.startswith("slice=")]
+
+
 def test_rows_read_back_as_plans_within_the_budget() -> None:
     for example in examples():
-        num_slices = len(example.prompt.splitlines()) - 2
+        num_slices = len(slice_lines(example))
         prompt = Prompt(cell=1, text=example.prompt, num_slices=num_slices)
         plan = parse_answer(example.completion, prompt)
 
@@ -45,7 +49,7 @@ def test_the_first_variant_holds_the_sites_own_goal() -> None:
     shown = [round(100 * weight / sum(weights)) for weight in weights]
 
     for example in examples(variants=3)[::3]:
-        lines = example.prompt.splitlines()[1:-1]
+        lines = slice_lines(example)
         assert sorted((int(line.split(" w=")[1].split()[0]) for line in lines), reverse=True) == shown
 
 
@@ -101,7 +105,7 @@ def test_rows_of_a_site_without_floors_hold_none() -> None:
 
     def has_floor(site: Site) -> bool:
         rows = site_examples(site, num_intervals=3, seed=FIRST_TRAINING_SEED, variants=4)
-        return any(" floor=0 " not in line for row in rows for line in row.prompt.splitlines()[1:-1])
+        return any(" floor=0 " not in line for row in rows for line in slice_lines(row))
 
     assert not has_floor(bare)
     assert has_floor(floors)

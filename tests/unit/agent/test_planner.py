@@ -17,7 +17,7 @@ from agent.guardrails import GuardRails
 from agent.models.port import PolicyModel
 from agent.planner import CellDecision, GatedModelPlanner, RawModelPlanner, Source
 from agent.pretraining.evaluation import radio_worth
-from agent.prompting import write_answer, write_prompt
+from agent.prompting import write_answer
 from agent.twin import Twin
 from edge_preprocess.digest import EdgeDigest
 from tests.agent_stage import AnsweringModel, ScriptedModel, UnreachableModel, random_case
@@ -29,7 +29,7 @@ NOW = [initial_plan(1, 4) for _ in CASES]
 
 
 def model_with(plans: Sequence[CellPlan]) -> PolicyModel:
-    prompts = [write_prompt(digest, terms) for digest, terms in CASES]
+    prompts = [Expert().foresee(digest, terms).prompt for digest, terms in CASES]
     return AnsweringModel(
         {prompt.text: write_answer(plan, prompt.order) for prompt, plan in zip(prompts, plans, strict=True)}
     )

@@ -16,10 +16,11 @@ import pytest
 from agent.baselines import uniform
 from agent.bootstrap import AbsentModel, load_model_or_absent
 from agent.errors import AgentInputInvalid, ModelUnavailable
+from agent.expert import Expert
 from agent.models.endpoint import EndpointModel
 from agent.planner import GatedModelPlanner, Source
 from agent.pretraining.examples import random_digest, random_terms
-from agent.prompting import Prompt, parse_answer, write_answer, write_prompt
+from agent.prompting import Prompt, parse_answer, write_answer
 from agent.settings import EndpointSettings, read_endpoint_settings
 from tests.replay_stage import SCOPE, run_replay
 
@@ -111,7 +112,7 @@ def case(seed: int) -> tuple[Any, Any, Prompt]:
     rng = np.random.default_rng(seed)
     digest = random_digest(rng)
     terms = random_terms(rng, digest)
-    return digest, terms, write_prompt(digest, terms)
+    return digest, terms, Expert().foresee(digest, terms).prompt
 
 
 def good_answer(body: dict[str, Any]) -> str:

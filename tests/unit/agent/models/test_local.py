@@ -152,5 +152,5 @@ def test_an_adapter_changes_the_model_that_reads_it(weights: Path, tmp_path: Pat
 def test_weights_for_another_form_of_the_prompt_are_refused(weights: Path) -> None:
     (weights / "training.json").write_text('{"template": "cell-plan-0"}')
 
-    with pytest.raises(ModelUnavailable, match="'cell-plan-0', not 'cell-plan-4'"):
+    with pytest.raises(ModelUnavailable, match="'cell-plan-0', not 'cell-plan-5'"):
         load_local_model(str(weights))
