@@ -32,6 +32,7 @@ _ROWS = 2
 """Raised where a row gains a field or the network changes: older episodes are then run again."""
 
 _MODEL_PLANNERS = ("llm_gated", "llm_raw")
+_SEARCH = "mpc"
 
 Row = dict[str, Any]
 
@@ -95,12 +96,14 @@ def run_bench(
         for scenario_name, seed in plan.cases
         for planner in names
     ]
-    # Planners without a model are run once, whichever model they are compared with.
+    # Planners without weights are run once, whichever model they are compared with, and so is the search in the twin.
+    twin = EMBEDDED_TWIN.parent
     formulas = _EpisodeStore(work / f"formulas-{_mark(plan)}.jsonl")
+    searches = _EpisodeStore(work / f"searches-{_mark(plan, twin)}.jsonl")
     models = _EpisodeStore(
-        work / f"episodes-{_mark(plan, EMBEDDED_WEIGHTS if model is None else model, adapter)}.jsonl"
+        work / f"episodes-{_mark(plan, twin, EMBEDDED_WEIGHTS if model is None else model, adapter)}.jsonl"
     )
-    stores = {name: models if name in _MODEL_PLANNERS else formulas for name in names}
+    stores = dict.fromkeys(names, formulas) | dict.fromkeys(_MODEL_PLANNERS, models) | {_SEARCH: searches}
     missing = [task for task in tasks if task.key not in stores[task.planner].found]
     for _ in range(len(tasks) - len(missing)):
         on_episode()
@@ -152,7 +155,7 @@ def _planners(model: PolicyModel) -> dict[str, Planner]:
         GatedModelPlanner(model=model),
         RawModelPlanner(model=model),
         *baseline_planners(),
-        FormulaPlanner(name="mpc", formula=TwinSearch().plan),
+        FormulaPlanner(name=_SEARCH, formula=TwinSearch().plan),
     )
     return {planner.name: planner for planner in planners}
 
@@ -177,10 +180,8 @@ def _episode_row(task: _Task, planner: Planner) -> Row:
 
 
 def _mark(plan: BenchPlan, *weights: str | Path | None) -> str:
-    """What finished episodes depend on: the weights themselves, the twin's among them, not only their folder's name."""
-    return hashlib.sha256(
-        f"{_ROWS}|{plan.num_intervals}|{weights_mark(EMBEDDED_TWIN.parent, *weights)}".encode()
-    ).hexdigest()[:12]
+    """What finished episodes depend on: the weights themselves, not only their folder's name."""
+    return hashlib.sha256(f"{_ROWS}|{plan.num_intervals}|{weights_mark(*weights)}".encode()).hexdigest()[:12]
 
 
 class _EpisodeStore:
@@ -209,7 +210,7 @@ class _EpisodeStore:
 def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
     utility = np.array([row["utility"] for row in found])
     optimiser = np.array([row["utility"] for row in rows["optimiser"]])
-    searched = np.array([row["utility"] for row in rows["mpc"]])
+    searched = np.array([row["utility"] for row in rows[_SEARCH]])
     dispatched = max(sum(row["num_dispatched"] for row in found), 1)
     sources: dict[str, int] = {}
     for row in found:

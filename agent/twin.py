@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from agent.cell_plan import CellPlan
@@ -22,7 +22,6 @@ from agent.twin_model import TwinModel, embedded_twin
 from agent.utility import CellLoad, Outcome, Ratios, expected_load, in_time_fraction, lend_idle, outcome_worth
 from edge_preprocess.digest import EdgeDigest
 
-Mask = Bool[NDArray[np.bool_], "..."]
 _LEAST_WORTH = 1e-6
 
 
@@ -44,14 +43,27 @@ class Twin:
 
     def outlook(self, digest: EdgeDigest, terms: GoalTerms) -> Outlook:
         """One cell's futures, for asking about many plans."""
-        return Outlook(self.model, digest, terms, self._futures(digest, terms))
+        load = possible_loads(digest, terms, num_futures=self.num_futures, seed=self.seed)
+        return Outlook(self.model, digest, terms, load)
 
-    def _futures(self, digest: EdgeDigest, terms: GoalTerms) -> CellLoad:
-        """The expected load with K different demands: log-normal around the forecast."""
-        load = expected_load(digest, terms)
-        rng = np.random.default_rng((self.seed, digest.cell, int(digest.end_s)))
-        factor = np.exp(rng.standard_normal((self.num_futures, len(load.spread))) * load.spread)
-        return replace(load, packets_per_s=load.packets_per_s * factor)
+
+def possible_loads(digest: EdgeDigest, terms: GoalTerms, *, num_futures: int, seed: int) -> CellLoad:
+    """The expected load with K different demands: log-normal around the forecast."""
+    load = expected_load(digest, terms)
+    rng = np.random.default_rng((seed, digest.cell, int(digest.end_s)))
+    factor = np.exp(rng.standard_normal((num_futures, len(load.spread))) * load.spread)
+    return replace(load, packets_per_s=load.packets_per_s * factor)
+
+
+def settled_ratios(load: CellLoad) -> tuple[Ratios, Ratios]:
+    """In-time ratios of packets and tasks ([K, S] each) that nobody has to foresee; NaN where they are open.
+
+    All is well where there is nothing to serve, and nothing is served where no PRB carries a bit.
+    """
+    packets = np.where(load.packets_per_s_full > 0, np.nan, 0.0)
+    packets = np.where(load.packets_per_s > 0, packets, 1.0)
+    tasks = np.broadcast_to(np.where(load.tasks_per_s > 0, np.nan, 1.0), packets.shape)
+    return packets, tasks
 
 
 class Outlook:
@@ -87,16 +99,12 @@ class Outlook:
         return mean
 
     def _outcomes(self, plans: Sequence[CellPlan]) -> tuple[Outcome, Outcome]:
-        """What becomes of packets and of tasks ([P, K, S] each); all is well where there are none."""
+        """What becomes of packets and of tasks ([P, K, S] each)."""
         features = self._features.radio(plans)
-        load = self._load
-        packets = self._tightened(plans, self._model.radio.outcome(features))
-        packets = _where(load.packets_per_s_full > 0, packets, 0.0)
-        packets = _where(load.packets_per_s > 0, packets, 1.0)
+        settled_packets, settled_tasks = settled_ratios(self._load)
+        packets = _settled(self._tightened(plans, self._model.radio.outcome(features)), settled_packets)
         of_tasks = self._features.tasks(plans, features)
-        if of_tasks is None:
-            return packets, _where(np.zeros_like(packets.in_time, dtype=bool), packets, 1.0)
-        return packets, _where(load.tasks_per_s > 0, self._model.tasks.outcome(of_tasks), 1.0)
+        return packets, _settled(packets if of_tasks is None else self._model.tasks.outcome(of_tasks), settled_tasks)
 
     def _tightened(self, plans: Sequence[CellPlan], packets: Outcome) -> Outcome:
         """The outcome under the goal's budgets, which may be shorter than those that the network itself keeps."""
@@ -122,10 +130,11 @@ def _ratio(after: Ratios, before: Ratios, *, otherwise: Ratios) -> Ratios:
     return np.where(before > _LEAST_WORTH, after / np.maximum(before, _LEAST_WORTH), otherwise)
 
 
-def _where(holds: Mask, outcome: Outcome, otherwise: float) -> Outcome:
-    """The outcome where something holds; elsewhere that much of everything."""
+def _settled(outcome: Outcome, ratio: Ratios) -> Outcome:
+    """The outcome where the ratio is open; elsewhere 0 or 1 of everything, as the ratio says."""
+    is_open = np.isnan(ratio)
     return Outcome(
-        in_time=np.where(holds, outcome.in_time, otherwise),
-        service=np.where(holds, outcome.service, otherwise),
-        credit=np.where(holds, outcome.credit, otherwise),
+        in_time=np.where(is_open, outcome.in_time, ratio),
+        service=np.where(is_open, outcome.service, ratio),
+        credit=np.where(is_open, outcome.credit, ratio),
     )

@@ -3,18 +3,20 @@
 Six sites, one of each scenario; each lacks two kinds of faults and two kinds of goals that others have. The base has
 seen no site at all. Every way to adapt it takes the same number of steps on the same corpora; what it gave is judged in
 the twin on seeds that no training saw: on what each site had met, and on the first occurrence of what it had not.
-Corpora are kept in `--work`.
+Corpora and finished rows are kept in `--work`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ from agent.pretraining.evaluation import LEAST_WORTH, Case, raw_plans
 from agent.prompting import TEMPLATE
 from agent.report.figures import Figure, as_text, figure
 from agent.twin import Twin
+from agent.twin_model import EMBEDDED_TWIN
+from agent.weights_mark import weights_mark
 
 _LEAST_GAP = 0.03
 
@@ -66,7 +70,8 @@ def main() -> None:
         met: {name: Judge(islice(evaluation_cases(name, met=met == "own"), options.cases)) for name in LACKING}
         for met in ("own", "unseen")
     }
-    rows = [_measured(name, adapt, recipe, judges) for name, adapt in ROWS.items()]
+    finished = _folder_of_rows(options.work, recipe, options.cases)
+    rows = [_measured(name, adapt, recipe, judges, finished) for name, adapt in ROWS.items()]
     document = {
         "sites": {name: lacking.as_dict() for name, lacking in LACKING.items()},
         "rounds": recipe.num_rounds,
@@ -96,9 +101,26 @@ class Judge:
         return np.array([outlook.utility(plan) for outlook, plan in zip(self._outlooks, plans, strict=True)])
 
 
+def _folder_of_rows(work: Path, recipe: Recipe, num_cases: int) -> Path:
+    """Where rows of this very comparison lie: the same recipe, base and twin, judged by as many cases."""
+    mark = weights_mark(recipe.model, EMBEDDED_TWIN.parent)
+    told = hashlib.sha256(f"{replace(recipe, model=Path())}|{num_cases}|{mark}".encode()).hexdigest()
+    folder = work / TEMPLATE / f"rows-{told[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _measured(
-    name: str, adapt: Callable[[Recipe], Adapted], recipe: Recipe, judges: dict[str, dict[str, Judge]]
+    name: str,
+    adapt: Callable[[Recipe], Adapted],
+    recipe: Recipe,
+    judges: dict[str, dict[str, Judge]],
+    finished: Path,
 ) -> Row:
+    file = finished / f"{name.replace(' ', '-')}.json"
+    if file.is_file():
+        kept: Row = json.loads(file.read_text(encoding="utf-8"))
+        return kept
     began = time.process_time()
     adapted = adapt(recipe)
     row: Row = {"row": name, **adapted.costs, "train_cpu_s": round(time.process_time() - began, 1)}
@@ -107,6 +129,7 @@ def _measured(
     for met, by_site in judges.items():
         worth = [judge.worth(models.get(site, shared)) for site, judge in by_site.items()]
         row[f"utility_{met}"], row[f"to_expert_{met}"] = (round(float(x), 4) for x in np.mean(worth, axis=0))
+    file.write_text(json.dumps(row), encoding="utf-8")
     print(row, file=sys.stderr)
     return row
 

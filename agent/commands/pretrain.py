@@ -146,11 +146,19 @@ def _fit_twin(out: Path, seed: int, num_workers: int, *, quick: bool, dry_run: b
     claim_folder("--out", out)
     torch.set_num_threads(1)
     with Progress(console=Console(stderr=True)) as bars:
-        bar = bars.add_task("trials", total=plan.total_runs)
-        model, record = fit_twin(plan, num_workers=num_workers, on_run=lambda: bars.advance(bar))
+        trials, epochs = (
+            bars.add_task(name, total=total) for name, total in (("trials", plan.total_runs), ("fit", plan.num_epochs))
+        )
+        model, record = fit_twin(
+            plan,
+            num_workers=num_workers,
+            on_run=lambda: bars.advance(trials),
+            on_epoch=lambda: bars.advance(epochs),
+        )
     model.save(out / "model.safetensors")
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    click.echo(json.dumps(record) if as_json else f"twin in {out}, RMS errors {record['rms_error']}")
+    shown = f"twin in {out}: its first plan is worth {record['first']} where the best candidate is {record['best']}"
+    click.echo(json.dumps(record) if as_json else shown)
 
 
 def _print_plan(schedule: PretrainingSchedule, *, as_json: bool) -> None:

@@ -1,4 +1,8 @@
-"""Fitting the twin to the simulator: trials of many kinds of plans, then two small networks on what came of them."""
+"""Fitting the twin to the simulator: trials of many kinds of plans, then two small networks on what came of them.
+
+Both are fitted together and as the twin uses them: what it foresees is a mean over futures, and the plan that it
+foresees most of is chosen. Shapes are those of `twin_trials`, with B cells of a batch for N.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-import numpy as np
 import torch
-from jaxtyping import Float64
-from numpy.typing import NDArray
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
-from agent.pretraining.twin_trials import Outcomes, Rows, Trials, run_trials
-from agent.twin_model import Perceptron, TwinModel
+from agent.pretraining.twin_networks import Cells, Networks
+from agent.pretraining.twin_trials import NUM_RANDOM, Trials, run_trials
+from agent.twin_model import TwinModel
 from telemetry_sim.scenarios import list_scenarios
 
-_HIDDEN = 128
-_BATCH = 52
-"""Slices, each under all plans tried on it."""
+_BATCH = 16
+"""Cells, each under all plans tried on it."""
 _PAIRED = 80.0
-"""Weight of what differs between the plans of one slice; 20 and 300 fit as well, 0 worse (adr/0013)."""
-_LEAST_DEVIATION = 1e-3
+"""Weight of what differs between the plans of one slice (adr/0013)."""
+_WORTH = 1000.0
+"""Weight of what differs between the plans of one cell in worth (adr/0014)."""
+_LEVEL = 400.0
+"""Weight of what all plans of a cell are wrong by together."""
+_CHOICE = 100.0
+"""Weight of the worth that the chosen plan turned out to have (adr/0014)."""
+_DOUBT = 0.01
+"""Difference in worth from which on one plan is chosen rather than another."""
+_LEAST_CHANCE = 1e-5
 _NUM_HELD_OUT = 2
 """Runs of each scenario that only measure the fit; at most half."""
 
@@ -49,7 +60,7 @@ class FittingPlan:
     @classmethod
     def full(cls, *, seed: int, first_seed: int) -> Self:
         """About half a CPU-hour."""
-        return cls(num_runs=32, num_epochs=20, seed=seed, first_seed=first_seed)
+        return cls(num_runs=34, num_epochs=16, seed=seed, first_seed=first_seed)
 
     @classmethod
     def quick(cls, *, seed: int, first_seed: int) -> Self:
@@ -58,7 +69,11 @@ class FittingPlan:
 
 
 def fit_twin(
-    plan: FittingPlan, *, num_workers: int = 1, on_run: Callable[[], None] = lambda: None
+    plan: FittingPlan,
+    *,
+    num_workers: int = 1,
+    on_run: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[], None] = lambda: None,
 ) -> tuple[TwinModel, dict[str, Any]]:
     """The fitted networks, and the record of how well they foresee runs that they did not see."""
     names = [summary.name for summary in list_scenarios()]
@@ -66,78 +81,86 @@ def fit_twin(
     num_held_out = min(_NUM_HELD_OUT, plan.num_runs // 2) * len(names)
     tried = partial(run_trials, num_intervals=plan.num_intervals, num_workers=num_workers, on_run=on_run)
     known, unseen = tried(runs[num_held_out:]), tried(runs[:num_held_out])
-    model = TwinModel(
-        radio=fit(known.radio, known.packet_outcomes, plan), tasks=fit(known.tasks, known.task_outcomes, plan)
-    )
+    networks = fit(known, plan, on_epoch=on_epoch)
     record = {
         "command": "edgewright pretrain --task twin",
         "seed": plan.seed,
         "runs": len(runs),
-        "rows": known.radio.shape[0] * known.radio.shape[1],
+        "cells": len(known.utility),
         "epochs": plan.num_epochs,
-        "rms_error": _rms_errors(model, unseen),
+        **_errors(networks, unseen),
     }
-    return model, record
+    return networks.model(), record
 
 
-def fit(features: Rows, outcomes: Outcomes, plan: FittingPlan) -> Perceptron:
-    """Least cross-entropy, and least squares of what a plan changes, by AdamW under one cycle of the learning rate.
-
-    Plans are compared in the twin, so what all plans of one slice are wrong by together matters less.
-    """
+def fit(trials: Trials, plan: FittingPlan, *, on_epoch: Callable[[], None] = lambda: None) -> Networks:
+    """Least loss by AdamW under one cycle of the learning rate."""
     torch.manual_seed(plan.seed)
-    rows = features.reshape(-1, features.shape[-1])
-    mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), _LEAST_DEVIATION)
-    inputs = torch.tensor((features - mean) / deviation, dtype=torch.float32)
-    wanted = torch.tensor(np.clip(outcomes, 0.0, 1.0), dtype=torch.float32)
-    net = nn.Sequential(
-        nn.Linear(inputs.shape[-1], _HIDDEN),
-        nn.ReLU(),
-        nn.Linear(_HIDDEN, _HIDDEN),
-        nn.ReLU(),
-        nn.Linear(_HIDDEN, outcomes.shape[-1]),
-    )
-    batch = min(_BATCH, len(inputs))
-    num_batches = len(inputs) // batch
-    optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-3)
+    networks, cells = Networks(trials), Cells.of(trials)
+    batch = min(_BATCH, len(trials.utility))
+    num_batches = len(trials.utility) // batch
+    optimiser = torch.optim.AdamW(networks.parameters(), lr=plan.learning_rate, weight_decay=1e-3)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, plan.learning_rate, total_steps=plan.num_epochs * num_batches
     )
     for _ in range(plan.num_epochs):
-        order = torch.randperm(len(inputs))
+        order = torch.randperm(len(trials.utility))
         for number in range(num_batches):
-            chosen = order[number * batch : (number + 1) * batch]
-            told, came = net(inputs[chosen]), wanted[chosen]
-            error = torch.sigmoid(told) - came
-            between = error - error.mean(dim=1, keepdim=True)
-            loss = nn.functional.binary_cross_entropy_with_logits(told, came) + _PAIRED * (between**2).mean()
+            chosen = cells[order[number * batch : (number + 1) * batch]]
+            worth, packets, tasks = networks(chosen)
+            loss = (
+                _slice_loss(packets, chosen.packet_outcomes)
+                + _slice_loss(tasks, chosen.task_outcomes)
+                + _plan_loss(worth, chosen.utility)
+            )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             cycle.step()
-    layers = [part for part in net if isinstance(part, nn.Linear)]
-    return Perceptron(
-        mean=mean,
-        deviation=deviation,
-        layers=tuple(
-            (layer.weight.detach().numpy().astype(np.float64), layer.bias.detach().numpy().astype(np.float64))
-            for layer in layers
-        ),
-    )
+        on_epoch()
+    return networks
 
 
-def _rms_errors(model: TwinModel, unseen: Trials) -> dict[str, float]:
-    packets = model.radio.outcome(unseen.radio)
-    tasks = model.tasks.outcome(unseen.tasks)
-    credit = packets.credit - unseen.packet_outcomes[..., 2]
-    return {
-        "in_time": _rms(packets.in_time - unseen.packet_outcomes[..., 0]),
-        "credit": _rms(credit),
-        "credit_between_plans": _rms(credit - credit.mean(axis=1, keepdims=True)),
-        "tasks_in_time": _rms(tasks.in_time - unseen.task_outcomes[..., 0]),
-        "tasks_credit": _rms(tasks.credit - unseen.task_outcomes[..., 2]),
+def _slice_loss(told: Float[Tensor, "B P S 3"], came: Float[Tensor, "B P S 3"]) -> Float[Tensor, ""]:
+    """Cross-entropy, and squares of what a plan changes; what all plans of one slice are wrong by matters less."""
+    is_known = ~came.isnan().any(dim=1, keepdim=True)
+    came = torch.where(is_known, came, 0.0)
+    entropy = functional.binary_cross_entropy(told.clamp(_LEAST_CHANCE, 1.0 - _LEAST_CHANCE), came, reduction="none")
+    between = _between_plans(told - came)
+    each = (entropy + _PAIRED * between**2).mean(dim=1, keepdim=True)
+    return (each * is_known).sum() / is_known.sum().clamp(min=1)
+
+
+def _plan_loss(worth: Float[Tensor, "B P"], utility: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
+    """Squares of what a plan changes in a cell, and what is lost by choosing a candidate as the foreseen worth says."""
+    chance = torch.softmax(worth[:, :-NUM_RANDOM] / _DOUBT, dim=1)
+    gained = (chance * _between_plans(utility[:, :-NUM_RANDOM])).sum(dim=1).mean()
+    error = worth - utility
+    return _LEVEL * (error**2).mean() + _WORTH * (_between_plans(error) ** 2).mean() - _CHOICE * gained
+
+
+def _between_plans(values: Float[Tensor, "B P *rest"]) -> Float[Tensor, "B P *rest"]:
+    return values - values.mean(dim=1, keepdim=True)
+
+
+@torch.inference_mode()
+def _errors(networks: Networks, unseen: Trials) -> dict[str, float]:
+    """How far off what is foreseen is (RMS), and what the plan put first was worth beside the best candidate."""
+    cells = Cells.of(unseen)
+    worth, packets, tasks = networks(cells)
+    chosen = worth[:, :-NUM_RANDOM].argmax(dim=1, keepdim=True)
+    packets_off, tasks_off = packets - cells.packet_outcomes, tasks - cells.task_outcomes
+    told = {
+        "rms_in_time": _rms(packets_off[..., 0]),
+        "rms_credit": _rms(packets_off[..., 2]),
+        "rms_tasks_in_time": _rms(tasks_off[..., 0]),
+        "rms_worth": _rms(worth - cells.utility),
+        "rms_worth_between_plans": _rms(_between_plans(worth - cells.utility)),
+        "first": float(cells.utility.gather(1, chosen).mean()),
+        "best": float(cells.utility[:, :-NUM_RANDOM].max(dim=1).values.mean()),
     }
+    return {name: round(value, 4) for name, value in told.items()}
 
 
-def _rms(errors: Float64[NDArray[np.float64], "G P"]) -> float:
-    return round(float(np.sqrt(np.mean(errors**2))), 4)
+def _rms(errors: Tensor) -> float:
+    return float(errors.square().nanmean().sqrt())

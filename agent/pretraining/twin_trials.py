@@ -2,47 +2,48 @@
 
 In every interval of a run the network is forked, once for each of the expert's candidates and for a few random plans.
 Each fork obeys its plan for one interval under the same chances, so that plans differ by nothing else; the run itself
-goes on with one of them. A row is one slice of one cell under one plan, described by the digest before it and the
-demand that came; rows of one slice that differ in the plan alone stand together.
-Shapes: G slices in an interval of a run, P plans tried on each, F features.
+goes on with one of them. A cell is described as the twin will see it: by the digest before the interval, under several
+demands that the forecast leaves possible.
+Shapes: N cells in an interval of a run, P plans tried on each, K futures, S slices, F features, G more of tasks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
+from typing import Self
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from numpy.typing import NDArray
 
 from agent.bootstrap import build_loop, build_network, what_if
 from agent.cell_plan import CellPlan, largest_remainder, to_actions
 from agent.expert import candidates
-from agent.goal import GoalTerms, PerSlice
+from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import CellDecision, Decision, Source
 from agent.scoring import score_interval
+from agent.twin import possible_loads, settled_ratios
 from agent.twin_features import CellFeatures
-from agent.utility import Outcome, expected_load
+from agent.utility import Outcome, contract_weight, slice_worth
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import ControlAction, Scheduler
 from telemetry_sim.records import Telemetry
 from telemetry_sim.topology import Topology
 
-Rows = Float64[NDArray[np.float64], "G P F"]
-Ratios = Float64[NDArray[np.float64], "P slices"]
-OfSlices = Float64[NDArray[np.float64], "slices F"]
-Outcomes = Float64[NDArray[np.float64], "G P 3"]
-"""In-time ratio, worth of the service and credit of the SLA."""
+Ratios = Float64[NDArray[np.float64], "P S"]
+Outcomes = Float64[NDArray[np.float64], "P S 3"]
 Futures = Callable[[Sequence[Sequence[ControlAction]], float], tuple[Telemetry, ...]]
 """What each policy would bring over so many seconds."""
 
-_NUM_RANDOM = 3
-"""Random plans tried in every interval."""
+_NUM_FUTURES = 4
+"""Demands under which a cell is described."""
+NUM_RANDOM = 3
+"""Random plans tried in every interval, after the candidates."""
 _LONGEST_HOLD = 4
 """Intervals that one kind is followed at most."""
 _FOR_GOOD = 10**6
@@ -60,14 +61,46 @@ _OWN, _POOL, _EVEN = 0.3, 0.6, 0.7
 """Chances, cumulative: the optimiser's shares, none, even ones; else random ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trials:
-    """Features of slices and what came of them."""
+    """Cells and what came of each plan there; where one has fewer slices than another, the rest weigh nothing."""
 
-    radio: Rows
-    packet_outcomes: Outcomes
-    tasks: Rows
-    task_outcomes: Outcomes
+    radio: Float32[NDArray[np.float32], "N P K S F"]
+    tasks: Float32[NDArray[np.float32], "N P K S G"]
+    """The features that tasks have beyond those of radio."""
+    settled_packets: Float32[NDArray[np.float32], "N K S"]
+    settled_tasks: Float32[NDArray[np.float32], "N K S"]
+    """Both as `settled_ratios` tells them."""
+    packet_outcomes: Float32[NDArray[np.float32], "N P S 3"]
+    task_outcomes: Float32[NDArray[np.float32], "N P S 3"]
+    """In-time ratio, worth of the service and credit of the SLA; NaN where nothing was offered."""
+    weight: Float32[NDArray[np.float32], "N S"]
+    contract: Float32[NDArray[np.float32], "N S"]
+    """`contract_weight`."""
+    floor: Float32[NDArray[np.float32], "N S"]
+    utility: Float32[NDArray[np.float32], "N P"]
+    """What the cell was worth, at most 1."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One after the other, padded to the most slices of any."""
+        return cls(
+            **{
+                part.name: _padded([getattr(trials, part.name) for trials in parts], _PADDING.get(part.name, 0.0))
+                for part in fields(cls)
+            }
+        )
+
+
+_PADDING = {"settled_packets": 1.0, "settled_tasks": 1.0, "packet_outcomes": np.nan, "task_outcomes": np.nan}
+
+
+def _padded(arrays: Sequence[NDArray[np.float32]], value: float) -> NDArray[np.float32]:
+    shape = np.max([array.shape[1:] for array in arrays], axis=0)
+    lacking = [[(0, 0), *((0, int(most - has)) for most, has in zip(shape, a.shape[1:], strict=True))] for a in arrays]
+    return np.concatenate(
+        [np.pad(array, widths, constant_values=value) for array, widths in zip(arrays, lacking, strict=True)]
+    )
 
 
 def run_trials(
@@ -89,12 +122,7 @@ def run_trials(
             for trials in pool.map(trials_of, runs):
                 found.append(trials)
                 on_run()
-    return Trials(
-        radio=np.concatenate([trials.radio for trials in found]),
-        packet_outcomes=np.concatenate([trials.packet_outcomes for trials in found]),
-        tasks=np.concatenate([trials.tasks for trials in found]),
-        task_outcomes=np.concatenate([trials.task_outcomes for trials in found]),
-    )
+    return Trials.join(found)
 
 
 def random_plan(rng: np.random.Generator, digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
@@ -132,14 +160,15 @@ class _Trying:
 
     name = "trying"
 
-    def __init__(self, topology: Topology, futures: Futures, rng: np.random.Generator) -> None:
+    def __init__(self, topology: Topology, futures: Futures, seed: int) -> None:
         self._topology = topology
         self._futures = futures
-        self._rng = rng
+        self._seed = seed
+        self._rng = rng = np.random.default_rng((seed, 7))
         self._is_steady = rng.random() < _STEADY
         self._left = 0
         self._choice = 0
-        self.found: list[tuple[Rows, Outcomes, Rows, Outcomes]] = []
+        self.found: list[Trials] = []
 
     def decide(
         self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
@@ -166,12 +195,12 @@ class _Trying:
     def _plans(self, digest: EdgeDigest, terms: GoalTerms) -> list[CellPlan]:
         return [
             *candidates(digest, terms),
-            *(random_plan(self._rng, digest, terms) for _ in range(_NUM_RANDOM)),
+            *(random_plan(self._rng, digest, terms) for _ in range(NUM_RANDOM)),
         ]
 
     def _choose(self, num_plans: int) -> int:
         if self._left == 0:
-            num_choices = num_plans - _NUM_RANDOM if self._is_steady else num_plans
+            num_choices = num_plans - NUM_RANDOM if self._is_steady else num_plans
             longest = _FOR_GOOD if self._is_steady else int(self._rng.integers(1, _LONGEST_HOLD + 1))
             self._choice, self._left = int(self._rng.integers(num_choices)), longest
         self._left -= 1
@@ -184,15 +213,12 @@ class _Trying:
         digests: Sequence[EdgeDigest],
         terms: Sequence[GoalTerms],
     ) -> None:
-        """What became of every slice under every plan, beside its features under the demand that really came."""
+        """What became of every slice under every plan, beside what the twin would have looked at."""
         scores = [score_interval(future.frames, terms) for future in futures]
-        demands = [_offered_kbps(future, digests[0].end_s - digests[0].start_s) for future in futures]
         for cell, (plans, digest, term) in enumerate(zip(tried, digests, terms, strict=True)):
-            each = [_features(digest, term, came[cell], plan) for plan, came in zip(plans, demands, strict=True)]
-            radio, tasks = (np.stack(of_plans) for of_plans in zip(*each, strict=True))
             in_time = np.stack([score.in_time[cell] for score in scores])
             tasks_in_time = np.stack([score.tasks_in_time[cell] for score in scores])
-            self.found.append((*_known(radio, in_time, term.target), *_known(tasks, tasks_in_time, term.target)))
+            self.found.append(cell_trials(plans, digest, term, in_time, tasks_in_time, self._seed))
 
 
 def _trials(run: tuple[str, int], *, num_intervals: int) -> Trials:
@@ -202,37 +228,45 @@ def _trials(run: tuple[str, int], *, num_intervals: int) -> Trials:
     def futures(policies: Sequence[Sequence[ControlAction]], duration_s: float) -> tuple[Telemetry, ...]:
         return what_if(network, policies, duration_s=duration_s)
 
-    trying = _Trying(network.topology, futures, np.random.default_rng((seed, 7)))
+    trying = _Trying(network.topology, futures, seed)
     loop = build_loop(network, trying)
     for _ in range(num_intervals - 1):
         loop.turn()
-    columns = zip(*trying.found, strict=True)
-    # Cells without tasks, in which none were foreseen, have no columns for them either.
-    radio, packets, tasks, task_outcomes = (np.concatenate([part for part in c if len(part)]) for c in columns)
-    return Trials(radio=radio, packet_outcomes=packets, tasks=tasks, task_outcomes=task_outcomes)
+    return Trials.join(trying.found)
 
 
-def _offered_kbps(future: Telemetry, duration_s: float) -> Float64[NDArray[np.float64], "cells slices"]:
-    frames = [frame.slices for frame in future.frames if frame.slices is not None]
-    offered: Float64[NDArray[np.float64], "cells slices"] = np.sum([found.offered_bits for found in frames], axis=0)
-    return offered / 1000.0 / duration_s
+def cell_trials(
+    plans: Sequence[CellPlan],
+    digest: EdgeDigest,
+    terms: GoalTerms,
+    in_time: Ratios,
+    tasks_in_time: Ratios,
+    seed: int,
+) -> Trials:
+    """One cell in one interval (N = 1), given what each plan led to there (NaN where nothing was offered)."""
+    load = possible_loads(digest, terms, num_futures=_NUM_FUTURES, seed=seed)
+    features = CellFeatures(digest, load, terms.target)
+    radio = features.radio(plans)
+    tasks = features.tasks(plans, radio)
+    settled_packets, settled_tasks = settled_ratios(load)
+    worth = slice_worth(
+        np.nan_to_num(in_time, nan=1.0), np.nan_to_num(tasks_in_time, nan=1.0), ~np.isnan(tasks_in_time), terms
+    )
+    columns = {
+        "radio": radio,
+        "tasks": radio[..., :0] if tasks is None else tasks[..., radio.shape[-1] :],
+        "settled_packets": settled_packets,
+        "settled_tasks": settled_tasks,
+        "packet_outcomes": _outcomes(in_time, terms),
+        "task_outcomes": _outcomes(tasks_in_time, terms),
+        "weight": terms.weight,
+        "contract": contract_weight(terms.weight),
+        "floor": terms.floor,
+        "utility": worth.sum(axis=-1) / terms.weight.sum(),
+    }
+    return Trials(**{name: column[None].astype(np.float32) for name, column in columns.items()})
 
 
-def _features(digest: EdgeDigest, terms: GoalTerms, demand_kbps: PerSlice, plan: CellPlan) -> tuple[OfSlices, OfSlices]:
-    """Of radio and tasks, under the demand that really came."""
-    packet_kbit = np.array([row.packet_size_bits for row in digest.slices]) / 1000.0
-    demand = demand_kbps / packet_kbit
-    cell = CellFeatures(digest, replace(expected_load(digest, terms), packets_per_s=demand[None, :]), terms.target)
-    radio = cell.radio((plan,))
-    tasks = cell.tasks((plan,), radio)
-    return radio[0, 0], np.zeros((len(plan.slices), 0)) if tasks is None else tasks[0, 0]
-
-
-def _known(
-    features: Float64[NDArray[np.float64], "P slices F"], ratio: Ratios, target: PerSlice
-) -> tuple[Rows, Outcomes]:
-    """The slices of which something is known under every plan."""
-    known = ~np.isnan(ratio).any(axis=0) & (features.shape[-1] > 0)
-    came = Outcome.certain(ratio[:, known], target[known])
-    outcomes = np.stack((came.in_time, came.service, came.credit), axis=-1)
-    return features[:, known].swapaxes(0, 1), outcomes.swapaxes(0, 1)
+def _outcomes(ratio: Ratios, terms: GoalTerms) -> Outcomes:
+    came = Outcome.certain(ratio, terms.target)
+    return np.stack((came.in_time, came.service, came.credit), axis=-1)
