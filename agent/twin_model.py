@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -21,25 +21,25 @@ EMBEDDED_TWIN = Path(__file__).parent / "weights" / "twin" / "model.safetensors"
 
 _NUM_OUTCOMES = 3
 
-Layer = tuple[Float64[NDArray[np.float64], "out in"], Float64[NDArray[np.float64], " out"]]
+Layer = tuple[Float32[NDArray[np.float32], "out in"], Float32[NDArray[np.float32], " out"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Perceptron:
     """Layers of rectified units that end in an `Outcome`; its input is brought to mean 0 and deviation 1 first."""
 
-    mean: Float64[NDArray[np.float64], " in"]
-    deviation: Float64[NDArray[np.float64], " in"]
+    mean: Float32[NDArray[np.float32], " in"]
+    deviation: Float32[NDArray[np.float32], " in"]
     layers: tuple[Layer, ...]
 
     def outcome(self, features: Features) -> Outcome:
         """What is expected of each row of features, such as each plan, future and slice ([P, K, S])."""
-        signal = (features - self.mean) / self.deviation
+        signal = (features.astype(np.float32) - self.mean) / self.deviation
         for number, (weight, bias) in enumerate(self.layers):
             signal = signal @ weight.T + bias
             if number < len(self.layers) - 1:
                 signal = np.maximum(signal, 0.0)
-        told = 1.0 / (1.0 + np.exp(-np.clip(signal, -30.0, 30.0)))
+        told = 1.0 / (1.0 + np.exp(-np.clip(signal.astype(np.float64), -30.0, 30.0)))
         return Outcome(in_time=told[..., 0], service=told[..., 1], credit=told[..., 2])
 
     def tensors(self, name: str) -> dict[str, NDArray[np.float32]]:
@@ -47,17 +47,17 @@ class Perceptron:
         found = {f"{name}.mean": self.mean, f"{name}.deviation": self.deviation}
         for number, (weight, bias) in enumerate(self.layers):
             found |= {f"{name}.{number}.weight": weight, f"{name}.{number}.bias": bias}
-        return {key: np.ascontiguousarray(array, dtype=np.float32) for key, array in found.items()}
+        return {key: np.ascontiguousarray(array) for key, array in found.items()}
 
     @classmethod
     def from_tensors(cls, name: str, tensors: dict[str, NDArray[np.float32]]) -> Self:
         """Read back what `tensors` gave; raises KeyError where a part is absent, ValueError for other outcomes."""
-        exact = {key: array.astype(np.float64) for key, array in tensors.items()}
-        numbers = range(sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in exact))
-        layers = tuple((exact[f"{name}.{number}.weight"], exact[f"{name}.{number}.bias"]) for number in numbers)
+        tensors = {key: array.astype(np.float32, copy=False) for key, array in tensors.items()}
+        numbers = range(sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in tensors))
+        layers = tuple((tensors[f"{name}.{number}.weight"], tensors[f"{name}.{number}.bias"]) for number in numbers)
         if layers and len(layers[-1][1]) != _NUM_OUTCOMES:
             raise ValueError(f"{name} tells {len(layers[-1][1])} numbers of a slice; expected {_NUM_OUTCOMES}")
-        return cls(mean=exact[f"{name}.mean"], deviation=exact[f"{name}.deviation"], layers=layers)
+        return cls(mean=tensors[f"{name}.mean"], deviation=tensors[f"{name}.deviation"], layers=layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -73,9 +73,10 @@ def in_time_fraction(arrival_per_s: Ratios, service_per_s: Ratios, budget_s: Rat
     places = np.maximum(service * budget_s / burstiness, 1.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         load = np.where(service > 0, arrival / np.maximum(service, 1e-300), np.inf)
+        power = load**places
+        light = (1.0 - load) * power / (1.0 - power * load)
         # For load > 1 numerator and denominator are divided by load^(K+1), which keeps them finite.
-        light = (1.0 - load) * load**places / (1.0 - load ** (places + 1.0))
-        heavy = (1.0 - 1.0 / load) / (1.0 - load ** -(places + 1.0))
+        heavy = (1.0 - 1.0 / load) / (1.0 - 1.0 / (power * load))
         critical = 1.0 / (places + 1.0)
         blocked = np.where(load < 1.0, light, heavy)
         blocked = np.where(np.abs(load - 1.0) < 1e-9, critical, blocked)

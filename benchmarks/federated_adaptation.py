@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import federated_adaptation_rows
+import federated_adaptation_sites
 import numpy as np
 import torch
 from federated_adaptation_rows import ROWS, Adapted, Recipe, Row, Save
@@ -60,7 +61,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     recipe = Recipe(
         model=options.model,
-        corpus=options.work / TEMPLATE / f"corpus-{options.runs}",
+        corpus=options.work / f"{TEMPLATE}-{weights_mark(EMBEDDED_TWIN.parent)[:8]}" / f"corpus-{options.runs}",
         num_rounds=options.rounds,
         local_steps=options.local_steps,
         seed=options.seed,
@@ -70,7 +71,7 @@ def main() -> None:
         met: {name: Judge(islice(evaluation_cases(name, met=met == "own"), options.cases)) for name in LACKING}
         for met in ("own", "unseen")
     }
-    finished = _folder_of_rows(options.work, recipe, options.cases)
+    finished = _folder_of_rows(recipe, options.cases)
     rows = [_measured(name, adapt, recipe, judges, finished) for name, adapt in ROWS.items()]
     document = {
         "sites": {name: lacking.as_dict() for name, lacking in LACKING.items()},
@@ -101,11 +102,14 @@ class Judge:
         return np.array([outlook.utility(plan) for outlook, plan in zip(self._outlooks, plans, strict=True)])
 
 
-def _folder_of_rows(work: Path, recipe: Recipe, num_cases: int) -> Path:
-    """Where rows of this very comparison lie: the same recipe, base and twin, judged by as many cases."""
-    mark = weights_mark(recipe.model, EMBEDDED_TWIN.parent)
-    told = hashlib.sha256(f"{replace(recipe, model=Path())}|{num_cases}|{mark}".encode()).hexdigest()
-    folder = work / TEMPLATE / f"rows-{told[:16]}"
+def _folder_of_rows(recipe: Recipe, num_cases: int) -> Path:
+    """Where rows of this very comparison lie: the same recipe, sites, base and corpora, judged by as many cases."""
+    mark = hashlib.sha256(f"{recipe}|{num_cases}|{weights_mark(recipe.model)}".encode())
+    for path in (Path(federated_adaptation_rows.__file__), Path(federated_adaptation_sites.__file__)):
+        mark.update(path.read_bytes())
+    for path in sorted(recipe.corpus.glob("*.jsonl")):
+        mark.update(path.read_bytes())
+    folder = recipe.corpus.with_name(f"rows-{mark.hexdigest()[:16]}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -129,7 +133,9 @@ def _measured(
     for met, by_site in judges.items():
         worth = [judge.worth(models.get(site, shared)) for site, judge in by_site.items()]
         row[f"utility_{met}"], row[f"to_expert_{met}"] = (round(float(x), 4) for x in np.mean(worth, axis=0))
-    file.write_text(json.dumps(row), encoding="utf-8")
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(row), encoding="utf-8")
+    part.replace(file)
     print(row, file=sys.stderr)
     return row
 

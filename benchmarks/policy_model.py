@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from itertools import islice
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +51,8 @@ _SEED = 987_654
 """Of random cells, apart from every training seed."""
 _SITE_SEED = 3_000
 """Of the sites' cells, likewise."""
+_NUM_CORES = 2
+_NUM_BATCHES = 5
 
 
 def main() -> None:
@@ -60,7 +66,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load_local_model(str(options.model), adapter=options.adapter)
-    figures = [*static(model, options.instances), *latency(model), *ablations(model, options.instances)]
+    figures = [
+        *static(model, options.instances),
+        *latency(model, options.model, options.adapter),
+        *ablations(model, options.instances),
+    ]
     figures += foresight(model, options.instances)
     with tempfile.TemporaryDirectory() as folder:
         figures += validity("embedded", model, options.policies)
@@ -88,22 +98,62 @@ def static(model: PolicyModel, num_instances: int) -> list[Figure]:
     ]
 
 
-def latency(model: PolicyModel) -> list[Figure]:
+def latency(model: PolicyModel, folder: Path, adapter: Path | None) -> list[Figure]:
     """One cell alone, then many in one batch, the twin's foresight included; the number of devices adds no length."""
     expert = Expert()
-    cases = [case for case in static_cases(400, seed=_SEED + 1) if len(case[0].slices) == 4][:96]
+    cases = _four_slices()
     alone_s = [_elapsed_s(lambda c=case: raw_plans(model, (c,), expert)) for case in cases[:60]]
-    began = time.perf_counter()
-    prompts = tuple(expert.foresee(*case).prompt for case in cases)
-    model.answer(prompts)
-    batch_s = time.perf_counter() - began
     digest, terms = cases[0]
     lengths = [len(expert.foresee(_with_devices(digest, count), terms).prompt.text.split()) for count in (10, 10_000)]
     return [
         figure("latency: one cell alone, p95 ms", 1000 * float(np.percentile(alone_s, 95)), 300, at_most=True),
-        figure("latency: cells a second in a batch, one thread", len(prompts) / batch_s, 50),
+        figure("latency: cells a second in batches of 96, one process", _batch_rate(folder, adapter, 1)),
+        figure(
+            f"latency: cells a second in batches of 96, {_NUM_CORES} processes of one thread",
+            _batch_rate(folder, adapter, _NUM_CORES),
+            50,
+        ),
         figure("prompt: words more at 10,000 devices than at 10", abs(lengths[1] - lengths[0]), 0, at_most=True),
     ]
+
+
+def _four_slices() -> list[Case]:
+    return [case for case in static_cases(400, seed=_SEED + 1) if len(case[0].slices) == 4][:96]
+
+
+def _batch_rate(folder: Path, adapter: Path | None, num_processes: int) -> float:
+    """Cells a second of some processes at work together, from when the last is warm until the last has done."""
+    context = multiprocessing.get_context("spawn")
+    is_warm = context.Barrier(num_processes)
+    with ProcessPoolExecutor(
+        num_processes, mp_context=context, initializer=_prepare, initargs=(folder, adapter, is_warm)
+    ) as pool:
+        spans = list(pool.map(_batches, range(num_processes)))
+    began_s, ended_s = zip(*spans, strict=True)
+    return num_processes * _NUM_BATCHES * len(_four_slices()) / (max(ended_s) - min(began_s))
+
+
+_WORKER: dict[str, Any] = {}
+
+
+def _prepare(folder: Path, adapter: Path | None, is_warm: Barrier) -> None:
+    torch.set_num_threads(1)
+    _WORKER.update(model=load_local_model(str(folder), adapter=adapter), is_warm=is_warm)
+
+
+def _batches(_: int) -> tuple[float, float]:
+    """When this process began and ended its batches, after a first one that warms up and a wait for the others."""
+    expert, cases = Expert(), _four_slices()
+
+    def answer_all() -> None:
+        _WORKER["model"].answer(tuple(expert.foresee(*case).prompt for case in cases))
+
+    answer_all()
+    _WORKER["is_warm"].wait()
+    began_s = time.monotonic()
+    for _ in range(_NUM_BATCHES):
+        answer_all()
+    return began_s, time.monotonic()
 
 
 def ablations(model: PolicyModel, num_instances: int) -> list[Figure]:

@@ -157,7 +157,8 @@ def _fit_twin(out: Path, seed: int, num_workers: int, *, quick: bool, dry_run: b
         )
     model.save(out / "model.safetensors")
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    shown = f"twin in {out}: its first plan is worth {record['first']} where the best candidate is {record['best']}"
+    first, best = record["first_plan_utility"], record["best_plan_utility"]
+    shown = f"twin in {out}: utility {first} by the plan that it puts first, {best} by the best"
     click.echo(json.dumps(record) if as_json else shown)
 
 

@@ -36,17 +36,24 @@ def _intended(weight: Float64[NDArray[np.float64], " numbers"]) -> int:
     return 2 + int(np.searchsorted(share, 0.5 * share[-1]))
 
 
+def read_grammar(vocabulary: Vocabulary, schema: dict[str, Any]) -> llguidance.LLMatcher:
+    """A JSON schema as a grammar over the vocabulary's tokens; raises ModelUnavailable where it isn't one."""
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(
+        json.dumps(schema), defaults={"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+    )
+    matcher = llguidance.LLMatcher(vocabulary.grammar_tokenizer, grammar)
+    if matcher.is_error():
+        raise ModelUnavailable(f"grammar refused: {matcher.get_error()}")
+    return matcher
+
+
 class AnswerState:
     """Grammar matcher plus the budgets a JSON schema can't express: `min` and `cpu` each sum to at most 100."""
 
-    def __init__(self, vocabulary: Vocabulary, schema: dict[str, Any]) -> None:
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(
-            json.dumps(schema), defaults={"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
-        )
+    def __init__(self, vocabulary: Vocabulary, grammar: llguidance.LLMatcher) -> None:
+        """`grammar` is as `read_grammar` gives it, and stays as it is: reading it takes longer than a short answer."""
         self._vocabulary = vocabulary
-        self._matcher = llguidance.LLMatcher(vocabulary.grammar_tokenizer, grammar)
-        if self._matcher.is_error():
-            raise ModelUnavailable(f"grammar refused: {self._matcher.get_error()}")
+        self._matcher = grammar.deep_copy()
         self.text = ""
         self.num_tokens = 0
         self._spent = {"min": 0, "cpu": 0}

@@ -3,12 +3,12 @@
 At a million parameters the arithmetic is a small part of a step: most of it is transformers' way from layer to layer,
 which costs as much for a small model as for a large one. Projections that read the same input are one matrix here.
 Shapes: B rows, L new tokens, T tokens so far, D width, H heads, K width of a head, C half of it, F width of the
-feed-forward part, V vocabulary, 1 broadcast; weights as in torch, out before in.
+feed-forward part, V vocabulary, 1 broadcast. Matrices are kept in before out, in which order few rows take least time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-_ROOM = 256
+_ROOM = 96
 """Tokens by which the caches grow."""
+
+_Attend = Callable[[Tensor, Tensor], Tensor]
+"""From a layer's queries, keys and values of new tokens ([B, L, 3, H, K]) and its cache to the mixed ([B, L, H, K])."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +32,18 @@ class _Layer:
 
     norm_D: Tensor
     query_key_value: Tensor
-    """[3HK, D]"""
+    """[D, 3HK]"""
     output: Tensor
-    """[D, HK]"""
+    """[HK, D]"""
     second_norm_D: Tensor
     gate_up: Tensor
-    """[2F, D]"""
+    """[D, 2F]"""
     down: Tensor
-    """[D, F]"""
+    """[F, D]"""
 
 
 class LlamaDecoder:
-    """A Llama's weights as they are when this is made; what it learns later is not seen."""
+    """A Llama's weights as they are when this is made; a model that learns on needs another."""
 
     @torch.no_grad()
     def __init__(self, model: Any) -> None:
@@ -50,7 +53,7 @@ class LlamaDecoder:
         self._eps: float = config.rms_norm_eps
         self.embedding_VD: Tensor = model.model.embed_tokens.weight
         self.norm_D: Tensor = model.model.norm.weight
-        self.head_VD: Tensor = model.lm_head.weight
+        self.head_DV = _in_before_out(model.lm_head.weight)
         self.frequency_C: Tensor = model.model.rotary_emb.inv_freq.float().to(self.embedding_VD.device)
         sharing = config.num_attention_heads // config.num_key_value_heads
         self.layers = tuple(_layer(layer, sharing) for layer in model.model.layers)
@@ -95,39 +98,60 @@ class LlamaRows:
         decoder = self._decoder
         longest = max(map(len, pending))
         tokens_BL = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in pending], device=self._device)
-        position_BL = self._length_B[:, None] + torch.arange(longest, device=self._device)
-        num_kept = int(position_BL.max()) + 1
-        self._make_room(num_kept)
         # What padding writes lies ahead of its row's tokens, where nothing looks, until a token overwrites it.
-        is_seen_B1LT = (torch.arange(num_kept, device=self._device) <= position_BL[..., None])[:, None]
+        attend = self._begin(longest) if self._kept.shape[3] == 0 else self._go_on(longest)
         x_BLD = decoder.embedding_VD[tokens_BL]
-        angle_BL1C = (position_BL[..., None] * decoder.frequency_C)[:, :, None]
-        turn = (angle_BL1C.cos().to(x_BLD.dtype), angle_BL1C.sin().to(x_BLD.dtype))
         for layer, kept in zip(decoder.layers, self._kept, strict=True):
-            parts = functional.linear(decoder.normed(x_BLD, layer.norm_D), layer.query_key_value)
+            parts = decoder.normed(x_BLD, layer.norm_D) @ layer.query_key_value
             parts = parts.view(*tokens_BL.shape, 3, decoder.num_heads, decoder.head_width)
-            parts = parts.movedim(2, 0)
-            query, key = _rotated(parts[:2], turn)
-            kept[0, self._row_B1, position_BL] = key
-            kept[1, self._row_B1, position_BL] = parts[2]
-            keys, values = kept[:, :, :num_kept].transpose(2, 3)
-            mixed_BHLK = functional.scaled_dot_product_attention(
-                query.transpose(1, 2), keys, values, attn_mask=is_seen_B1LT
-            )
-            x_BLD = x_BLD + functional.linear(mixed_BHLK.transpose(1, 2).flatten(2), layer.output)
-            gate, up = functional.linear(decoder.normed(x_BLD, layer.second_norm_D), layer.gate_up).chunk(2, dim=-1)
-            x_BLD = x_BLD + functional.linear(functional.silu(gate) * up, layer.down)
+            x_BLD = x_BLD + attend(parts, kept).flatten(2) @ layer.output
+            gate, up = (decoder.normed(x_BLD, layer.second_norm_D) @ layer.gate_up).chunk(2, dim=-1)
+            x_BLD = x_BLD + functional.silu(gate).mul_(up) @ layer.down
         count_B = torch.tensor([len(ids) for ids in pending], device=self._device)
         self._length_B += count_B
         last_BD = x_BLD[self._row_B1[:, 0], (count_B - 1).clamp(min=0)]
-        scores_BV = functional.linear(decoder.normed(last_BD, decoder.norm_D), decoder.head_VD)
+        scores_BV = decoder.normed(last_BD, decoder.norm_D) @ decoder.head_DV
         logits_BV: NDArray[np.float64] = scores_BV.double().cpu().numpy()
         return logits_BV
 
-    def _make_room(self, num_kept: int) -> None:
+    def _begin(self, longest: int) -> _Attend:
+        """How the first tokens see one another: every row begins at place 0, so nothing is read from the caches."""
+        self._kept = functional.pad(self._kept, (0, 0, 0, 0, 0, longest + _ROOM))
+        turn = self._turn(torch.arange(longest, device=self._device)[None])
+
+        def attend(parts: Tensor, kept: Tensor) -> Tensor:
+            query, key, value = _rotated(parts[:, :, 0], turn), _rotated(parts[:, :, 1], turn), parts[:, :, 2]
+            kept[0, :, :longest], kept[1, :, :longest] = key, value
+            return functional.scaled_dot_product_attention(
+                query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
+            ).transpose(1, 2)
+
+        return attend
+
+    def _go_on(self, longest: int) -> _Attend:
+        """How further tokens see those before them and one another."""
+        position_BL = self._length_B[:, None] + torch.arange(longest, device=self._device)
+        num_kept = int(position_BL.max()) + 1
         short = num_kept - self._kept.shape[3]
         if short > 0:
             self._kept = functional.pad(self._kept, (0, 0, 0, 0, 0, short + _ROOM))
+        is_seen_B1LT = (torch.arange(num_kept, device=self._device) <= position_BL[..., None])[:, None]
+        turn = self._turn(position_BL)
+
+        def attend(parts: Tensor, kept: Tensor) -> Tensor:
+            kept[0, self._row_B1, position_BL] = _rotated(parts[:, :, 1], turn)
+            kept[1, self._row_B1, position_BL] = parts[:, :, 2]
+            keys, values = kept[:, :, :num_kept].transpose(2, 3)
+            query = _rotated(parts[:, :, 0], turn).transpose(1, 2)
+            return functional.scaled_dot_product_attention(query, keys, values, attn_mask=is_seen_B1LT).transpose(1, 2)
+
+        return attend
+
+    def _turn(self, position_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the rotary embedding at those places ([B, L, 1, C])."""
+        angle_BL1C = (position_BL[..., None] * self._decoder.frequency_C)[:, :, None]
+        dtype = self._decoder.embedding_VD.dtype
+        return angle_BL1C.cos().to(dtype), angle_BL1C.sin().to(dtype)
 
 
 def _projections(model: Any) -> Iterator[nn.Module]:
@@ -149,12 +173,16 @@ def _layer(layer: Any, sharing: int) -> _Layer:
     parts = (attention.q_proj.weight, own(attention.k_proj.weight), own(attention.v_proj.weight))
     return _Layer(
         norm_D=layer.input_layernorm.weight,
-        query_key_value=torch.cat(parts),
-        output=attention.o_proj.weight,
+        query_key_value=_in_before_out(torch.cat(parts)),
+        output=_in_before_out(attention.o_proj.weight),
         second_norm_D=layer.post_attention_layernorm.weight,
-        gate_up=torch.cat((feed.gate_proj.weight, feed.up_proj.weight)),
-        down=feed.down_proj.weight,
+        gate_up=_in_before_out(torch.cat((feed.gate_proj.weight, feed.up_proj.weight))),
+        down=_in_before_out(feed.down_proj.weight),
     )
+
+
+def _in_before_out(weight: Tensor) -> Tensor:
+    return weight.t().contiguous()
 
 
 def _rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:

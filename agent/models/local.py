@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from llguidance import LLMatcher
 
 from agent.errors import ModelUnavailable
-from agent.models.answer_state import AnswerState
+from agent.models.answer_state import AnswerState, read_grammar
 from agent.models.llama_decoder import LlamaDecoder
 from agent.models.port import Answer, Decoder
 from agent.models.transformers_decoder import TransformersDecoder
@@ -37,6 +38,7 @@ class LocalModel:
         self._tokenizer = tokenizer
         self._vocabulary: Vocabulary = read_vocabulary(tokenizer)
         self._name = name
+        self._grammars: dict[int, LLMatcher] = {}
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class LocalModel:
     @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
         """One answer for each prompt, decoded together."""
-        states = [AnswerState(self._vocabulary, answer_schema(p.num_slices)) for p in prompts]
+        states = [self._blank(prompt.num_slices) for prompt in prompts]
         pending = [
             [*self._tokenizer(p.text, add_special_tokens=True)["input_ids"], *s.forced()]
             for p, s in zip(prompts, states, strict=True)
@@ -64,6 +66,11 @@ class LocalModel:
                 pending[row] = [] if state.is_done else self._choose(state, logits_BV[row])
                 sampled[row] += bool(pending[row])
         raise ModelUnavailable(f"model {self._name!r} did not finish within {_MAX_STEPS} steps")
+
+    def _blank(self, num_slices: int) -> AnswerState:
+        if num_slices not in self._grammars:
+            self._grammars[num_slices] = read_grammar(self._vocabulary, answer_schema(num_slices))
+        return AnswerState(self._vocabulary, self._grammars[num_slices])
 
     @staticmethod
     def _choose(state: AnswerState, logits_V: np.ndarray[Any, Any]) -> list[int]:

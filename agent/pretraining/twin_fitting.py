@@ -28,7 +28,7 @@ _PAIRED = 80.0
 _WORTH = 1000.0
 """Weight of what differs between the plans of one cell in worth (adr/0014)."""
 _LEVEL = 400.0
-"""Weight of what all plans of a cell are wrong by together."""
+"""Weight of how far off the worth of each plan is (adr/0014)."""
 _CHOICE = 100.0
 """Weight of the worth that the chosen plan turned out to have (adr/0014)."""
 _DOUBT = 0.01
@@ -86,7 +86,7 @@ def fit_twin(
         "command": "edgewright pretrain --task twin",
         "seed": plan.seed,
         "runs": len(runs),
-        "cells": len(known.utility),
+        "cell_intervals": len(known.utility),
         "epochs": plan.num_epochs,
         **_errors(networks, unseen),
     }
@@ -111,7 +111,7 @@ def fit(trials: Trials, plan: FittingPlan, *, on_epoch: Callable[[], None] = lam
             loss = (
                 _slice_loss(packets, chosen.packet_outcomes)
                 + _slice_loss(tasks, chosen.task_outcomes)
-                + _plan_loss(worth, chosen.utility)
+                + plan_loss(worth, chosen.utility)
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -119,6 +119,14 @@ def fit(trials: Trials, plan: FittingPlan, *, on_epoch: Callable[[], None] = lam
             cycle.step()
         on_epoch()
     return networks
+
+
+def plan_loss(worth: Float[Tensor, "B P"], utility: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
+    """Squares of the worth's error and of what a plan changes of it, less what is had by choosing a candidate by it."""
+    chance = torch.softmax(worth[:, :-NUM_RANDOM] / _DOUBT, dim=1)
+    gained = (chance * _between_plans(utility[:, :-NUM_RANDOM])).sum(dim=1).mean()
+    error = worth - utility
+    return _LEVEL * (error**2).mean() + _WORTH * (_between_plans(error) ** 2).mean() - _CHOICE * gained
 
 
 def _slice_loss(told: Float[Tensor, "B P S 3"], came: Float[Tensor, "B P S 3"]) -> Float[Tensor, ""]:
@@ -129,14 +137,6 @@ def _slice_loss(told: Float[Tensor, "B P S 3"], came: Float[Tensor, "B P S 3"]) 
     between = _between_plans(told - came)
     each = (entropy + _PAIRED * between**2).mean(dim=1, keepdim=True)
     return (each * is_known).sum() / is_known.sum().clamp(min=1)
-
-
-def _plan_loss(worth: Float[Tensor, "B P"], utility: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
-    """Squares of what a plan changes in a cell, and what is lost by choosing a candidate as the foreseen worth says."""
-    chance = torch.softmax(worth[:, :-NUM_RANDOM] / _DOUBT, dim=1)
-    gained = (chance * _between_plans(utility[:, :-NUM_RANDOM])).sum(dim=1).mean()
-    error = worth - utility
-    return _LEVEL * (error**2).mean() + _WORTH * (_between_plans(error) ** 2).mean() - _CHOICE * gained
 
 
 def _between_plans(values: Float[Tensor, "B P *rest"]) -> Float[Tensor, "B P *rest"]:
@@ -156,8 +156,8 @@ def _errors(networks: Networks, unseen: Trials) -> dict[str, float]:
         "rms_tasks_in_time": _rms(tasks_off[..., 0]),
         "rms_worth": _rms(worth - cells.utility),
         "rms_worth_between_plans": _rms(_between_plans(worth - cells.utility)),
-        "first": float(cells.utility.gather(1, chosen).mean()),
-        "best": float(cells.utility[:, :-NUM_RANDOM].max(dim=1).values.mean()),
+        "first_plan_utility": float(cells.utility.gather(1, chosen).mean()),
+        "best_plan_utility": float(cells.utility[:, :-NUM_RANDOM].max(dim=1).values.mean()),
     }
     return {name: round(value, 4) for name, value in told.items()}
 

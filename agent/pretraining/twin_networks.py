@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agent.pretraining.twin_trials import Trials
@@ -41,17 +42,21 @@ class Cells:
     def of(cls, trials: Trials) -> Self:
         return cls(**{part.name: torch.from_numpy(getattr(trials, part.name)) for part in fields(cls)})
 
-    def __getitem__(self, which: Tensor | slice) -> Cells:
+    def __getitem__(self, which: Tensor) -> Cells:
         return Cells(**{part.name: getattr(self, part.name)[which] for part in fields(self)})
 
 
 class Network(nn.Module):
     """A perceptron in the making; it ends in the three numbers of an `Outcome`."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, rows: Float[Tensor, "rows F"]) -> None:
         """`rows` are what its input looks like."""
         super().__init__()
-        self.mean, self.deviation = rows.mean(dim=0), rows.std(dim=0).clamp(min=_LEAST_DEVIATION)
+        self.register_buffer("mean", rows.mean(dim=0))
+        self.register_buffer("deviation", rows.std(dim=0).clamp(min=_LEAST_DEVIATION))
         self.layers = nn.Sequential(
             nn.Linear(rows.shape[-1], _HIDDEN),
             nn.ReLU(),
@@ -69,11 +74,9 @@ class Network(nn.Module):
         """The same without torch."""
         linear = [part for part in self.layers if isinstance(part, nn.Linear)]
         return Perceptron(
-            mean=self.mean.double().numpy(),
-            deviation=self.deviation.double().numpy(),
-            layers=tuple(
-                (layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()) for layer in linear
-            ),
+            mean=_frozen(self.mean),
+            deviation=_frozen(self.deviation),
+            layers=tuple((_frozen(layer.weight), _frozen(layer.bias)) for layer in linear),
         )
 
 
@@ -94,6 +97,11 @@ class Networks(nn.Module):
     def model(self) -> TwinModel:
         """For the twin."""
         return TwinModel(radio=self.radio.perceptron(), tasks=self.tasks.perceptron())
+
+
+def _frozen(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().numpy().copy()
+    return array
 
 
 def _settled(told: Float[Tensor, "B P K S 3"], ratio: Float[Tensor, "B K S"]) -> Float[Tensor, "B P K S 3"]:

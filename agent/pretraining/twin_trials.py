@@ -78,6 +78,7 @@ class Trials:
     contract: Float32[NDArray[np.float32], "N S"]
     """`contract_weight`."""
     floor: Float32[NDArray[np.float32], "N S"]
+    """0 in runs under the sites' own goals, which have none."""
     utility: Float32[NDArray[np.float32], "N P"]
     """What the cell was worth, at most 1."""
 
@@ -250,7 +251,10 @@ def cell_trials(
     tasks = features.tasks(plans, radio)
     settled_packets, settled_tasks = settled_ratios(load)
     worth = slice_worth(
-        np.nan_to_num(in_time, nan=1.0), np.nan_to_num(tasks_in_time, nan=1.0), ~np.isnan(tasks_in_time), terms
+        np.nan_to_num(in_time, nan=1.0),
+        np.nan_to_num(tasks_in_time, nan=1.0),
+        (~np.isnan(tasks_in_time)).astype(float),
+        terms,
     )
     columns = {
         "radio": radio,

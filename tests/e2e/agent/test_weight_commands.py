@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pytest
 from click.testing import CliRunner, Result
 
 from agent.commands.bench import bench
@@ -87,12 +88,14 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
     first = document(bench, *tiny, *where)
     (own,) = (tmp_path / "work").glob("episodes-*.jsonl")
     (store,) = (tmp_path / "work").glob("formulas-*.jsonl")
+    (searches,) = (tmp_path / "work").glob("searches-*.jsonl")
     lines = store.read_text().splitlines()
 
     assert first["num_episodes"] == 2
     assert first["warnings"]
     assert len(first["planners"]) == 11
-    assert (len(own.read_text().splitlines()), len(lines)) == (2 * 2, 2 * 9)
+    assert (len(own.read_text().splitlines()), len(lines)) == (2 * 2, 2 * 8)
+    assert len(searches.read_text().splitlines()) == 2
     assert first["planners"]["optimiser"]["difference_to_optimiser"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert first["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
     assert first["planners"]["llm_gated"]["valid_pct"] == 0.0
@@ -120,8 +123,21 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
 
     # Another model is compared with the same formulas, which are not run again.
     document(bench, *tiny, "--model", str(tmp_path / "another"), "--work", str(tmp_path / "work"))
-    assert len(list((tmp_path / "work").iterdir())) == 3
+    assert len(list((tmp_path / "work").iterdir())) == 4
     assert store.read_text().splitlines() == resumed
+
+
+def test_another_twin_runs_the_search_anew_and_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home", "--workers", "1")
+    where = ("--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
+    document(bench, *tiny, *where)
+    (store,) = (tmp_path / "work").glob("formulas-*.jsonl")
+    written = store.stat().st_mtime_ns
+    monkeypatch.setattr("agent.policy_bench.EMBEDDED_TWIN", tmp_path / "twin" / "model.safetensors")
+    document(bench, *tiny, *where)
+    assert len(list((tmp_path / "work").glob("searches-*.jsonl"))) == 2
+    assert list((tmp_path / "work").glob("formulas-*.jsonl")) == [store]
+    assert store.stat().st_mtime_ns == written
 
 
 def test_a_bench_in_two_processes_tells_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from agent.errors import ModelUnavailable
-from agent.models.answer_state import AnswerState
+from agent.models.answer_state import AnswerState, read_grammar
 from agent.models.vocabulary import Vocabulary, read_vocabulary
 from agent.pretraining.examples import random_example
 from agent.pretraining.tokenizer import END, PAD
@@ -53,7 +53,7 @@ def write_at_random(kind: str, num_slices: int, seed: int, *, is_greedy: bool = 
     """An answer by a writer without any sense; a greedy one takes the largest number it may."""
     rng = np.random.default_rng(seed)
     known = vocabulary(kind)
-    state = AnswerState(known, answer_schema(num_slices))
+    state = AnswerState(known, read_grammar(known, answer_schema(num_slices)))
     state.forced()
     for _ in range(2000):
         if state.is_done:
@@ -107,7 +107,7 @@ def test_digits_at_the_start_of_a_token_are_read() -> None:
 
 def test_a_token_that_breaks_the_grammar_is_refused() -> None:
     known = vocabulary("own")
-    state = AnswerState(known, answer_schema(2))
+    state = AnswerState(known, read_grammar(known, answer_schema(2)))
 
     with pytest.raises(ModelUnavailable, match="breaks the grammar"):
         state.take(known.texts.index("87"))
@@ -115,14 +115,14 @@ def test_a_token_that_breaks_the_grammar_is_refused() -> None:
 
 def test_a_schema_that_is_no_grammar_is_refused() -> None:
     with pytest.raises(ModelUnavailable, match="grammar refused"):
-        AnswerState(vocabulary("own"), {"type": "nonsense"})
+        read_grammar(vocabulary("own"), {"type": "nonsense"})
 
 
 def _first_share(weights: dict[int, float]) -> int:
     """The first share of an answer by a model that gives numbers these weights."""
     own = vocabulary("own")
     assert own.number_ids is not None
-    state = AnswerState(own, answer_schema(2))
+    state = AnswerState(own, read_grammar(own, answer_schema(2)))
     assert state.forced()
     logits = np.full(len(own.texts), -50.0)
     for number, weight in weights.items():
@@ -143,3 +143,20 @@ def _first_share(weights: dict[int, float]) -> int:
 )
 def test_nothing_is_a_share_of_its_own_and_others_are_the_median(weights: dict[int, float], share: int) -> None:
     assert _first_share(weights) == share
+
+
+def test_answers_under_one_grammar_are_written_apart():
+    own = vocabulary("own")
+    grammar = read_grammar(own, answer_schema(2))
+    first = AnswerState(own, grammar)
+    first.forced()
+    while not first.is_done:
+        first.take(first.choose(np.zeros(len(own.texts))))
+        if not first.is_done:
+            first.forced()
+    second = AnswerState(own, grammar)
+    assert second.text == ""
+    assert not second.is_done
+    second.forced()
+    assert first.text.startswith(second.text)
+    assert second.allowed().any()

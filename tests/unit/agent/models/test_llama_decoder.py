@@ -61,9 +61,12 @@ def test_caches_grow_beyond_their_first_room() -> None:
 @torch.inference_mode()
 def test_half_precision_stays_what_it_is() -> None:
     model = llama().to(torch.bfloat16)
-    logits_BV = LlamaDecoder(model).start(1).step([[3, 1, 4]])
-    alone = model(torch.tensor([[3, 1, 4]])).logits[0, -1].double().numpy()
-    np.testing.assert_allclose(logits_BV[0], alone, atol=0.15 * np.abs(alone).max())
+    rows, read = LlamaDecoder(model).start(1), []
+    for tokens in ([3, 1, 4], [1, 5], [9]):
+        read += tokens
+        logits_BV = rows.step([tokens])
+        alone = model(torch.tensor([read])).logits[0, -1].double().numpy()
+        np.testing.assert_allclose(logits_BV[0], alone, atol=0.15 * np.abs(alone).max())
 
 
 def with_adapter() -> torch.nn.Module:
