@@ -25,8 +25,8 @@ _GAIN = 1e-5
 class TwinSearch:
     """Steepest ascent in the twin from the best of the expert's candidates."""
 
-    num_tries: int = 60
-    """Plans tried for each cell and interval."""
+    num_tries: int = 18
+    """Plans tried for each cell and interval; more of them find the twin's errors, not better plans (docs/LOG.md)."""
     twin: Twin = field(default_factory=Twin)
 
     def plan(self, digest: EdgeDigest, terms: GoalTerms) -> CellPlan:

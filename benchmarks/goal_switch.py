@@ -38,6 +38,8 @@ from telemetry_sim.topology import SliceId, Topology
 
 _FIRST_SEED = 2_000
 _TARGET = 0.95
+_SEARCHED = 60
+"""Plans that the search for the optimum in the twin may try."""
 
 Row = dict[str, object]
 Family = Callable[["Site", np.random.Generator], tuple[Expectation, ...]]
@@ -128,7 +130,7 @@ def compare(plans: dict[str, tuple[CellPlan, ...]], cases: Sequence[Case]) -> Ro
     outlooks = [Twin().outlook(*case) for case in cases]
     plans = plans | {
         "optimiser": tuple(plan_cell(*case) for case in cases),
-        "search": tuple(TwinSearch().plan(*case) for case in cases),
+        "search": tuple(TwinSearch(num_tries=_SEARCHED).plan(*case) for case in cases),
     }
     worth = {
         name: np.array([outlook.utility(plan) for outlook, plan in zip(outlooks, found, strict=True)])
