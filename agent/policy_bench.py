@@ -21,7 +21,7 @@ from agent.comparison import EpisodeSettings, run_episode
 from agent.corpus_export import refuse_training_seeds
 from agent.models.port import PolicyModel
 from agent.mpc import TwinSearch
-from agent.planner import FormulaPlanner, GatedModelPlanner, Planner, RawModelPlanner, baseline_planners
+from agent.planner import FormulaPlanner, GatedModelPlanner, Planner, RawModelPlanner, Source, baseline_planners
 from agent.twin_model import EMBEDDED_TWIN
 from agent.weights_mark import weights_mark
 from telemetry_sim.scenarios import list_scenarios, scenario
@@ -99,7 +99,7 @@ def run_bench(
     # Planners without weights are run once, whichever model they are compared with, and so is the search in the twin.
     twin = EMBEDDED_TWIN.parent
     formulas = _EpisodeStore(work / f"formulas-{_mark(plan)}.jsonl")
-    searches = _EpisodeStore(work / f"searches-{_mark(plan, twin)}.jsonl")
+    searches = _EpisodeStore(work / f"searches-{TwinSearch().num_tries}-{_mark(plan, twin)}.jsonl")
     models = _EpisodeStore(
         work / f"episodes-{_mark(plan, twin, EMBEDDED_WEIGHTS if model is None else model, adapter)}.jsonl"
     )
@@ -228,7 +228,12 @@ def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
         "valid_pct": round(
             100.0 * sum(r["num_valid"] for r in found) / max(sum(r["num_decisions"] for r in found), 1), 2
         ),
-        "source_pct": {source: round(100.0 * count / dispatched, 2) for source, count in sources.items() if count},
+        # Of what was dispatched.
+        "source_pct": {
+            source: round(100.0 * count / dispatched, 2)
+            for source, count in sources.items()
+            if count and source != Source.NONE
+        },
         "decision_p95_ms": round(float(np.median([row["decision_p95_ms"] for row in found])), 2),
     }
 
