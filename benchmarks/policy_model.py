@@ -99,7 +99,7 @@ def static(model: PolicyModel, num_instances: int) -> list[Figure]:
 
 
 def latency(model: PolicyModel, folder: Path, adapter: Path | None) -> list[Figure]:
-    """One cell alone, then many in one batch, the twin's foresight included; the number of devices adds no length."""
+    """One cell alone, then many in batches, the twin's foresight included; the number of devices adds no length."""
     expert = Expert()
     cases = _four_slices()
     alone_s = [_elapsed_s(lambda c=case: raw_plans(model, (c,), expert)) for case in cases[:60]]
