@@ -55,9 +55,12 @@ def _options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
         return {"pool_pre_ping": True, "pool_size": 4}
     if url.database in (None, "", ":memory:"):
-        from sqlalchemy.pool import StaticPool
+        from sqlalchemy.pool import QueuePool
 
-        return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        # The connection is the database, so threads take turns with it, and it is closed once nobody holds it:
+        # SQLite crashes the process where one thread closes the connection that another one reads from.
+        one_at_a_time = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+        return {**one_at_a_time, "connect_args": {"check_same_thread": False}}
     return {"connect_args": {"check_same_thread": False, "timeout": _BUSY_S}}
 
 

@@ -24,6 +24,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock = time.time) -> None:
         self.clock = clock
         self._engine = engine
+        self._is_closed = False
         try:
             with engine.connect() as connection:
                 require_intact(connection)
@@ -38,6 +39,8 @@ class Store:
         return cls(open_engine(url), clock)
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
+        if self._is_closed:
+            raise StoreUnusable("store: it is closed")
         try:
             with self._engine.connect() as connection:
                 return work(connection)
@@ -57,6 +60,8 @@ class Store:
         return await self._writer.submit_from_loop(work)
 
     def close(self) -> None:
+        """Finish what was submitted; reads under way on other threads go on."""
+        self._is_closed = True
         self._writer.close()
         self._engine.dispose()
 
