@@ -59,7 +59,7 @@ def _options(url: URL) -> dict[str, Any]:
 
         # The connection is the database, so threads take turns with it, and it is closed once nobody holds it:
         # SQLite crashes the process where one thread closes the connection that another one reads from.
-        one_at_a_time = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+        one_at_a_time = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": _BUSY_S}
         return {**one_at_a_time, "connect_args": {"check_same_thread": False}}
     return {"connect_args": {"check_same_thread": False, "timeout": _BUSY_S}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,6 +26,7 @@ class Store:
         self.clock = clock
         self._engine = engine
         self._is_closed = False
+        self._lock = threading.Lock()
         try:
             with engine.connect() as connection:
                 require_intact(connection)
@@ -39,10 +41,9 @@ class Store:
         return cls(open_engine(url), clock)
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        if self._is_closed:
-            raise StoreUnusable("store: it is closed")
+        """Run the work, which must not ask the store again: in memory there is one connection for all."""
         try:
-            with self._engine.connect() as connection:
+            with self._connect() as connection:
                 return work(connection)
         except SQLAlchemyError as error:
             raise StoreUnusable(f"store: {str(error).splitlines()[0]}") from error
@@ -61,9 +62,17 @@ class Store:
 
     def close(self) -> None:
         """Finish what was submitted; reads under way on other threads go on."""
-        self._is_closed = True
         self._writer.close()
-        self._engine.dispose()
+        with self._lock:
+            self._is_closed = True
+            self._engine.dispose()
+
+    def _connect(self) -> Connection:
+        # A closed engine would connect anew, and in memory to an empty database.
+        with self._lock:
+            if self._is_closed:
+                raise StoreUnusable("store: it is closed")
+            return self._engine.connect()
 
     def __enter__(self) -> Self:
         return self
