@@ -1,6 +1,6 @@
-"""The classic optimiser: the exact integer split of each cell for the forecast load.
+"""The classic optimiser: the integer split of each cell for the forecast load.
 
-It is a baseline and the teacher of exact shares. It sees one cell at a time and one interval ahead.
+It is a baseline and the teacher of shares. It sees one cell at a time and one interval ahead.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from agent.utility import (
     in_time_fraction,
     service_worth,
     sla_credit,
+    worthwhile_energy_weight,
 )
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
@@ -50,7 +51,7 @@ class _ComputeSplit:
 
 
 def plan_cell(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
-    """The best plan of one cell for its forecast, exact in PRB and CPU shares."""
+    """The best plan of one cell for its forecast; shares as `share_split` divides them."""
     return complete_plan({}, digest, terms)
 
 
@@ -73,7 +74,7 @@ def complete_plan(held: Mapping[int, SlicePlan], digest: EdgeDigest, terms: Goal
             zip(shares, compute.shares, compute.tiers, load.budget_s * 1000.0, load.load_pct, strict=True)
         )
     )
-    step = _power_step_db(digest, total_load, terms.energy_weight)
+    step = _power_step_db(digest, total_load, worthwhile_energy_weight(digest, terms))
     return CellPlan(cell=digest.cell, slices=rows, tx_power_step_db=step, reasons=_reasons(digest, load, terms, step))
 
 

@@ -7,6 +7,7 @@ A prompt is a line for the cell, then a numbered line per slice; every number is
     lag split=12/15/40 pool=0/23 even=31/52
     plan
 
+`save` is percent of weight on energy, 0 where a lower power would cost more than it saves;
 `w` is the slice's part of the goal's weight, `need` and `now` are percent of the cell's PRBs, `low` and `mid` the
 percents at which a fifth and three fifths of the SLA's credit can be expected, `load` half percents of them and `task`
 percent of its edge CPU; `q` the packets that arrive in one delay budget and `d` the delay budget in twentieths of a
@@ -33,7 +34,14 @@ from agent.cell_plan import POWER_STEPS_DB, REPORT_INTERVALS_S, CellPlan, SliceP
 from agent.errors import PolicyInvalid
 from agent.goal import GoalTerms, PerSlice
 from agent.policy import ReasonCode
-from agent.utility import CellLoad, demand_factors, expected_load, in_time_fraction, sla_credit
+from agent.utility import (
+    CellLoad,
+    demand_factors,
+    expected_load,
+    in_time_fraction,
+    sla_credit,
+    worthwhile_energy_weight,
+)
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import Scheduler
 
@@ -202,7 +210,7 @@ def _cell_line(digest: EdgeDigest, load: CellLoad, terms: GoalTerms) -> str:
         "up": float(digest.is_up and all(n.is_up for n in digest.neighbours)),
         "cpu": load.task_load_pct.sum(),
         "back": digest.backhaul_delay_ms,
-        "save": 100.0 * terms.energy_weight,
+        "save": 100.0 * worthwhile_energy_weight(digest, terms),
         "log": float(len(digest.anomalies)),
     }
     return "cell " + " ".join(f"{name}={_bounded(value)}" for name, value in fields.items())

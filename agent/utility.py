@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agent.goal import GoalTerms, PerSlice
 from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.energy import STATIC_W, edge_power_w
 
 FLOOR_PENALTY = 4.0
 """Utility lost per unit of weight when a floor is missed entirely; larger than any gain, so floors come first."""
@@ -33,6 +34,10 @@ TIGHT_S = 0.06
 LENDING_YIELD = 0.5
 """Part of the idle guarantees that borrowers really get; chosen on training seeds (docs/LOG.md)."""
 CURVATURE = 9.0
+NOMINAL_W = 1000.0
+"""Power that costs as much as the goal's energy weight says."""
+LOWERING_COST, LOWERING_COST_FLOORED = 0.03, 0.05
+"""Utility lost by 3 dB less power in a cell below congestion, without and with floors in the goal (adr/0015)."""
 _CLOUD_HZ = 50e9
 """Clock that one task finds in the cloud, which is never full."""
 
@@ -216,4 +221,22 @@ def measured_utility(digest: EdgeDigest, terms: GoalTerms) -> float:
 
 def relative_energy(digest: EdgeDigest) -> float:
     """The cell's power against a nominal kilowatt, 0-1."""
-    return min(digest.energy_w / 1000.0, 1.0)
+    return min(digest.energy_w / NOMINAL_W, 1.0)
+
+
+def worthwhile_energy_weight(digest: EdgeDigest, terms: GoalTerms) -> float:
+    """The goal's energy weight where half the radiated power saves more by it than it costs in service; else 0.
+
+    A cell whose power nobody reports is taken at the goal's word.
+    """
+    if terms.energy_weight == 0 or digest.energy_w == 0:
+        return terms.energy_weight
+    cost = LOWERING_COST_FLOORED if (terms.floor > 0).any() else LOWERING_COST
+    pays = terms.energy_weight * 0.5 * _radiating_w(digest) / NOMINAL_W >= cost
+    return terms.energy_weight if pays else 0.0
+
+
+def _radiating_w(digest: EdgeDigest) -> float:
+    """What radiating takes at the power step 0 and the utilisation of now; under a lower one somewhat overstated."""
+    edge_w = float(edge_power_w(digest.edge_cpu_ghz, digest.edge_utilisation))
+    return max(digest.energy_w - STATIC_W - edge_w, 0.0) / 10.0 ** (0.1 * digest.tx_power_step_db)

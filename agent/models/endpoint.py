@@ -33,10 +33,10 @@ and took last; w: the slice's part of the operator's priority; low, mid: percent
 the SLA's credit can be expected; q: packets per delay budget, d: the delay budget (twentieths of a decade), t: one over
 the loss allowed, dl: the task deadline, tt: tasks per deadline (tenths of a decade); sd: the demand's deviation in
 percent; floor: percent that must be in time; task: percent of the edge CPU asked for, cpu: of all slices together;
-back: delay of the backhaul in ms; near: a neighbour's load; up: 0 when a cell is down; save: weight of saving energy;
-log: anomalies seen. lag: how far kinds of plans fall behind the best one, in thousandths of worth, as a fitted twin of
-the network foresees it: split by need (mixed schedulers/pf/edf), pool without guarantees (all min 0; pf/edf), even
-guarantees (pf/edf).
+back: delay of the backhaul in ms; near: a neighbour's load; up: 0 when a cell is down; save: percent of weight on
+saving energy, 0 where a lower power costs more than it saves; log: anomalies seen. lag: how far kinds of plans fall
+behind the best one, in thousandths of worth, as a fitted twin of the network foresees it: split by need (mixed
+schedulers/pf/edf), pool without guarantees (all min 0; pf/edf), even guarantees (pf/edf).
 Answer with one JSON object and nothing else. Its keys "1", "2", ... are the slices: min is the guaranteed percent of
 the PRBs and cpu that of the edge CPU, each summing to at most 100 over the slices; sch is the scheduler, off where
 tasks are computed, rep the report interval in seconds. pow is the transmit power step in dB, why one or two reasons.
