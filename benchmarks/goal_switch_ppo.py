@@ -1,38 +1,47 @@
-"""The learned allocators beside the model in goal_switch.py: proximal policy optimisation on shares of one cell.
+"""The learned allocators beside the model in goal_switch.py: proximal policy optimisation on one cell's plan.
 
-They read the same numbers as the model (the prompt's, per slice) and are rewarded with the worth of their split, on
-digests of training seeds. One is trained under the scenarios' own goals and never told of another; one is told the
-goal, which is drawn anew for every digest. Source: Schulman et al. 2017; the implementation is stable-baselines3's.
+They read all that the model reads (the prompt's numbers, what the twin foresees of the expert's plans included) and
+choose one of those plans or shares of their own, which start at the optimiser's; the reward is what the plan is worth
+in the twin, less the best of the expert's; energy, for which the twin has no word, is left out. One is trained under
+the scenarios' own goals and never told of another; one is told the goal, several to each digest. Source: Schulman et
+al. 2017; the implementation is stable-baselines3's.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from agent.bootstrap import build_loop, build_network
 from agent.cell_plan import CellPlan, largest_remainder
 from agent.corpus_export import FIRST_TRAINING_SEED, other_terms
+from agent.expert import Expert, Foresight
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
 from agent.pretraining.evaluation import Case
-from agent.prompting import Prompt, write_prompt
-from agent.twin import Twin
+from agent.prompting import Prompt
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.scenarios import list_scenarios
 
 _MOST_SLICES = 8
-_NUM_COLUMNS = 12
-_NUMBER = re.compile(r"=(\d+)")
+_NUM_PLANS = 7
+_NUM_CELL, _NUM_COLUMNS = 7, 14
+"""Numbers of the prompt's line for the cell and of each slice's, its own number left out."""
+_NUMBER = re.compile(r"\d+")
 _HIDDEN = [128, 128]
+_NUM_GOALS = 3
+"""Goals that each digest is met under."""
+_FAR = 4.0
+"""Greatest score: shares up to e^4 times the optimiser's."""
 
 Allocator = Callable[[EdgeDigest, GoalTerms], CellPlan]
 Observation = Float32[NDArray[np.float32], " numbers"]
@@ -45,14 +54,16 @@ def train_allocators(num_steps: int, *, seed: int = 5) -> dict[str, tuple[Alloca
     except ImportError:
         print("stable-baselines3 is missing (pip install .[bench]): no learned allocators", file=sys.stderr)
         return {}
-    cases = _training_cases(seed)
+    own = _training_cases(seed)
+    rng = np.random.default_rng(seed)
+    other = [(digest, other_terms(rng, digest, terms)) for digest, terms in own for _ in range(_NUM_GOALS)]
     return {
-        "PPO, goal not told": (_train(cases, num_steps, seed=seed, is_told=False), False),
-        "PPO, goal told": (_train(cases, num_steps, seed=seed, is_told=True), True),
+        "PPO, goal not told": (_train(own, num_steps, seed=seed), False),
+        "PPO, goal told": (_train(other, num_steps, seed=seed), True),
     }
 
 
-def _training_cases(seed: int, *, num_runs: int = 2, num_intervals: int = 20) -> list[Case]:
+def _training_cases(seed: int, *, num_runs: int = 4, num_intervals: int = 30) -> list[Case]:
     cases: list[Case] = []
     for summary in list_scenarios():
         for run in range(num_runs):
@@ -63,12 +74,14 @@ def _training_cases(seed: int, *, num_runs: int = 2, num_intervals: int = 20) ->
     return cases
 
 
-def _train(cases: list[Case], num_steps: int, *, seed: int, is_told: bool) -> Allocator:
+def _train(cases: Sequence[Case], num_steps: int, *, seed: int) -> Allocator:
     from stable_baselines3 import PPO
 
+    expert = Expert()
+    told = [_Cell(expert.foresee(*case)) for case in tqdm(cases, desc="foreseeing", unit="cell", disable=None)]
     agent: Any = PPO(
         "MlpPolicy",
-        _environment(cases, seed=seed, is_told=is_told),
+        _environment(told, seed=seed),
         gamma=0.0,
         n_steps=2048,
         batch_size=256,
@@ -79,55 +92,76 @@ def _train(cases: list[Case], num_steps: int, *, seed: int, is_told: bool) -> Al
     agent.learn(total_timesteps=num_steps)
 
     def plan(digest: EdgeDigest, terms: GoalTerms) -> CellPlan:
-        prompt = write_prompt(digest, terms)
-        action, _ = agent.predict(_observe(prompt), deterministic=True)
-        return _divided(digest, terms, prompt, action)
+        cell = _Cell(expert.foresee(digest, terms))
+        action, _ = agent.predict(cell.observation, deterministic=True)
+        return cell.chosen(action)
 
     return plan
 
 
-def _environment(cases: list[Case], *, seed: int, is_told: bool) -> Any:
-    """One decision is one episode: which slice gets what, rewarded with the plan's worth in the twin."""
+class _Cell:
+    """What the allocator reads of one cell and may choose there."""
+
+    def __init__(self, foresight: Foresight) -> None:
+        prompt = foresight.prompt
+        self._foresight = foresight
+        self._order = prompt.order
+        self.observation = _observe(prompt)
+
+    def chosen(self, action: Any) -> CellPlan:
+        """One of the expert's plans, or the optimiser's with its shares weighted anew, as the greatest score says."""
+        scores = np.asarray(action, float)
+        choice = int(scores[_MOST_SLICES:].argmax())
+        if choice > 0:
+            return self._foresight.plans[choice - 1]
+        plan = self._foresight.plans[0]
+        weights = [
+            (plan.slices[row].min_pct + 1.0) * float(np.exp(score))
+            for row, score in zip(self._order, scores, strict=False)
+        ]
+        by_row = dict(zip(self._order, largest_remainder(tuple(weights), 100), strict=True))
+        rows = tuple(replace(part, min_pct=int(by_row[row])) for row, part in enumerate(plan.slices))
+        return replace(plan, slices=rows)
+
+    def reward(self, action: Any) -> float:
+        """Worth in the twin over that of the best of the expert's plans."""
+        return self._foresight.outlook.utility(self.chosen(action)) - float(self._foresight.utilities.max())
+
+
+def _environment(told: Sequence[_Cell], *, seed: int) -> Any:
+    """One decision is one episode: which plan the cell gets."""
     import gymnasium
 
+    num_numbers = _NUM_CELL + _MOST_SLICES * _NUM_COLUMNS + _NUM_PLANS
+
     class OneCell(gymnasium.Env[Any, Any]):  # type: ignore[misc] - gymnasium is optional and untyped where it is missing
-        observation_space = gymnasium.spaces.Box(0.0, 10.0, (_MOST_SLICES * _NUM_COLUMNS,), np.float32)
-        action_space = gymnasium.spaces.Box(-4.0, 4.0, (_MOST_SLICES,), np.float32)
+        observation_space = gymnasium.spaces.Box(0.0, 10.0, (num_numbers,), np.float32)
+        action_space = gymnasium.spaces.Box(-_FAR, _FAR, (_MOST_SLICES + 1 + _NUM_PLANS,), np.float32)
 
         def __init__(self) -> None:
             self._rng = np.random.default_rng(seed)
-            self._twin = Twin()
-            self._case = cases[0]
-            self._prompt = write_prompt(*cases[0])
+            self._cell = told[0]
 
         def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Observation, dict[str, Any]]:
             super().reset(seed=seed, options=options)
-            digest, terms = cases[int(self._rng.integers(len(cases)))]
-            self._case = (digest, other_terms(self._rng, digest, terms) if is_told else terms)
-            self._prompt = write_prompt(*self._case)
-            return _observe(self._prompt), {}
+            self._cell = told[int(self._rng.integers(len(told)))]
+            return self._cell.observation, {}
 
         def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-            worth = self._twin.utility(_divided(*self._case, self._prompt, action), *self._case)
-            return _observe(self._prompt), worth, True, False, {}
+            return self._cell.observation, self._cell.reward(action), True, False, {}
 
     return OneCell()
 
 
 def _observe(prompt: Prompt) -> Observation:
-    """The prompt's numbers, slice by slice, in hundreds; absent slices are zeros."""
-    lines = [line for line in prompt.text.splitlines() if line.startswith("slice=")]
+    """The prompt's numbers in hundreds: the cell's, slice by slice (zeros where there is none), the plans' lags."""
+    cell, *rest = prompt.text.splitlines()
     table = np.zeros((_MOST_SLICES, _NUM_COLUMNS), np.float32)
-    for row, line in enumerate(lines):
-        table[row] = [float(number) / 100.0 for number in _NUMBER.findall(line)[1:]]
-    return table.reshape(-1)
+    for row, line in enumerate(line for line in rest if line.startswith("slice=")):
+        table[row] = _numbers(line)[1:]
+    lags = next(line for line in rest if line.startswith("lag "))
+    return np.concatenate([_numbers(cell), table.reshape(-1), _numbers(lags)]).astype(np.float32)
 
 
-def _divided(digest: EdgeDigest, terms: GoalTerms, prompt: Prompt, action: Any) -> CellPlan:
-    """Shares as a softmax over the slices, in the prompt's order; all else as the optimiser has it."""
-    scores = np.exp(np.asarray(action, float)[: prompt.num_slices])
-    shares = largest_remainder(tuple(scores), 100)
-    plan = plan_cell(digest, terms)
-    by_row = dict(zip(prompt.order, shares, strict=True))
-    rows = tuple(replace(part, min_pct=int(by_row[row])) for row, part in enumerate(plan.slices))
-    return replace(plan, slices=rows)
+def _numbers(line: str) -> list[float]:
+    return [float(number) / 100.0 for number in _NUMBER.findall(line)]
