@@ -1,7 +1,7 @@
 """The expert: of few whole plans the one that the twin foresees most of; what the policy model learns from on sites.
 
 Its candidates differ in what no queue formula weighs well: whether to slice at all, and in whose order packets leave.
-Shares are the optimiser's, which is exact about them. How far each candidate falls behind the best is told to the
+Shares are the optimiser's, exact as hard ones. How far each candidate falls behind the best is told to the
 policy model too: it reads what the gate will hold against it.
 """
 

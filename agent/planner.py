@@ -189,7 +189,7 @@ def baseline_planners() -> tuple[Planner, ...]:
 
 
 def optimiser_planner() -> FormulaPlanner:
-    """The exact per-cell optimiser as a planner."""
+    """The per-cell optimiser as a planner."""
     return FormulaPlanner(name="optimiser", formula=plan_cell)
 
 

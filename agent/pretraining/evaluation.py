@@ -1,4 +1,4 @@
-"""How near a model's raw plans come to the exact optimum on held-out static instances."""
+"""How near a model's raw plans come to the optimiser's on held-out static instances."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Case = tuple[EdgeDigest, GoalTerms]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticScore:
-    """Radio worth of raw plans on static instances, all relative to the exact integer optimum.
+    """Radio worth of raw plans on static instances, all relative to what the optimiser finds.
 
     Ratios leave out instances whose floors can't be met; the gap closed does not.
     """
@@ -90,7 +90,7 @@ def radio_worth(plan: CellPlan, digest: EdgeDigest, terms: GoalTerms) -> float:
 
 
 def compare_plans(cases: Sequence[Case], plans: Sequence[CellPlan]) -> StaticScore:
-    """Plans against the exact optimum of each case, with simple planners beside them."""
+    """Plans against the optimiser's in each case, with simple planners beside them."""
     best = [plan_cell(d, t) for d, t in cases]
     worth = {
         "model": np.array([radio_worth(p, d, t) for p, (d, t) in zip(plans, cases, strict=True)]),

@@ -27,7 +27,7 @@ class Example:
 
 
 def random_example(rng: np.random.Generator) -> Example:
-    """A random digest and goal with the optimiser's exact plan."""
+    """A random digest and goal with the optimiser's plan."""
     digest = random_digest(rng)
     terms = random_terms(rng, digest)
     prompt = write_prompt(digest, terms)
