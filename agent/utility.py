@@ -239,4 +239,5 @@ def worthwhile_energy_weight(digest: EdgeDigest, terms: GoalTerms) -> float:
 def _radiating_w(digest: EdgeDigest) -> float:
     """What radiating takes at the power step 0 and the utilisation of now; under a lower one somewhat overstated."""
     edge_w = float(edge_power_w(digest.edge_cpu_ghz, digest.edge_utilisation))
-    return max(digest.energy_w - STATIC_W - edge_w, 0.0) / 10.0 ** (0.1 * digest.tx_power_step_db)
+    radiating_w: float = max(digest.energy_w - STATIC_W - edge_w, 0.0) / 10.0 ** (0.1 * digest.tx_power_step_db)
+    return radiating_w
