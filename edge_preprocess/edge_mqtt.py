@@ -1,12 +1,15 @@
 """An edge node fed by a broker: telemetry lines come in on one topic, digests go out on their cells' topics.
 
 A message is acknowledged once it is in the journal, and the session outlives the connection, so that nothing sent
-while the node was away or died is lost. A digest that the broker had not acknowledged is sent again by the next start.
+while the node was away or died is lost. What the broker sends again because no acknowledgement had reached it, such as
+one that was under way when the node was killed, is known by its mark and not taken twice. A digest that the broker had
+not acknowledged is sent again by the next start.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,11 +20,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_preprocess.compact import pack
+from edge_preprocess.edge_node import MOST_RECENT, mark
 from edge_preprocess.errors import SourceUnreadable
 from telemetry_sim.mqtt_protocol import ROOT, digest_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 TELEMETRY_TOPIC = f"{ROOT}/telemetry"
 """JSON lines as in `edge_preprocess.wire`, one a message."""
 _SESSION_S = 86_400
-_IN_FLIGHT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,10 @@ class BrokerSource:
     def __init__(self, url: BrokerUrl) -> None:
         self._url = url
         self._accept: Callable[[bytes], None] = _refuse
-        self._last_line: bytes | None = None
+        self._recent: deque[str] = deque(maxlen=MOST_RECENT)
+        """Marks of the newest lines taken."""
+        self._to_come_again: deque[str] = deque()
+        """What of them the broker may still send again on this connection, in that order."""
         self._num_unacknowledged = 0
         """Changed by the thread that constructs until `run` starts the client's own, by that one from then on."""
         self._failure: BaseException | None = None
@@ -90,16 +96,17 @@ class BrokerSource:
         self._num_unacknowledged += 1
         self._client.publish(digest_topic(digest.cell), pack(digest), qos=1, retain=True)
 
-    def run(self, accept: Callable[[bytes], None], *, last_line: bytes | None) -> None:
+    def run(self, accept: Callable[[bytes], None], *, recent: Iterable[str]) -> None:
         """Give messages to `accept` until `stop`; raises what went wrong while taking one.
 
-        `last_line` is the newest that is in the journal already.
+        `recent` holds the marks of the newest lines that were taken before, oldest first.
         """
-        self._accept, self._last_line = accept, last_line
+        self._accept = accept
+        self._recent.extend(recent)
         # The library leaves this constructor untyped.
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = _SESSION_S
-        session.ReceiveMaximum = _IN_FLIGHT
+        session.ReceiveMaximum = MOST_RECENT
         try:
             self._client.connect(self._url.host, self._url.port, clean_start=False, properties=session)
         except OSError as error:
@@ -123,6 +130,7 @@ class BrokerSource:
         if reason.is_failure:
             self._fail(SourceUnreadable(f"broker {self._url.host}:{self._url.port}: refused, {reason}"))
             return
+        self._to_come_again = self._recent.copy()
         client.subscribe(TELEMETRY_TOPIC, qos=1)
 
     def _on_publish(
@@ -134,16 +142,23 @@ class BrokerSource:
     def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
         del userdata
         line = bytes(message.payload).replace(b"\n", b" ")
-        # Only the last line can be in the journal without having been acknowledged.
-        if not (message.dup and line == self._last_line):
+        if not (message.dup and self._has_come(mark(line))):
             try:
                 self._accept(line)
             except Exception as error:  # noqa: BLE001 - handed to the thread that waits in `run`
                 self._fail(error)
                 return
-        self._last_line = line
+            self._recent.append(mark(line))
         client.ack(message.mid, message.qos)
         client.loop_write()  # At once: the next line may be journalled before this thread comes to write.
+
+    def _has_come(self, known: str) -> bool:
+        """Whether this is the next of the lines that come again; a broker keeps their order."""
+        if known not in self._to_come_again:
+            return False
+        while self._to_come_again.popleft() != known:
+            pass
+        return True
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error

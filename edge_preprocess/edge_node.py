@@ -8,9 +8,10 @@ where the digests are known to have arrived at an outbox; the others are sent ag
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -32,8 +33,15 @@ if TYPE_CHECKING:
 _PREFIX = "pipeline."
 _MAX_DOUBTED = 1_000
 """Frames with an unbelievable time that are held in a row; the rows of more are counted and dropped."""
+MOST_RECENT = 50
+"""Lines that a source may have sent without knowing that they arrived."""
 _MAX_LOGS = 1_000_000
 """Log lines held in an interval; more are counted and dropped."""
+
+
+def mark(line: bytes) -> str:
+    """A line's mark, by which it is known again."""
+    return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()[:16]
 
 
 class Outbox(Protocol):
@@ -81,6 +89,7 @@ class EdgeNode:
         self._frames: list[TelemetryFrame] = []
         self._logs: list[LogRecord] = []
         self._unreadable: Counter[str] = Counter()
+        self._recent: deque[str] = deque(maxlen=MOST_RECENT)
         self.num_digests = 0
         """Written by this process."""
         self.position = 0
@@ -93,15 +102,18 @@ class EdgeNode:
             self._replay(self._journal, covered)
 
     @property
-    def last_line(self) -> bytes | None:
-        """The line that the journal ended with when the node was started; None where it was empty."""
-        return None if self._journal is None or not self._journal.lines else self._journal.lines[-1]
+    def recent(self) -> tuple[str, ...]:
+        """Marks of the newest lines taken, oldest first: a source may bring these again after a restart."""
+        return tuple(self._recent)
 
     def accept(self, raw: bytes, *, offset: int = 0) -> None:
         """Take one line; `offset` is where it begins in a source that can be read again."""
         if self._journal is not None:
             self._journal.append(raw)
-        self._take(raw, offset)
+            self._take(raw, offset)
+            self._recent.append(mark(raw))
+        else:
+            self._take(raw, offset)
 
     def finish(self, *, offset: int = 0) -> None:
         """The source has ended at `offset`: write the open interval too."""
@@ -191,6 +203,7 @@ class EdgeNode:
             "num_covered": 0 if journal is None else journal.num_lines - num_open,
             "interval_s": self._interval_s,
             "clock": clock,
+            "recent": list(self._recent),
             "with_sla_risk": self._with_sla_risk,
             "topology": self._topology.model_dump(mode="json"),
         }
@@ -222,6 +235,7 @@ class EdgeNode:
             self._pipeline.restore({k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)})
         latest_s, suspect_s = about["clock"]
         self._clock.restore((latest_s, suspect_s))
+        self._recent.extend(about.get("recent", ()))
         self.position = int(about["position"])
         self._cut_out(int(about["out_bytes"]))
         self._send_again(int(about["arrived_bytes"]))
@@ -253,3 +267,4 @@ class EdgeNode:
             journal.begin(generation + 1, lines)
         for line in lines:
             self._take(line, 0)
+            self._recent.append(mark(line))

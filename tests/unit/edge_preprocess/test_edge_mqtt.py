@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+from unittest.mock import Mock
 
 import numpy as np
 import paho.mqtt.client as mqtt
@@ -13,8 +14,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_preprocess.compact import unpack
-from edge_preprocess.edge_mqtt import TELEMETRY_TOPIC, BrokerUrl
-from edge_preprocess.edge_node import EdgeNode
+from edge_preprocess.edge_mqtt import TELEMETRY_TOPIC, BrokerSource, BrokerUrl
+from edge_preprocess.edge_node import EdgeNode, mark
 from edge_preprocess.errors import SourceUnreadable
 from edge_preprocess.wire import dump_frame, dump_topology
 from telemetry_sim.mqtt_protocol import DIGESTS_FILTER
@@ -80,6 +81,39 @@ def start():
             return process
 
         yield started
+
+
+def test_the_newest_lines_are_known_again_after_a_restart(tmp_path, lines):
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    for line in lines[:6]:
+        node.accept(line)
+    known = node.recent
+    assert known == tuple(mark(line) for line in lines[:6])
+    node.stop()
+    again = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    again.stop()
+    assert again.recent == known
+
+
+def test_what_a_broker_sends_again_is_taken_once(lines):
+    source = BrokerSource(BrokerUrl.parse("mqtt://127.0.0.1"))
+    taken = []
+    source._accept = taken.append
+    source._recent.extend(mark(line) for line in lines[:4])
+    client = Mock()
+    source._on_connect(client, None, Mock(), Mock(is_failure=False), None)
+
+    def send(line, *, is_dup):
+        source._on_message(client, None, Mock(payload=line, dup=is_dup, mid=1, qos=1))
+
+    for line in lines[2:6]:
+        send(line, is_dup=True)
+    assert taken == lines[4:6]
+    # The same words once more are another message, and so is one that only looks like an older one.
+    send(lines[5], is_dup=False)
+    send(lines[2], is_dup=True)
+    assert taken == [*lines[4:6], lines[5], lines[2]]
+    assert client.ack.call_count == 6
 
 
 @pytest.mark.broker
