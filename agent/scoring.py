@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agent.errors import AgentInputInvalid
 from agent.goal import GoalTerms
-from agent.utility import slice_worth
+from agent.utility import Ratios, slice_worth
 from telemetry_sim.records import DELAY_BIN_EDGES_MS, TelemetryFrame
 from telemetry_sim.topology import Topology
 
@@ -64,11 +64,7 @@ def score_interval(frames: Sequence[TelemetryFrame], terms: Sequence[GoalTerms])
     in_time = _ratio(np.sum([s.in_time_bits for s in slices], axis=0), offered)
     tasks_offered = np.sum([s.tasks_offered for s in slices], axis=0)
     tasks = _ratio(np.sum([s.tasks_in_time for s in slices], axis=0), tasks_offered)
-    worth = [
-        slice_worth(np.nan_to_num(r, nan=1.0), np.nan_to_num(t, nan=1.0), (~np.isnan(t)).astype(float), term).sum()
-        / term.weight.sum()
-        for r, t, term in zip(in_time, tasks, terms, strict=True)
-    ]
+    worth = [cell_utility(*ratios) for ratios in zip(in_time, tasks, terms, strict=True)]
     cells = [frame.cells for frame in frames if frame.cells is not None]
     return IntervalScore(
         utility=float(np.mean(worth)),
@@ -78,6 +74,18 @@ def score_interval(frames: Sequence[TelemetryFrame], terms: Sequence[GoalTerms])
         jain=_jain(frames),
         energy_j=float(np.sum([c.energy_j for c in cells])) if cells else float("nan"),
     )
+
+
+def cell_utility(in_time: Ratios, tasks_in_time: Ratios, terms: GoalTerms) -> Ratios:
+    """Weighted worth of one cell, at most 1, given its slices' in-time ratios ([..., S]; NaN: nothing was offered)."""
+    worth = slice_worth(
+        np.nan_to_num(in_time, nan=1.0),
+        np.nan_to_num(tasks_in_time, nan=1.0),
+        (~np.isnan(tasks_in_time)).astype(float),
+        terms,
+    )
+    utility: Ratios = worth.sum(axis=-1) / terms.weight.sum()
+    return utility
 
 
 def summarise(scores: Sequence[IntervalScore], topology: Topology) -> RunScore:

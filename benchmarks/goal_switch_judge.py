@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from agent.cell_plan import CellPlan, to_actions
 from agent.goal import GoalTerms, PerSlice
 from agent.optimiser import plan_cell
-from agent.utility import NOMINAL_W, slice_worth
+from agent.scoring import cell_utility, score_interval
+from agent.utility import NOMINAL_W
 from telemetry_sim.network import forks
 from telemetry_sim.records import DELAY_BIN_EDGES_MS, SliceColumns, Telemetry
 
@@ -32,10 +33,9 @@ def worth_of(
     alone = _alone(site, terms)
     tried = [*plans, plan_cell(site.digest, site.terms), *alone.values()]
     policies = [(*site.others, *to_actions(plan, site.topology, terms)) for plan in tried]
-    duration_s = site.digest.end_s - site.digest.start_s
     worth = []
     for seed in range(num_futures):
-        futures = forks.what_if(site.network, policies, duration_s=duration_s, seed=seed)
+        futures = forks.what_if(site.network, policies, duration_s=site.interval_s, seed=seed)
         ideal = futures[len(plans) + 1 :]
         owed_bits = np.full(len(terms.weight), np.nan)
         for row, future in zip(alone, ideal, strict=True):
@@ -87,38 +87,20 @@ def _alone(site: Site, terms: GoalTerms) -> dict[int, CellPlan]:
 
 def _worth(future: Telemetry, site: Site, terms: GoalTerms, owed_bits: PerSlice) -> float:
     """Worth in the plan's own cell, less its energy; NaN is owed to slices without a cap: all that they asked for."""
+    score = score_interval(future.frames, site.own_terms)
     offered = np.sum([part.offered_bits[site.index] for part in _slices(future)], axis=0)
-    in_time = _ratio(in_time_bits(future, site, terms), np.where(np.isnan(owed_bits), offered, owed_bits))
-    saved = terms.energy_weight * min(power_w(future, site.index, _duration_s(site)) / NOMINAL_W, 1.0)
-    return _cell_worth(future, site.index, in_time, terms) - saved
+    owed = np.where(np.isnan(owed_bits), offered, owed_bits)
+    in_time = np.where(owed > 0, np.minimum(in_time_bits(future, site, terms) / np.maximum(owed, 1e-9), 1.0), np.nan)
+    spent = terms.energy_weight * min(power_w(future, site.index, site.interval_s) / NOMINAL_W, 1.0)
+    return float(cell_utility(in_time, score.tasks_in_time[site.index], terms)) - spent
 
 
 def _others_worth(future: Telemetry, site: Site) -> float:
     """Sum over the other cells, each under the goals it had."""
-    slices = _slices(future)
-    total = 0.0
-    for index, terms in enumerate(site.own_terms):
-        if index != site.index:
-            in_time = np.sum([part.in_time_bits[index] for part in slices], axis=0)
-            offered = np.sum([part.offered_bits[index] for part in slices], axis=0)
-            total += _cell_worth(future, index, _ratio(in_time, offered), terms)
-    return total
-
-
-def _cell_worth(future: Telemetry, index: int, in_time: PerSlice, terms: GoalTerms) -> float:
-    slices = _slices(future)
-    offered = np.sum([part.tasks_offered[index] for part in slices], axis=0)
-    tasks = _ratio(np.sum([part.tasks_in_time[index] for part in slices], axis=0), offered)
-    return float(slice_worth(in_time, tasks, (offered > 0).astype(float), terms).sum() / terms.weight.sum())
+    score = score_interval(future.frames, site.own_terms)
+    cells = zip(score.in_time, score.tasks_in_time, site.own_terms, strict=True)
+    return sum(float(cell_utility(*cell)) for index, cell in enumerate(cells) if index != site.index)
 
 
 def _slices(future: Telemetry) -> list[SliceColumns]:
     return [frame.slices for frame in future.frames if frame.slices is not None]
-
-
-def _duration_s(site: Site) -> float:
-    return site.digest.end_s - site.digest.start_s
-
-
-def _ratio(part: PerSlice, whole: PerSlice) -> PerSlice:
-    return np.where(whole > 0, np.clip(part / np.maximum(whole, 1e-9), 0.0, 1.0), 1.0)

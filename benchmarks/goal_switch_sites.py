@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from agent.bootstrap import build_loop, build_network
 from agent.cell_plan import CellPlan, to_actions
 from agent.goal import GoalTerms
-from agent.optimiser import plan_cell
-from agent.planner import CellDecision, Decision, Source
+from agent.planner import Decision, optimiser_planner
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import ControlAction
 from telemetry_sim.network import Network
@@ -41,6 +40,11 @@ class Site:
         return self.digests[self.index]
 
     @property
+    def interval_s(self) -> float:
+        """How long a plan is in force."""
+        return self.digest.end_s - self.digest.start_s
+
+    @property
     def terms(self) -> GoalTerms:
         """What the standing goals ask of this cell."""
         return self.own_terms[self.index]
@@ -67,15 +71,18 @@ class _Keeping:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._optimiser = optimiser_planner()
         self._is_warm = False
         self.sites: list[Site] = []
 
     def decide(
         self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
     ) -> Decision:
-        del current
-        plans = [plan_cell(*case) for case in zip(digests, terms, strict=True)]
-        actions = [to_actions(plan, self._network.topology, term) for plan, term in zip(plans, terms, strict=True)]
+        decision = self._optimiser.decide(digests, terms, current)
+        actions = [
+            to_actions(cell.plan, self._network.topology, term)
+            for cell, term in zip(decision.cells, terms, strict=True)
+        ]
         if self._is_warm:
             here = self._network.fork()
             self.sites += [
@@ -89,5 +96,4 @@ class _Keeping:
                 for index in range(len(digests))
             ]
         self._is_warm = True
-        cells = (CellDecision(cell=plan.cell, plan=plan, source=Source.FORMULA) for plan in plans)
-        return Decision(planner=self.name, cells=tuple(cells))
+        return decision

@@ -71,7 +71,7 @@ def edge(
     ended: int | None = None
     if broker is not None:
         with _ending_on_signals(), contextlib.suppress(_Stop):
-            broker.run(node.accept, recent=node.recent)
+            broker.run(node.accept, recent=lambda: node.recent)
     else:
         with _opened(Path(source)) as file, _ending_on_signals():
             ended = _run(node, file, is_pipe=is_pipe)

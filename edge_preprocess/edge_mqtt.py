@@ -70,10 +70,9 @@ class BrokerSource:
     def __init__(self, url: BrokerUrl) -> None:
         self._url = url
         self._accept: Callable[[bytes], None] = _refuse
-        self._recent: deque[str] = deque(maxlen=MOST_RECENT)
-        """Marks of the newest lines taken."""
+        self._recent: Callable[[], Iterable[str]] = tuple
         self._to_come_again: deque[str] = deque()
-        """What of them the broker may still send again on this connection, in that order."""
+        """Marks of lines taken that the broker may still send again on this connection, in that order."""
         self._num_unacknowledged = 0
         """Changed by the thread that constructs until `run` starts the client's own, by that one from then on."""
         self._failure: BaseException | None = None
@@ -96,13 +95,12 @@ class BrokerSource:
         self._num_unacknowledged += 1
         self._client.publish(digest_topic(digest.cell), pack(digest), qos=1, retain=True)
 
-    def run(self, accept: Callable[[bytes], None], *, recent: Iterable[str]) -> None:
+    def run(self, accept: Callable[[bytes], None], *, recent: Callable[[], Iterable[str]]) -> None:
         """Give messages to `accept` until `stop`; raises what went wrong while taking one.
 
-        `recent` holds the marks of the newest lines that were taken before, oldest first.
+        `recent` gives the marks of the newest lines that were taken, oldest first.
         """
-        self._accept = accept
-        self._recent.extend(recent)
+        self._accept, self._recent = accept, recent
         # The library leaves this constructor untyped.
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = _SESSION_S
@@ -130,7 +128,7 @@ class BrokerSource:
         if reason.is_failure:
             self._fail(SourceUnreadable(f"broker {self._url.host}:{self._url.port}: refused, {reason}"))
             return
-        self._to_come_again = self._recent.copy()
+        self._to_come_again = deque(self._recent())
         client.subscribe(TELEMETRY_TOPIC, qos=1)
 
     def _on_publish(
@@ -148,7 +146,6 @@ class BrokerSource:
             except Exception as error:  # noqa: BLE001 - handed to the thread that waits in `run`
                 self._fail(error)
                 return
-            self._recent.append(mark(line))
         client.ack(message.mid, message.qos)
         client.loop_write()  # At once: the next line may be journalled before this thread comes to write.
 

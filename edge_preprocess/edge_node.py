@@ -110,10 +110,9 @@ class EdgeNode:
         """Take one line; `offset` is where it begins in a source that can be read again."""
         if self._journal is not None:
             self._journal.append(raw)
-            self._take(raw, offset)
+        self._take(raw, offset)
+        if self._journal is not None:
             self._recent.append(mark(raw))
-        else:
-            self._take(raw, offset)
 
     def finish(self, *, offset: int = 0) -> None:
         """The source has ended at `offset`: write the open interval too."""

@@ -26,10 +26,10 @@ from agent.expert import candidates
 from agent.goal import GoalTerms
 from agent.optimiser import plan_cell
 from agent.planner import CellDecision, Decision, Source
-from agent.scoring import score_interval
+from agent.scoring import cell_utility, score_interval
 from agent.twin import possible_loads, settled_ratios
 from agent.twin_features import CellFeatures
-from agent.utility import Outcome, contract_weight, slice_worth
+from agent.utility import Outcome, contract_weight
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import ControlAction, Scheduler
 from telemetry_sim.records import Telemetry
@@ -250,12 +250,6 @@ def cell_trials(
     radio = features.radio(plans)
     tasks = features.tasks(plans, radio)
     settled_packets, settled_tasks = settled_ratios(load)
-    worth = slice_worth(
-        np.nan_to_num(in_time, nan=1.0),
-        np.nan_to_num(tasks_in_time, nan=1.0),
-        (~np.isnan(tasks_in_time)).astype(float),
-        terms,
-    )
     columns = {
         "radio": radio,
         "tasks": radio[..., :0] if tasks is None else tasks[..., radio.shape[-1] :],
@@ -266,7 +260,7 @@ def cell_trials(
         "weight": terms.weight,
         "contract": contract_weight(terms.weight),
         "floor": terms.floor,
-        "utility": worth.sum(axis=-1) / terms.weight.sum(),
+        "utility": cell_utility(in_time, tasks_in_time, terms),
     }
     return Trials(**{name: column[None].astype(np.float32) for name, column in columns.items()})
 

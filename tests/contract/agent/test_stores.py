@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, text
 
 from agent.errors import AgentInputInvalid, PolicyInvalid, StoreUnusable
 from agent.goal import Expectation, Goal, TargetMetric
@@ -334,24 +333,6 @@ def test_a_closed_store_takes_no_more_work(store):
         store.write(lambda t: set_switch(t, "late", {}, actor="ann"))
     with pytest.raises(StoreUnusable, match="closed"):
         store.read(load_switches)
-
-
-def test_who_reads_from_a_store_in_memory_while_it_is_closed_reads_to_the_end():
-    store = Store.open("sqlite://")
-    store.write(lambda t: set_switch(t, "freeze", {}, actor="ann"))
-    is_reading, is_closed = threading.Event(), threading.Event()
-
-    def read(connection: Connection) -> dict[str, dict[str, object]]:
-        is_reading.set()
-        assert is_closed.wait(10)
-        return load_switches(connection)
-
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        under_way = reader.submit(store.read, read)
-        assert is_reading.wait(10)
-        store.close()
-        is_closed.set()
-        assert under_way.result() == {"freeze": {}}
 
 
 def test_a_schema_made_at_once_is_the_one_that_the_migrations_lead_to(tmp_path):

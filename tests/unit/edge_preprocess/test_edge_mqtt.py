@@ -99,7 +99,7 @@ def test_what_a_broker_sends_again_is_taken_once(lines):
     source = BrokerSource(BrokerUrl.parse("mqtt://127.0.0.1"))
     taken = []
     source._accept = taken.append
-    source._recent.extend(mark(line) for line in lines[:4])
+    source._recent = lambda: [mark(line) for line in lines[:4]]
     client = Mock()
     source._on_connect(client, None, Mock(), Mock(is_failure=False), None)
 
