@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.actions import ControlAction, SliceAction
+from telemetry_sim.desired_state import initial_actions
 from telemetry_sim.errors import TraceUnreadable
 from telemetry_sim.mqtt_protocol import (
     OrderDocument,
@@ -50,7 +51,8 @@ class BrokerEdge:
 
     async def run(self) -> None:
         """Until cancelled."""
-        target = MqttTarget(self.cell, self._put_into_force, self.broker)
+        initial = initial_actions(self.cell, self.topology.slices)
+        target = MqttTarget(self.cell, self._put_into_force, self.broker, initial=initial)
         async with asyncio.TaskGroup() as group:
             group.create_task(target.run())
             group.create_task(self._serve_devices())
@@ -86,8 +88,9 @@ class BrokerEdge:
             order = await self._orders.get()
             try:
                 await client.publish(orders_topic(self.cell), order.model_dump_json(), qos=1, retain=True)
-            except aiomqtt.MqttError:
-                # The newest order is what counts; keep this one only where none came after it.
+            except (aiomqtt.MqttError, asyncio.CancelledError):
+                # The newest order is what counts; keep this one only where none came after it. A lost connection may
+                # show first in the digests' task: this one is then cancelled.
                 if self._orders.empty():
                     self._orders.put_nowait(order)
                 raise

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -38,7 +38,7 @@ _SESSION_S = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUrl:
-    """As mqtt://[user:password@]host[:port][/client-name]."""
+    """As mqtt://[user:password@]host[:port][/client-name]; user and password may hold %-escapes."""
 
     host: str
     port: int
@@ -57,7 +57,8 @@ class BrokerUrl:
         if parts.scheme != "mqtt" or not host:
             raise SourceUnreadable(f"broker {text!r}: mqtt://[user:password@]host[:port][/client-name] was expected")
         name = parts.path.strip("/") or "edgewright-edge"
-        return cls(host=host, port=port, username=parts.username, password=parts.password, client_id=name)
+        user, password = (None if part is None else unquote(part) for part in (parts.username, parts.password))
+        return cls(host=host, port=port, username=user, password=password, client_id=name)
 
 
 def _refuse(line: bytes) -> None:
@@ -82,6 +83,7 @@ class BrokerSource:
         )
         self._client.username_pw_set(url.username, url.password)
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
 
@@ -126,15 +128,27 @@ class BrokerSource:
     ) -> None:
         del userdata, flags, properties
         if reason.is_failure:
-            self._fail(SourceUnreadable(f"broker {self._url.host}:{self._url.port}: refused, {reason}"))
+            self._fail_refused("the connection", reason)
             return
         self._to_come_again = deque(self._recent())
         client.subscribe(TELEMETRY_TOPIC, qos=1)
 
+    def _on_subscribe(
+        self, client: mqtt.Client, userdata: object, mid: int, reasons: list[ReasonCode], properties: object
+    ) -> None:
+        del client, userdata, mid, properties
+        for reason in reasons:
+            if reason.is_failure:
+                self._fail_refused(f"to send {TELEMETRY_TOPIC!r}", reason)
+
     def _on_publish(
         self, client: mqtt.Client, userdata: object, mid: int, reason: ReasonCode, properties: object
     ) -> None:
-        del client, userdata, mid, reason, properties
+        del client, userdata, mid, properties
+        if reason.is_failure:
+            # It stays unacknowledged, so that the next start sends it again.
+            self._fail_refused("a digest", reason)
+            return
         self._num_unacknowledged -= 1
 
     def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
@@ -156,6 +170,9 @@ class BrokerSource:
         while self._to_come_again.popleft() != known:
             pass
         return True
+
+    def _fail_refused(self, what: str, reason: ReasonCode) -> None:
+        self._fail(SourceUnreadable(f"broker {self._url.host}:{self._url.port}: refused {what}, {reason}"))
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error

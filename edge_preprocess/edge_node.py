@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,7 @@ from edge_preprocess.edge_state import load_state, save_state
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
 from edge_preprocess.intervals import interval_number
 from edge_preprocess.journal import Journal
+from edge_preprocess.open_interval import OpenInterval
 from edge_preprocess.pipeline import EdgePipeline
 from edge_preprocess.wire import Unreadable, parse_line
 from telemetry_sim.records import LogRecord, TelemetryFrame
@@ -30,13 +32,12 @@ from telemetry_sim.topology import Topology
 if TYPE_CHECKING:
     from pathlib import Path
 
+LOG = logging.getLogger("edgewright.edge")
 _PREFIX = "pipeline."
 _MAX_DOUBTED = 1_000
 """Frames with an unbelievable time that are held in a row; the rows of more are counted and dropped."""
 MOST_RECENT = 50
 """Lines that a source may have sent without knowing that they arrived."""
-_MAX_LOGS = 1_000_000
-"""Log lines held in an interval; more are counted and dropped."""
 
 
 def mark(line: bytes) -> str:
@@ -58,7 +59,8 @@ class Outbox(Protocol):
 class EdgeNode:
     """Takes lines one by one; one process per folder.
 
-    With `is_journalled` False the source must be one that can be read again from `position`.
+    With `is_journalled` False the source must be one that can be read again from `position`; a second topology in it is
+    then an error. On a stream, which anyone may write to, such a line is counted and dropped.
     """
 
     def __init__(
@@ -86,9 +88,7 @@ class EdgeNode:
         self._clock = ClockCheck()
         self._num_doubted = 0
         """Frames in the open interval since the last one whose time was believed."""
-        self._frames: list[TelemetryFrame] = []
-        self._logs: list[LogRecord] = []
-        self._unreadable: Counter[str] = Counter()
+        self._open = OpenInterval()
         self._recent: deque[str] = deque(maxlen=MOST_RECENT)
         self.num_digests = 0
         """Written by this process."""
@@ -116,7 +116,7 @@ class EdgeNode:
 
     def finish(self, *, offset: int = 0) -> None:
         """The source has ended at `offset`: write the open interval too."""
-        if self._frames or self._logs:
+        if self._open:
             self._close_interval(None, offset, self._clock.state())
             self._number = None
 
@@ -130,9 +130,11 @@ class EdgeNode:
         if isinstance(found, TelemetryFrame):
             self._take_frame(found, raw, offset)
         elif isinstance(found, LogRecord):
-            self._take_log(found)
+            self._open.hold_log(found)
         elif isinstance(found, Unreadable):
-            self._unreadable[str(found)] += 1
+            self._open.unreadable[str(found)] += 1
+        elif self._journal is not None and self._topology not in (None, found):
+            self._open.unreadable["line_other_topology"] += 1
         else:
             self._meet(found)
 
@@ -147,16 +149,10 @@ class EdgeNode:
             self._num_doubted = 0
         elif self._num_doubted >= _MAX_DOUBTED:
             # Time may stand still for good: what is refused anyway must not fill the memory.
-            self._unreadable[doubt] += len(frame.devices.device_id)
+            self._open.refuse_rows(frame, doubt)
             return
         self._num_doubted += bool(doubt)
-        self._frames.append(frame)
-
-    def _take_log(self, record: LogRecord) -> None:
-        if len(self._logs) < _MAX_LOGS:
-            self._logs.append(record)
-        else:
-            self._unreadable["log_too_many"] += 1
+        self._open.hold_frame(frame)
 
     def _meet(self, topology: Topology) -> None:
         if self._topology is None:
@@ -172,7 +168,8 @@ class EdgeNode:
         """Write what came in; `clock` is what was known of time before the next line."""
         if self._pipeline is None:
             raise SourceUnreadable("telemetry came before any topology; give --topology or begin with a topology line")
-        digests = self._pipeline.digest(self._frames, self._logs, unreadable=self._unreadable)
+        came = self._open
+        digests = self._pipeline.digest(came.frames, came.logs, unreadable=came.unreadable)
         with self._out.open("ab") as file:
             if self._outbox is not None and self._outbox.is_empty:
                 self._arrived_bytes = file.tell()
@@ -180,7 +177,7 @@ class EdgeNode:
             file.flush()
             os.fsync(file.fileno())
             out_bytes = file.tell()
-        self._frames, self._logs, self._unreadable = [], [], Counter()
+        self._open = OpenInterval()
         self.num_digests += len(digests)
         self.position = offset
         self._save(out_bytes, clock, num_open=0 if next_line is None else 1)
@@ -265,5 +262,16 @@ class EdgeNode:
         if journal.generation <= generation:
             journal.begin(generation + 1, lines)
         for line in lines:
-            self._take(line, 0)
+            self._take_again(line)
             self._recent.append(mark(line))
+
+    def _take_again(self, line: bytes) -> None:
+        """Take a line of the journal; one that breaks the node is given up with what is held, or no start succeeds."""
+        try:
+            self._take(line, 0)
+        except (SourceUnreadable, OSError):
+            raise
+        except Exception:
+            LOG.exception("a journalled line of %d bytes and the open interval are given up", len(line))
+            num_lines = len(self._open.frames) + len(self._open.logs) + 1
+            self._open = OpenInterval(unreadable=self._open.unreadable + Counter(line_given_up=num_lines))

@@ -234,13 +234,13 @@ class Estimator:
         return np.where(np.isnan(delay), starved, delay)
 
     def _delay_counts(self, frames: Sequence[TelemetryFrame], from_rows: DelayCounts) -> DelayCounts:
-        found = [f.slices.delay_counts for f in frames if f.slices is not None]
-        if not found:
-            return from_rows
-        counts = np.maximum(np.sum(found, axis=0), 0).astype(np.float64).reshape(len(from_rows), -1)
-        width = min(counts.shape[1], from_rows.shape[1])
-        own = np.zeros_like(from_rows)
-        own[:, :width] = counts[:, :width]
+        total = np.zeros(from_rows.shape, dtype=np.int64)
+        for frame in frames:
+            if frame.slices is not None:
+                counts = frame.slices.delay_counts.reshape(len(total), -1)
+                # Some sources leave out the last, open bin.
+                total[:, : counts.shape[1]] += counts
+        own = np.maximum(total, 0).astype(np.float64)
         return np.where(own.sum(axis=1, keepdims=True) > 0, own, from_rows)
 
     def _efficiency(self, volumes: _Volumes, shannon_kbps: PerGroup) -> PerGroup:

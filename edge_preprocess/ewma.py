@@ -56,9 +56,9 @@ class EwmaDetector:
         seen = ~np.isnan(step)
         self._count += seen
         weight = np.maximum(self._config.weight, 1.0 / np.maximum(self._count, 1.0))
-        if self._count.min() > self._config.num_before_use:
-            bound = self._config.max_step * self._usual + self._floor()
-            np.clip(step, -bound, bound, out=step)
+        known = self._count > self._config.num_before_use
+        bound = np.where(known, self._config.max_step * self._usual + self._floor(), np.inf)
+        np.clip(step, -bound, bound, out=step)
         step[~seen] = 0.0
         weight *= seen
         self._level += weight * step

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_preprocess.clock_check import ClockCheck
 from edge_preprocess.counter_check import without_absurd
-from telemetry_sim.records import DeviceColumns
+from telemetry_sim.records import DELAY_BIN_EDGES_MS, CellColumns, DeviceColumns, SliceColumns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,10 @@ PerRowFlag = Bool[NDArray[np.bool_], " rows"]
 
 _FLOAT_COLUMNS = tuple(f.name for f in fields(DeviceColumns) if f.name not in {"device_id", "cell", "slice"})
 _columns = attrgetter("cell", "slice", *_FLOAT_COLUMNS)
+_slice_columns = attrgetter(*(f.name for f in fields(SliceColumns) if f.name != "delay_counts"))
+_cell_columns = attrgetter(*(f.name for f in fields(CellColumns)))
+_NUM_BINS = (len(DELAY_BIN_EDGES_MS) - 1, len(DELAY_BIN_EDGES_MS))
+"""Of a delay histogram, without or with the last, open bin."""
 _BITS = ("offered_bits", "served_bits", "in_time_bits", "dropped_bits", "backlog_bits")
 _MAX_BITS = 1e13
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -150,9 +154,13 @@ def _shape_fault(frame: TelemetryFrame, num_cells: int, num_slices: int) -> str:
     num_rows = len(devices.device_id)
     if any(len(column) != num_rows for column in _columns(devices)):
         return "ragged"
-    if frame.slices is not None and frame.slices.num_devices.shape != (num_cells, num_slices):
-        return "ragged"
-    if frame.cells is not None and frame.cells.prb_used.shape != (num_cells,):
+    slices, cells = frame.slices, frame.cells
+    if slices is not None:
+        shapes = {column.shape for column in _slice_columns(slices)}
+        delays = slices.delay_counts.shape
+        if shapes | {delays[:-1]} != {(num_cells, num_slices)} or delays[-1] not in _NUM_BINS:
+            return "ragged"
+    if cells is not None and {column.shape for column in _cell_columns(cells)} != {(num_cells,)}:
         return "ragged"
     return ""
 

@@ -25,6 +25,11 @@ PerSensor = Float64[NDArray[np.float64], " sensors"]
 PerSensorIndex = Int64[NDArray[np.int64], " sensors"]
 
 _MAX_STREAMS = 4096
+_MAX_DEVICE = 2**51
+"""So that device and stream together fit into 64 bits."""
+_FORGET_AFTER_S = 7 * 86_400.0
+_MAX_SENSORS = 500_000
+"""Remembered from one interval to the next."""
 _MIN_READINGS = 3
 """Equal readings in a row within an interval before a sensor can count as stuck."""
 _MAX_ABSOLUTE = 1e12
@@ -59,13 +64,14 @@ class _Readings:
 
 
 class SensorWatch:
-    """Remembers every sensor's usual mean and whether its readings ever moved."""
+    """Remembers every sensor's usual mean and whether its readings ever moved; forgets it after a week of silence."""
 
     def __init__(self, num_cells: int) -> None:
         self._num_cells = num_cells
         self._keys: PerSensorIndex = np.empty(0, dtype=np.int64)
         self._moves = np.empty(0, dtype=bool)
         """True once a sensor's readings have differed within an interval: most readings of most sensors do."""
+        self._heard_s: PerSensor = np.empty(0)
         self._range = EwmaDetector(0, _RANGE)
         self.num_received = np.zeros(num_cells, dtype=np.int64)
         self.num_quarantined = np.zeros(num_cells, dtype=np.int64)
@@ -78,7 +84,11 @@ class SensorWatch:
         readings = self._read(frames)
         if not len(readings.key):
             return ()
+        now_s = max(frame.time_s for frame in frames)
         place = self._places(readings.key)
+        # A state of an older version does not say when its sensors were heard: now, then.
+        self._heard_s = np.minimum(self._heard_s, now_s)
+        self._heard_s[place] = now_s
         means = np.full(len(self._keys), np.nan)
         means[place] = readings.mean
         score = self._range.score_many(means)[place]
@@ -88,17 +98,19 @@ class SensorWatch:
         # A stuck sensor's level is no news, and must not become the usual one.
         means[place[stuck]] = np.nan
         self._range.learn_many(means)
+        self._forget(now_s)
         return (*_findings(readings, stuck, None), *_findings(readings, (score >= ALARM) & ~stuck, score))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Everything needed to go on after a restart."""
         parts = {f"range_{name}": part for name, part in self._range.state().items()}
-        return {"keys": self._keys, "moves": self._moves, **parts}
+        return {"keys": self._keys, "moves": self._moves, "heard_s": self._heard_s, **parts}
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from `state`."""
         self._keys = np.array(state["keys"], dtype=np.int64)
         self._moves = np.array(state["moves"], dtype=bool)
+        self._heard_s = np.array(state.get("heard_s", np.full(len(self._keys), np.inf)), dtype=np.float64)
         self._range = EwmaDetector(len(self._keys), _RANGE)
         self._range.restore({name: state[f"range_{name}"] for name in self._range.state()})
 
@@ -119,6 +131,7 @@ class SensorWatch:
         for reason, is_bad in (
             ("unknown_cell", ~is_known),
             ("unknown_stream", (stream < 0) | (stream >= _MAX_STREAMS)),
+            ("unknown_device", (device < -_MAX_DEVICE) | (device >= _MAX_DEVICE)),
             ("missing", np.isnan(value)),
             ("infinite", np.isinf(value)),
             ("absurd", np.abs(value) > _MAX_ABSOLUTE),
@@ -141,10 +154,23 @@ class SensorWatch:
             added = np.zeros(len(new))
             self._keys = np.concatenate((self._keys, new))[order]
             self._moves = np.concatenate((self._moves, added.astype(bool)))[order]
+            self._heard_s = np.concatenate((self._heard_s, added))[order]
             known = self._range.state()
             self._range = EwmaDetector(len(order), _RANGE)
             self._range.restore({name: np.concatenate((part, added))[order] for name, part in known.items()})
         return np.searchsorted(self._keys, key)
+
+    def _forget(self, now_s: float) -> None:
+        """Drop sensors that have long been silent and, beyond the bound, those that were learned least of."""
+        known = self._range.state()
+        kept = self._heard_s > now_s - _FORGET_AFTER_S
+        if len(kept) > _MAX_SENSORS:
+            kept[np.argsort(known["count"], kind="stable")[:-_MAX_SENSORS]] = False
+        if kept.all():
+            return
+        self._keys, self._moves, self._heard_s = self._keys[kept], self._moves[kept], self._heard_s[kept]
+        self._range = EwmaDetector(len(self._keys), _RANGE)
+        self._range.restore({name: part[kept] for name, part in known.items()})
 
 
 def _grouped(key: PerSensorIndex, cell: PerSensorIndex, value: PerSensor) -> _Readings:

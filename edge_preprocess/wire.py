@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 64 << 20
 _INTEGERS = {"device_id": np.int64, "cell": np.int16, "slice": np.int16, "stream": np.int16, "policy_version": np.int32}
 _MAX_STREAM_NAMES = 4096
+_MAX_ENTRIES = 1_000_000
+"""Of a column: a short line must not fill the memory with what it leaves out."""
 
 
 class Unreadable(StrEnum):
@@ -120,7 +122,10 @@ def _log(document: dict[str, Any]) -> LogRecord | Unreadable:
         return Unreadable.BAD_LOG
     if not isinstance(source, str) or not isinstance(text, str):
         return Unreadable.BAD_LOG
-    return LogRecord(time_s=float(time_s), cell=cell, source=source, text=text)
+    try:
+        return LogRecord(time_s=float(time_s), cell=cell, source=source, text=text)
+    except OverflowError:
+        return Unreadable.BAD_LOG
 
 
 def _frame(document: dict[str, Any]) -> TelemetryFrame | Unreadable:
@@ -137,10 +142,10 @@ def _frame(document: dict[str, Any]) -> TelemetryFrame | Unreadable:
             cells=None if cells is None else CellColumns(**_columns(CellColumns, cells, _shape(cells, "prb_used"))),
             sensors=None
             if sensors is None
-            else SensorColumns(**_columns(SensorColumns, sensors, _shape(sensors, "value"))),
+            else SensorColumns(**_columns(SensorColumns, sensors, (len(sensors["value"]),))),
             stream_names=names,
         )
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError):
         return Unreadable.BAD_FRAME
 
 
@@ -161,6 +166,8 @@ def _shape(given: dict[str, Any], name: str) -> tuple[int, ...]:
 
 def _columns(kind: type[Any], given: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
     """Every column of the kind; what is missing is NaN, or -1 for integers."""
+    if math.prod(shape) > _MAX_ENTRIES:
+        raise ValueError(f"{kind.__name__}: shape {shape}, at most {_MAX_ENTRIES} entries allowed")
     columns: dict[str, Any] = {}
     for column in fields(kind):
         if column.name == "delay_counts":

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from telemetry_sim.actions import ControlAction
+from telemetry_sim.actions import CellAction, ControlAction, SliceAction
 from telemetry_sim.mqtt_protocol import DesiredDocument, ReportDocument, ReportState
+from telemetry_sim.topology import SliceProfile
 
 Apply = Callable[[tuple[ControlAction, ...], int], str]
 """Put actions of a version into force; the reason where that is refused, else the empty string."""
+
+
+def initial_actions(cell: int, slices: Sequence[SliceProfile]) -> tuple[ControlAction, ...]:
+    """A cell before any policy: equal guaranteed shares, the remainder to the first slices, planned power."""
+    share, spare = divmod(100, len(slices))
+    shares = [share + (row < spare) for row in range(len(slices))]
+    parts = [
+        SliceAction(cell=cell, slice=profile.id, min_pct=pct, compute_pct=pct)
+        for profile, pct in zip(slices, shares, strict=True)
+    ]
+    return (*parts, CellAction(cell=cell))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

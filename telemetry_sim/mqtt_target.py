@@ -15,6 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
+from telemetry_sim.actions import ControlAction
 from telemetry_sim.desired_state import Apply, StateKeeper
 from telemetry_sim.errors import ScenarioInvalid
 from telemetry_sim.mqtt_protocol import (
@@ -76,7 +77,10 @@ def parse_broker(text: str) -> BrokerAddress:
 
 
 class MqttTarget:
-    """One cell's session; reconnects with back-off and tells its presence by retained message and last will."""
+    """One cell's session; reconnects with back-off and tells its presence by retained message and last will.
+
+    `initial` is in force before anything is desired, and what a first trial goes back to.
+    """
 
     def __init__(
         self,
@@ -84,13 +88,13 @@ class MqttTarget:
         apply: Apply,
         broker: BrokerAddress,
         *,
-        keeper: StateKeeper | None = None,
+        initial: tuple[ControlAction, ...] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cell = cell
         self.num_quarantined = 0
         """Messages that could not be read."""
-        self.keeper = keeper or StateKeeper(cell, apply)
+        self.keeper = StateKeeper(cell, apply, initial=initial)
         self._broker = broker
         self._monotonic = monotonic
         self._client: aiomqtt.Client | None = None

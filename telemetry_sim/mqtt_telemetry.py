@@ -22,7 +22,15 @@ from telemetry_sim.records import (
 )
 
 _MAX_BYTES = 50_000_000
+_MAX_UNPACKED_BYTES = 10 * _MAX_BYTES
 _MAX_FRAMES = 1000
+_INTEGERS = {
+    "device_id": np.int64,
+    "cell": np.int16,
+    "slice": np.int16,
+    "delay_counts": np.int64,
+    "policy_version": np.int32,
+}
 
 
 def encode_telemetry(telemetry: Telemetry, cell_index: int) -> bytes:
@@ -49,10 +57,19 @@ def decode_telemetry(payload: bytes) -> Telemetry:
     if len(payload) > _MAX_BYTES:
         raise TraceUnreadable(f"telemetry message: {len(payload)} bytes, at most {_MAX_BYTES}")
     try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            return _assembled({name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        return _assembled(_arrays(payload))
+    except Exception as error:
+        # Readers of zip, inflate, arrays and JSON raise many kinds at foreign bytes.
         raise TraceUnreadable(f"telemetry message: {str(error)[:200]}") from error
+
+
+def _arrays(payload: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        num_bytes = sum(member.file_size for member in archive.infolist())
+    if num_bytes > _MAX_UNPACKED_BYTES:
+        raise ValueError(f"{num_bytes} bytes unpacked, at most {_MAX_UNPACKED_BYTES}")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _assembled(arrays: dict[str, Any]) -> Telemetry:
@@ -71,15 +88,25 @@ def _assembled(arrays: dict[str, Any]) -> Telemetry:
         )
         for number, (time_s, period_s) in enumerate(times_s)
     )
-    logs = tuple(LogRecord(**row) for row in json.loads(bytes(arrays["logs"])))
+    logs = tuple(_log(row) for row in json.loads(bytes(arrays["logs"])))
     return Telemetry(frames=frames, logs=logs)
 
 
 def _columns(kind: type[Any], arrays: dict[str, Any], prefix: str) -> Any:
-    columns = {name: arrays[prefix + name] for name in _names(kind)}
-    if kind is DeviceColumns and len({len(column) for column in columns.values()}) > 1:
-        raise ValueError(f"{prefix}*: columns of different lengths")
+    columns = {
+        name: arrays[prefix + name].astype(_INTEGERS.get(name, np.float64), casting="safe", copy=False)
+        for name in _names(kind)
+    }
+    shapes = {column.shape for column in columns.values()}
+    if kind is DeviceColumns and (len(shapes) > 1 or len(min(shapes)) != 1):
+        raise ValueError(f"{prefix}*: columns of shapes {sorted(shapes)}, rows of one length are needed")
     return kind(**columns)
+
+
+def _log(row: dict[str, Any]) -> LogRecord:
+    return LogRecord(
+        time_s=float(row["time_s"]), cell=int(row["cell"]), source=str(row["source"]), text=str(row["text"])
+    )
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from telemetry_sim.actions import CellAction, ControlAction, SliceAction
+from telemetry_sim.actions import ControlAction, SliceAction
+from telemetry_sim.desired_state import initial_actions
 from telemetry_sim.topology import SliceId, Topology
 
 Target = tuple[int, SliceId | None]
@@ -19,15 +20,8 @@ def target_of(action: ControlAction) -> Target:
 
 
 def uniform_actions(topology: Topology) -> tuple[ControlAction, ...]:
-    """The network's initial state: equal guaranteed shares, the remainder to the first slices, planned power."""
-    share, spare = divmod(100, len(topology.slices))
-    actions: list[ControlAction] = []
-    for cell in topology.cells:
-        for row, profile in enumerate(topology.slices):
-            pct = share + (row < spare)
-            actions.append(SliceAction(cell=cell.id, slice=profile.id, min_pct=pct, compute_pct=pct))
-        actions.append(CellAction(cell=cell.id))
-    return tuple(actions)
+    """The network's initial state, cell by cell."""
+    return tuple(action for cell in topology.cells for action in initial_actions(cell.id, topology.slices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

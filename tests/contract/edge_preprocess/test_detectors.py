@@ -107,3 +107,11 @@ def test_memory_does_not_grow_with_the_number_of_values(make):
     before = size(detector)
     scores_in_order(detector, _noise(2))
     assert size(detector) == before
+
+
+def test_a_silent_stream_leaves_the_others_as_they_were(make):
+    values = _noise()
+    values[600] += 50.0
+    values[610] += 50.0
+    beside = np.column_stack([values[:, 0], np.full(_STEPS, np.nan)])
+    assert scores_in_order(make(2), beside)[:, 0] == pytest.approx(scores_in_order(make(1), values)[:, 0])

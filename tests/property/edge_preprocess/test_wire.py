@@ -57,6 +57,14 @@ def test_bytes_that_are_no_telemetry_are_named_and_nothing_breaks(raw):
     assert isinstance(parse_line(raw), Unreadable)
 
 
+def test_a_line_whose_missing_columns_would_fill_the_memory_is_named(monkeypatch):
+    monkeypatch.setattr("edge_preprocess.wire._MAX_ENTRIES", 100)
+    document = {"kind": "frame", "time_s": 1.0, "period_s": 1.0, "devices": {"device_id": []}}
+    for count, kind in ((100, TelemetryFrame), (101, Unreadable)):
+        line = json.dumps(document | {"slices": {"num_devices": [[1] * count]}}).encode()
+        assert isinstance(parse_line(line), kind)
+
+
 _JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
     lambda inner: st.one_of(

@@ -54,6 +54,7 @@ def test_a_slices_absurd_counter_is_counted(topology, make_frame, make_slice_col
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"device_id": 2**51}, "sensor_unknown_device"),
         ({"value": np.nan}, "sensor_missing"),
         ({"value": -np.inf}, "sensor_infinite"),
         ({"value": 1e15}, "sensor_absurd"),
@@ -64,14 +65,9 @@ def test_a_slices_absurd_counter_is_counted(topology, make_frame, make_slice_col
     ],
 )
 def test_a_reading_that_cannot_be_is_counted_with_its_reason(topology, make_frame, changes, reason):
-    given = {"time_s": 1.0, "cell": 0, "stream": 0, "value": 20.0} | changes
-    sensors = SensorColumns(
-        device_id=np.array([1]),
-        **{
-            name: np.array([one], dtype=np.int16 if name in {"cell", "stream"} else float)
-            for name, one in given.items()
-        },
-    )
+    given = {"time_s": 1.0, "device_id": 1, "cell": 0, "stream": 0, "value": 20.0} | changes
+    kinds = {"device_id": np.int64, "cell": np.int16, "stream": np.int16}
+    sensors = SensorColumns(**{name: np.array([one], dtype=kinds.get(name, float)) for name, one in given.items()})
     frame = dataclasses.replace(make_frame(1, (1,), (0,), (0,), **_GOOD), sensors=sensors)
     pipeline = EdgePipeline(topology)
     first, _ = pipeline.digest((frame,), ())

@@ -12,6 +12,8 @@ import numpy as np
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_preprocess.compact import unpack
 from edge_preprocess.edge_mqtt import TELEMETRY_TOPIC, BrokerSource, BrokerUrl
@@ -37,6 +39,10 @@ def lines(topology, make_frame):
 def test_a_broker_url_is_read_or_refused():
     url = BrokerUrl.parse("mqtt://anna:geheim@box:2000/site-4")
     assert (url.host, url.port, url.username, url.password, url.client_id) == ("box", 2000, "anna", "geheim", "site-4")
+    url = BrokerUrl.parse("mqtt://an%3Ana:p%40ss@box")
+    assert (url.username, url.password) == ("an:na", "p@ss")
+    url = BrokerUrl.parse("mqtt://box")
+    assert (url.username, url.password) == (None, None)
     for text in ("http://box", "mqtt://", "mqtt://box:notaport"):
         with pytest.raises(SourceUnreadable, match="broker"):
             BrokerUrl.parse(text)
@@ -114,6 +120,39 @@ def test_what_a_broker_sends_again_is_taken_once(lines):
     send(lines[2], is_dup=True)
     assert taken == [*lines[4:6], lines[5], lines[2]]
     assert client.ack.call_count == 6
+
+
+@pytest.fixture
+def refusing():
+    """A source whose client takes a digest and asks for telemetry without a network."""
+    source = BrokerSource(BrokerUrl.parse("mqtt://box"))
+    source._num_unacknowledged = 1
+    return source
+
+
+def _said_by(source):
+    assert source._ended.is_set()
+    return str(source._failure)
+
+
+def test_a_digest_that_the_broker_refuses_has_not_arrived(refusing):
+    refusing._client.on_publish(None, None, 1, ReasonCode(PacketTypes.PUBACK, "Not authorized"), None)
+    assert not refusing.is_empty
+    assert "refused a digest, Not authorized" in _said_by(refusing)
+
+
+def test_a_digest_that_nobody_listens_to_has_arrived(refusing):
+    refusing._client.on_publish(None, None, 1, ReasonCode(PacketTypes.PUBACK, "No matching subscribers"), None)
+    assert refusing.is_empty
+    assert not refusing._ended.is_set()
+
+
+def test_a_refused_subscription_ends_the_source(refusing):
+    granted, denied = (ReasonCode(PacketTypes.SUBACK, name) for name in ("Granted QoS 1", "Not authorized"))
+    refusing._client.on_subscribe(None, None, 1, [granted], None)
+    assert not refusing._ended.is_set()
+    refusing._client.on_subscribe(None, None, 1, [denied], None)
+    assert f"refused to send '{TELEMETRY_TOPIC}', Not authorized" in _said_by(refusing)
 
 
 @pytest.mark.broker

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from edge_preprocess.commands import edge
 from edge_preprocess.edge_node import EdgeNode
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
-from edge_preprocess.wire import dump_frame, dump_log, dump_topology
+from edge_preprocess.wire import dump_frame, dump_log, dump_topology, parse_line
 from telemetry_sim.records import LogRecord
 
 
@@ -137,7 +138,7 @@ def test_a_broken_clock_and_a_long_gap_stop_no_node_wherever_it_is_killed(tmp_pa
 
 def test_frames_and_lines_without_end_fill_no_memory(tmp_path, lines, make_frame, monkeypatch):
     monkeypatch.setattr("edge_preprocess.edge_node._MAX_DOUBTED", 3)
-    monkeypatch.setattr("edge_preprocess.edge_node._MAX_LOGS", 4)
+    monkeypatch.setattr("edge_preprocess.open_interval._MAX_LOGS", 4)
     stuck = dump_frame(make_frame(3.0, (1,), (0,), (0,), period_s=3.0, served_bits=1e5)).encode() + b"\n"
     line = dump_log(LogRecord(time_s=3.0, cell=0, source="gnb", text="ue=1 handover failure")).encode() + b"\n"
     node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
@@ -147,6 +148,113 @@ def test_frames_and_lines_without_end_fill_no_memory(tmp_path, lines, make_frame
     node.stop()
     quality = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["quality"]
     assert (quality["rows_received"], quality["rows_accepted"]) == (20, 5)
+
+
+def test_wide_frames_and_long_lines_fill_no_memory(tmp_path, lines, make_frame, monkeypatch):
+    monkeypatch.setattr("edge_preprocess.open_interval._MAX_BYTES", 20_000)
+    line = dump_log(LogRecord(time_s=1.0, cell=0, source="gnb", text="x" * 5_000)).encode() + b"\n"
+    frames = [make_frame(1.0 + 0.1 * step, (1,), (0,), (0,), period_s=0.1, served_bits=1e5) for step in range(10)]
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    for raw in (lines[0], *[line] * 3, *(dump_frame(frame).encode() for frame in frames)):
+        node.accept(raw)
+    node.finish()
+    node.stop()
+    quality = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["quality"]
+    assert (quality["rows_received"], quality["rows_accepted"]) == (13, 4)
+
+
+def _frame_of(time_s, **parts):
+    devices = {"device_id": [1], "cell": [0], "slice": [0], "served_bits": [1e5]}
+    return json.dumps({"kind": "frame", "time_s": time_s, "period_s": 1.0, "devices": devices, **parts})
+
+
+def _slices_of(num_bins):
+    counts = {} if num_bins is None else {"delay_counts": np.ones((2, 2, num_bins), int).tolist()}
+    return {"num_devices": [[1, 0], [0, 0]], **counts}
+
+
+@pytest.mark.parametrize(
+    ("bad", "num_refused"),
+    [
+        ([f'{{"kind":"log","text":"x","time_s":{10**400}}}'], 1),
+        ([_frame_of(1.0, sensors={"value": 3})], 1),
+        ([_frame_of(1.0, sensors={"value": [[3]]})], 1),
+        ([_frame_of(1.0, sensors={"value": [3], "device_id": [2**62], "cell": [0], "stream": [0], "time_s": [1]})], 1),
+        ([_frame_of(1.0, slices=_slices_of(None)), _frame_of(2.0, slices=_slices_of(121))], 0),
+        ([_frame_of(1.0, slices=_slices_of(122)), _frame_of(2.0, slices=_slices_of(3))], 1),
+        ([_frame_of(1.0, slices=_slices_of(123))], 1),
+    ],
+)
+def test_no_line_of_a_stream_stops_a_node(tmp_path, lines, bad, num_refused):
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    for line in (lines[0], *(one.encode() for one in bad), _frame_of(11.0).encode(), _frame_of(21.0).encode()):
+        node.accept(line)
+    node.finish()
+    node.stop()
+    digests = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert digests[-1]["end_s"] == 21.0
+    assert sum(digest["quality"]["rows_quarantined"] for digest in digests) == num_refused
+
+
+def test_the_last_bin_of_a_delay_histogram_may_be_left_out(tmp_path, lines):
+    def delays(*num_bins):
+        folder = tmp_path / repr(num_bins)
+        node = EdgeNode(folder, folder / "out.jsonl")
+        frames = (_frame_of(time_s, slices=_slices_of(num)) for time_s, num in enumerate(num_bins, start=1))
+        for line in (lines[0], *(frame.encode() for frame in frames)):
+            node.accept(line)
+        node.finish()
+        node.stop()
+        first = json.loads((folder / "out.jsonl").read_text().splitlines()[0])
+        return [part["delay_p95_ms"] for part in first["slices"]]
+
+    assert delays(121, None, 121) == delays(121, 121)
+
+
+def test_a_second_topology_is_counted_on_a_stream_and_refused_in_a_file(tmp_path, lines, topology):
+    cells = (topology.cells[0].model_copy(update={"neighbours": ()}),)
+    other = dump_topology(topology.model_copy(update={"cells": cells})).encode()
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    for line in (lines[0], other, *lines[1:]):
+        node.accept(line)
+    node.finish()
+    node.stop()
+    first = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    assert first["quality"]["rows_quarantined"] == 1
+    file = EdgeNode(tmp_path / "file", tmp_path / "file.jsonl", is_journalled=False)
+    file.accept(lines[0])
+    with pytest.raises(SourceUnreadable, match="one topology per edge node"):
+        file.accept(other)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_journalled_line_that_breaks_the_node_is_given_up_at_the_next_start(tmp_path, lines, monkeypatch, is_held):
+    """It breaks the node when it is read or, where it was held, when its interval is digested."""
+
+    def with_a_fault(raw):
+        found = parse_line(raw)
+        if raw.rstrip() != lines[5].rstrip():
+            return found
+        if is_held:
+            return replace(found, devices=None)
+        raise ValueError("a fault of this version")
+
+    monkeypatch.setattr("edge_preprocess.edge_node.parse_line", with_a_fault)
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    num_deaths = 0
+    for line in lines:
+        try:
+            node.accept(line)
+        except (ValueError, AttributeError):
+            num_deaths += 1
+            node.stop()
+            node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    node.finish()
+    node.stop()
+    digests = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert (num_deaths, digests[-1]["end_s"]) == (1, 60.0)
+    # Five lines are given up: the open interval's four and the one that was under way. One more is junk.
+    assert sum(digest["quality"]["rows_quarantined"] for digest in digests) == 6
 
 
 def test_killed_between_the_steps_of_writing_nothing_is_lost_or_repeated(tmp_path, lines):

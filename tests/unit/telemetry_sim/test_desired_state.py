@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.dispatch.desired import DesiredState
 from telemetry_sim.actions import CellAction, ControlAction
-from telemetry_sim.desired_state import StateKeeper
+from telemetry_sim.desired_state import StateKeeper, initial_actions
 from telemetry_sim.mqtt_protocol import DesiredDocument, ReportState
+from telemetry_sim.scenarios import scenario
 
 
 def document(
@@ -55,6 +57,21 @@ def test_a_trial_that_nobody_confirms_goes_back():
     report = keeper.tick(now_s=15.0)
     assert (report.state, report.version) == (ReportState.REVERTED, 1)
     assert applied.versions == [1, 2, 1]
+
+
+def test_a_first_trial_that_nobody_confirms_goes_back_to_the_initial_actions():
+    applied = []
+    initial = (CellAction(cell=1),)
+    keeper = StateKeeper(1, lambda actions, version: applied.append((actions, version)) or "", initial=initial)
+    keeper.desire(document(1), now_s=0.0)
+    assert keeper.tick(now_s=10.0).version == 0
+    assert applied[-1] == (initial, 0)
+
+
+def test_a_cell_begins_with_what_the_dispatcher_believes_it_begins_with():
+    topology = scenario("smart-city", 30).topology
+    for cell in topology.cells:
+        assert initial_actions(cell.id, topology.slices) == DesiredState.initial(topology).of_cell(cell.id)
 
 
 def test_a_confirmation_that_comes_late_brings_the_trial_back():

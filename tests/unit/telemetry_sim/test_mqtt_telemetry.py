@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -46,12 +48,60 @@ def test_anything_else_is_unreadable(payload):
 
 
 def test_a_message_with_missing_columns_is_unreadable():
-    import io
-
     buffer = io.BytesIO()
     np.savez(buffer, times_s=np.ones((1, 2)), logs=np.frombuffer(b"[]", np.uint8))
     with pytest.raises(TraceUnreadable):
         decode_telemetry(buffer.getvalue())
+
+
+def parts_of(payload: bytes) -> dict[str, np.ndarray]:
+    return dict(np.load(io.BytesIO(payload)))
+
+
+def message(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def test_a_byte_that_flipped_on_the_way_breaks_no_reader():
+    payload = encode_telemetry(Telemetry(frames=(frame(1.0),)), 0)
+    places = range(0, len(payload), 31)
+    num_unreadable = 0
+    for place in places:
+        flipped = bytearray(payload)
+        flipped[place] ^= 0x55
+        try:
+            decode_telemetry(bytes(flipped))
+        except TraceUnreadable:
+            num_unreadable += 1
+    assert num_unreadable > len(places) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("0.devices.sinr_db", np.zeros((2, 1))),
+        ("0.devices.sinr_db", np.zeros(3)),
+        ("0.devices.sinr_db", np.array(["a", "b"])),
+        ("0.devices.cell", np.array([0.5, np.nan])),
+        ("logs", np.frombuffer(b'[{"time_s":"x","cell":0,"source":"gnb","text":"t"}]', np.uint8)),
+        ("logs", np.frombuffer(b"[[", np.uint8)),
+    ],
+)
+def test_columns_of_another_shape_or_kind_are_unreadable(name, column):
+    arrays = parts_of(encode_telemetry(Telemetry(frames=(frame(1.0),)), 0))
+    with pytest.raises(TraceUnreadable):
+        decode_telemetry(message(arrays | {name: column}))
+
+
+def test_a_message_that_swells_when_unpacked_is_not_unpacked(monkeypatch):
+    monkeypatch.setattr("telemetry_sim.mqtt_telemetry._MAX_UNPACKED_BYTES", 1_000_000)
+    arrays = parts_of(encode_telemetry(Telemetry(frames=(frame(1.0),)), 0))
+    bomb = message(arrays | {"more": np.zeros(1_000_000)})
+    assert len(bomb) < 20_000
+    with pytest.raises(TraceUnreadable, match="unpacked, at most 1000000"):
+        decode_telemetry(bomb)
 
 
 def test_topics_name_their_cell():
