@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from sfl_finetune.checkpoint import fingerprint
@@ -22,6 +23,12 @@ _BASE_NOTE = "edgewright_base.json"
 def base_digest(model: PreTrainedModel) -> str:
     """What tells one plain base from another: names, shapes and first values of its weights."""
     return fingerprint(model, "")
+
+
+def adapter_digest(config: PeftConfig) -> str:
+    """What tells one adapter's configuration from another, wherever its base lies."""
+    settings = {**config.to_dict(), "base_model_name_or_path": None}
+    return sha256(json.dumps(settings, sort_keys=True, default=sorted).encode()).hexdigest()
 
 
 def save_adapter(tuned: PeftModel, folder: Path, *, base: str) -> None:

@@ -86,8 +86,8 @@ def load_checkpoint(
         raise CheckpointInvalid(f"no readable checkpoint in {str(folder)!r}: {error}") from error
     if meta["run"] != run:
         raise CheckpointInvalid(
-            f"the checkpoint in {str(folder)!r} belongs to another run: base, corpus or settings differ; "
-            "resume with the former command, or choose another --out"
+            f"the checkpoint in {str(folder)!r} belongs to another run, or an older version: base, adapter, texts, "
+            "those held out, or settings differ; resume with the former command, or choose another --out"
         )
     for owner, optimiser in optimisers.items():
         _restore(optimiser, owner, tensors)

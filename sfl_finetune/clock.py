@@ -85,6 +85,8 @@ def finish_seconds(
     parties: Sequence[Party], server: Device, channel: Channel, scheme: Scheme, *, local_steps: int = 1
 ) -> dict[str, float]:
     """When each client has done its local steps, if every step went like the first."""
+    if scheme.is_relay:
+        return _relay_finish(parties, server, channel, local_steps)
     timeline = step_timeline(parties, server, channel, scheme)
     last = {span.client: span.end for span in timeline.spans if span.phase == "backward"}
     return {name: timeline.seconds * (local_steps - 1) + end for name, end in last.items()}
@@ -207,6 +209,18 @@ def _relay(parties: Sequence[Party], server: Device, channel: Channel) -> Timeli
         spans += _spans(p.name, borders)
         now = borders[-1]
     return Timeline(spans=tuple(spans), seconds=now)
+
+
+def _relay_finish(parties: Sequence[Party], server: Device, channel: Channel, local_steps: int) -> dict[str, float]:
+    """Each client does all its local steps in a row, then hands its adapter on to the next."""
+    ends: dict[str, float] = {}
+    now = 0.0
+    for p in parties:
+        if ends:
+            now += channel.downlink_seconds(p.work.client_adapter_bytes)
+        now = ends[p.name] = now + local_steps * _relay([p], server, channel).seconds
+        now += channel.uplink_seconds(p.work.client_adapter_bytes)
+    return ends
 
 
 def _transfer(begin: Mapping[str, float], alone: Mapping[str, float], channel: Channel) -> dict[str, float]:

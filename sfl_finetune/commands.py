@@ -38,7 +38,9 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--site-batch", "site_batches", multiple=True, help="SITE=TEXTS for a site with another batch size.")
 @click.option("--learning-rate", default=2e-3, show_default=True, type=FiniteRange(0, min_open=True))
 @click.option(
-    "--max-tokens", type=click.IntRange(min=2), help="Longer rows are left out; the model's limit by default."
+    "--max-tokens",
+    type=click.IntRange(min=2),
+    help="Longer rows are left out; 1,024 by default, and never more than the model's limit.",
 )
 @click.option(
     "--wire", type=click.Choice(("fp32", "bf16", "int8", "int4")), help="Format on the link; the scheme's own."

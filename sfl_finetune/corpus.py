@@ -79,24 +79,27 @@ def read_corpus(folder: Path, tokenizer: Any, *, max_tokens: int) -> Corpus:
 
 
 def _rows(file: Path) -> list[_Row]:
-    rows = []
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            if len(line) > _MAX_LINE_BYTES:
-                raise CorpusInvalid(f"{file.name}:{number}: a line of {len(line)} bytes; at most {_MAX_LINE_BYTES}")
-            try:
-                rows.append(_Row.model_validate_json(line))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "row"
-                raise CorpusInvalid(
-                    f'{file.name}:{number}: {where}: {first["msg"]}; wanted {{"prompt": text, "completion": text}}'
-                ) from error
+    try:
+        with file.open("rb") as lines:
+            rows = [_row(f"{file.name}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
+    except OSError as error:
+        raise CorpusInvalid(f"{file.name}: can't be read: {error.strerror}; wanted a readable JSONL file") from error
     if not rows:
         raise CorpusInvalid(f"{file.name}: no rows; wanted a JSON object with prompt and completion on each line")
     return rows
+
+
+def _row(place: str, line: bytes) -> _Row:
+    if len(line) > _MAX_LINE_BYTES:
+        raise CorpusInvalid(f"{place}: a line of {len(line)} bytes; at most {_MAX_LINE_BYTES}")
+    try:
+        return _Row.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "row"
+        raise CorpusInvalid(
+            f'{place}: {where}: {first["msg"]}; wanted {{"prompt": text, "completion": text}}'
+        ) from error
 
 
 def _tokenise(row: _Row, tokenizer: Any) -> Example:

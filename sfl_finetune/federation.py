@@ -211,10 +211,15 @@ class Federation:
         if deadline is None or self._finish_seconds is None:
             return present
         finish = self._finish_seconds(round_, present)
-        late = {name: f"would finish at {finish[name]:.3g} s, deadline {deadline:.3g} s" for name in present}
-        late = {name: reason for name, reason in late.items() if finish[name] > deadline}
-        tally.dropped |= late
-        return [name for name in present if name not in late]
+        in_time = list(present)
+        for name in present:
+            if finish[name] > deadline:
+                tally.dropped[name] = f"would finish at {finish[name]:.3g} s, deadline {deadline:.3g} s"
+                in_time.remove(name)
+                if self.settings.scheme.is_relay:
+                    # Those behind it in the relay don't wait for one that sits out.
+                    finish = self._finish_seconds(round_, in_time)
+        return in_time
 
     def _bytes_up(self) -> int:
         return self.uplink.traffic.num_bytes + self.returns.traffic.num_bytes

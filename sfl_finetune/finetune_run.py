@@ -46,7 +46,7 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
         patience=options["patience"],
         is_resumed=options["resume"],
         has_tensorboard=options["tensorboard"],
-        fingerprint=_corpus_digest(prepared),
+        fingerprint=_texts_digest(prepared),
     )
     for site, reason in prepared.corpus.refused.items():
         click.echo(f"Site {site} is refused: {reason}", err=True)
@@ -133,11 +133,12 @@ def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraS
     )
 
 
-def _corpus_digest(prepared: Prepared) -> str:
+def _texts_digest(prepared: Prepared) -> str:
+    """What tells one choice of texts from another, those learnt from and those held out."""
     digest = sha256()
-    for site in prepared.corpus.sites:
-        digest.update(f"{site.name}{len(site.examples)}".encode())
-        for example in site.examples:
+    for name, examples in (*((s.name, s.examples) for s in prepared.corpus.sites), ("held out", prepared.validation)):
+        digest.update(f"{name}{len(examples)}".encode())
+        for example in examples:
             digest.update(repr(example.token_ids).encode())
     return digest.hexdigest()
 

@@ -108,19 +108,27 @@ def make_plan(request: Request) -> Plan:
 
 def _plan_with(request: Request, predict: _Predictor, ranks: tuple[int, ...]) -> Plan | str:
     """A plan, or why there is none."""
-    choices = [_largest_batches(request, predict, device, ranks) for device in request.clients]
     lacking = [
         f"{device.name} has {device.memory_gib:.3g} GiB and needs at least {_least_gib(request, predict, ranks):.3g}"
-        for device, fitting in zip(request.clients, choices, strict=True)
-        if not fitting
+        for device in request.clients
+        if not _largest_batches(request, predict, device, ranks, request.batch_sizes)
     ]
     if lacking:
         return ", ".join(lacking)
-    combinations = _combinations(choices)
+    least_gib = 0.0
+    # The server's memory follows the largest batch, so it is the clients with the largest ones that take less.
+    for index in range(len(request.batch_sizes)):
+        batches = request.batch_sizes[index:]
+        choices = [_largest_batches(request, predict, device, ranks, batches) for device in request.clients]
+        least_gib = min(map(predict.server, _alike(choices))) / _GIB
+        if least_gib <= request.server.memory_gib:
+            return _fastest(request, predict, _combinations(choices))
+    return f"the server has {request.server.memory_gib:.3g} GiB and needs at least {least_gib:.3g}"
+
+
+def _fastest(request: Request, predict: _Predictor, combinations: Sequence[tuple[_Choice, ...]]) -> Plan:
+    """The one with the shortest round among those that fit the server, as one must."""
     fitting = [chosen for chosen in combinations if predict.server(chosen) <= request.server.memory_gib * _GIB]
-    if not fitting:
-        least = min(map(predict.server, combinations)) / _GIB
-        return f"the server has {request.server.memory_gib:.3g} GiB and needs at least {least:.3g}"
     best = min(fitting, key=lambda chosen: _seconds(request, predict, chosen))
     return Plan(
         rank=max(one.rank for one in best),
@@ -173,10 +181,10 @@ class _Predictor:
 
 
 def _largest_batches(
-    request: Request, predict: _Predictor, device: Device, ranks: tuple[int, ...]
+    request: Request, predict: _Predictor, device: Device, ranks: Sequence[int], batches: Sequence[int]
 ) -> tuple[_Choice, ...]:
     """Every cut that fits with the most wanted of rank and batch that fits at any."""
-    for rank, batch in product(ranks, request.batch_sizes):
+    for rank, batch in product(ranks, batches):
         wanted = (_Choice(cut, batch, rank) for cut in request.cuts)
         fitting = tuple(one for one in wanted if predict.client(one).total <= device.memory_gib * _GIB)
         if fitting:
@@ -196,10 +204,17 @@ def _combinations(choices: Sequence[tuple[_Choice, ...]]) -> list[tuple[_Choice,
     single = [
         (*first[:index], option, *first[index + 1 :]) for index, options in enumerate(choices) for option in options
     ]
-    uniform = [
-        tuple(options[min(depth, len(options) - 1)] for options in choices) for depth in range(max(map(len, choices)))
-    ]
-    return [first, *single, *uniform]
+    return [first, *single, *_alike(choices)]
+
+
+def _alike(choices: Sequence[tuple[_Choice, ...]]) -> list[tuple[_Choice, ...]]:
+    """Cuts as deep as one another, or as each client can; the server needs least with one of these.
+
+    With a seat a client that is the deepest, in a relay the deepest that all can have.
+    """
+    ordered = [sorted(options, key=lambda one: one.cut) for options in choices]
+    depths = range(max(map(len, ordered)))
+    return [tuple(options[min(depth, len(options) - 1)] for options in ordered) for depth in depths]
 
 
 def _seconds(request: Request, predict: _Predictor, chosen: Sequence[_Choice]) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from sfl_finetune.adapter_folder import base_digest, read_adapter
@@ -34,6 +36,7 @@ class Prepared:
 
     federation: Federation
     corpus: Corpus
+    """Without the texts held out."""
     validation: tuple[Example, ...]
     base: str
     """Digest of the plain base, to be kept beside the adapter."""
@@ -62,8 +65,7 @@ def prepare_causal_lm(
         )
     model = load_causal_lm(model_folder)
     tokenizer = _load_tokenizer(model_folder)
-    limit = int(getattr(model.config, "max_position_embeddings", _DEFAULT_MAX_TOKENS))
-    corpus = read_corpus(corpus_folder, tokenizer, max_tokens=min(max_tokens or _DEFAULT_MAX_TOKENS, limit))
+    corpus = read_corpus(corpus_folder, tokenizer, max_tokens=_longest(model.config, max_tokens))
     _check_vocabulary(corpus, model)
     sites, validation = _hold_out(corpus.sites, validation_share)
     base = base_digest(model)
@@ -77,7 +79,7 @@ def prepare_causal_lm(
     federation = Federation(
         model, adapter, sites, settings, start=weights, faults=faults, finish_seconds=finish_seconds
     )
-    return Prepared(federation=federation, corpus=corpus, validation=validation, base=base)
+    return Prepared(federation=federation, corpus=replace(corpus, sites=sites), validation=validation, base=base)
 
 
 def site_clock(
@@ -164,6 +166,12 @@ def pick_device(name: str) -> str:
     return name
 
 
+def _longest(config: PretrainedConfig, wanted: int | None) -> int:
+    """Tokens a text may have: as many as wanted, else 1,024, and no more than the model takes."""
+    wanted = wanted or _DEFAULT_MAX_TOKENS
+    return min(wanted, int(getattr(config, "max_position_embeddings", wanted)))
+
+
 def _check_vocabulary(corpus: Corpus, model: PreTrainedModel) -> None:
     largest = max(max(example.token_ids) for site in corpus.sites for example in site.examples)
     if largest >= model.config.vocab_size:
@@ -171,14 +179,15 @@ def _check_vocabulary(corpus: Corpus, model: PreTrainedModel) -> None:
 
 
 def _hold_out(sites: tuple[Site, ...], share: float) -> tuple[tuple[Site, ...], tuple[Example, ...]]:
-    """Every k-th text goes to validation, so that the choice depends on nothing but the file."""
-    if share == 0:
-        return sites, ()
-    every = max(2, round(1 / share))
-    kept, held = [], []
+    """That share of each site's texts, rounded down, goes to validation: evenly spread, so that no chance is in it."""
+    # As it was written: 100 * 0.29 is below 29.
+    exact = Fraction(str(share))
+    kept: list[Site] = []
+    held: list[Example] = []
     for site in sites:
-        chosen = set(range(every - 1, len(site.examples), every))
-        held += [site.examples[index] for index in sorted(chosen)]
-        rest = tuple(example for index, example in enumerate(site.examples) if index not in chosen)
-        kept.append(Site(name=site.name, examples=rest))
+        rest: list[Example] = []
+        for index, example in enumerate(site.examples):
+            is_held = floor((index + 1) * exact) > floor(index * exact)
+            (held if is_held else rest).append(example)
+        kept.append(Site(name=site.name, examples=tuple(rest)))
     return tuple(kept), tuple(held)

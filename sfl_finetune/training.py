@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from sfl_finetune.adapter_folder import adapter_digest
 from sfl_finetune.checkpoint import fingerprint, has_checkpoint, load_checkpoint, save_checkpoint
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.whole import Evaluation, evaluate
@@ -87,7 +88,8 @@ def train(
 ) -> RunResult:
     """Train to the last round, early stopping or `should_stop`; the global adapter is then in the unsplit model."""
     federation.publish()
-    key = fingerprint(federation.model, f"{federation.settings!r}{run.fingerprint}")
+    adapter = adapter_digest(federation.tuned.peft_config["default"])
+    key = fingerprint(federation.model, f"{federation.settings!r}{adapter}{run.fingerprint}")
     checkpoints = run.folder / "checkpoints"
     done, progress = _resume(federation, checkpoints, key) if run.is_resumed else (0, _Progress())
     run.folder.mkdir(parents=True, exist_ok=True)

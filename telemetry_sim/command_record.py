@@ -59,7 +59,7 @@ def record(
     network = Network(chosen, seed=seed)
     num_periods = round(duration_s / chosen.period_s)
     begin_s = time.perf_counter()
-    notes: dict[str, int | str] = {"scenario": name, "seed": seed}
+    notes: dict[str, int | str] = {"scenario": name, "seed": seed, "num_devices": chosen.num_devices}
     with ParquetRecorder(out, network.topology, is_exact=is_exact, resume=resume, notes=notes) as recorder:
         periods = track(
             _periods(network, num_periods, chosen.period_s, pace),

@@ -152,7 +152,7 @@ def _advance(network: Network, num_periods: int, period_s: float, record: Callab
 def _report(network: Network, chosen: Scenario, seed: int, num_periods: int, out: Path | None) -> dict[str, object]:
     from telemetry_sim.traces import ParquetRecorder
 
-    notes: dict[str, int | str] = {"scenario": chosen.name, "seed": seed}
+    notes: dict[str, int | str] = {"scenario": chosen.name, "seed": seed, "num_devices": chosen.num_devices}
     recorder = None if out is None else ParquetRecorder(out, network.topology, notes=notes)
 
     def record(telemetry: Telemetry) -> None:

@@ -35,16 +35,6 @@ DEVICE_AMPLIFIER_EFFICIENCY = 0.3
 
 
 @inner
-def cell_power_w(radiated_w: float, utilisation: float, is_up: bool, is_asleep: bool) -> float:
-    """Input power of a cell's radio at a PRB utilisation (0-1); nothing while it is out of service."""
-    if not is_up:
-        return 0.0
-    if is_asleep:
-        return SLEEP_W
-    return STATIC_W + LOAD_SLOPE * radiated_w * utilisation
-
-
-@inner
 def edge_power_w(clock_ghz: float, utilisation: float) -> float:
     """Input power of an edge node's processors."""
     return clock_ghz * (EDGE_IDLE_W_PER_GHZ + (EDGE_BUSY_W_PER_GHZ - EDGE_IDLE_W_PER_GHZ) * utilisation)

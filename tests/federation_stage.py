@@ -56,8 +56,11 @@ def make_federation(
     family: str = "llama",
     dropout: float = 0.0,
     rank: int = 2,
+    alpha: int = 8,
+    targets: Any = None,
     faults: Any = (),
     order: Any = None,
+    clock: Any = None,
     **given: Any,
 ) -> Federation:
     settings = FederationSettings(
@@ -67,12 +70,15 @@ def make_federation(
     adapter = LoraConfig(
         r=rank,
         fan_in_fan_out=family == "gpt2",
+        lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=linear_targets(model, anatomy(model)),
+        target_modules=targets or linear_targets(model, anatomy(model)),
         init_lora_weights=False,
         task_type=TaskType.SEQ_CLS if task == "classification" else TaskType.CAUSAL_LM,
     )
-    return Federation(model, adapter, make_sites(task), settings, faults=faults, serve_order=order)
+    return Federation(
+        model, adapter, make_sites(task), settings, faults=faults, serve_order=order, finish_seconds=clock
+    )
 
 
 def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], atol: float = 1e-6) -> None:

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 REPORT_PRB_MS = 8.0
 """What one device report takes from its cell: scheduling request, grant and measurement report."""
 _NOMINAL_LOAD = 0.8
+"""Interference at which the sources' usual need is reckoned."""
 _PARTS_PER_THREAD = 12
 """More than one, so that a busy one holds nobody up."""
-"""Interference at which the sources' usual need is reckoned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,7 @@ GRAVITY_M3_PER_S2 = 3.986_004_418e14
 
 LEO_ALTITUDE_M = 600_000.0
 GEO_ALTITUDE_M = 35_786_000.0
-PLATFORM_ALTITUDE_M = 20_000.0
-"""High-altitude platform. Source of the altitudes: TR 38.811, table 4.5-1."""
+"""Source of both: TR 38.811, table 4.5-1."""
 
 MIN_ELEVATION_DEG = 10.0
 """Below it a link is not used. Source: TR 38.811, 4.5."""

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NUM_PRB = 50
-RBG_PRB = 3
-"""PRBs of a resource block group at 50 PRBs; the controller counts in 17 of them, the last one smaller."""
-
 PERIOD_S = 1.0
 """What a state speaks for: the controller's interval in most logs (some look only every third second)."""
 

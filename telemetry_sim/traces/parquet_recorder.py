@@ -162,8 +162,10 @@ class ParquetRecorder:
         finished = [self._path] if self._path.exists() else []
         # Nothing is moved before every part is known to fit.
         for part in [*finished, *self._folder.glob("*.parquet")]:
-            if (pq.read_schema(part).metadata or {}).get(b"edgewright") != self._metadata[b"edgewright"]:
-                raise TraceUnreadable(f"{part}: was recorded with another topology or precision; start a new file")
+            own = (pq.read_schema(part).metadata or {}).get(b"edgewright", b"{}")
+            differing = _differing(json.loads(own), json.loads(self._metadata[b"edgewright"]))
+            if differing:
+                raise TraceUnreadable(f"{part}: was recorded with another {', '.join(differing)}; start a new file")
         if finished:
             self._path.replace(self._folder / _segment_name(0))
         for segment in sorted(self._folder.glob("*.parquet")):
@@ -235,6 +237,19 @@ class ParquetRecorder:
 
 def _segment_name(index: int) -> str:
     return f"segment-{index:06d}.parquet"
+
+
+def _differing(own: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What a recording's header says otherwise than is wanted; a note that it lacks says nothing."""
+    notes = wanted["notes"]
+    return [
+        *(name for name in wanted if name != "notes" and own.get(name) != wanted[name]),
+        *(
+            f"{name} ({value!r}, not {notes.get(name)!r})"
+            for name, value in own.get("notes", {}).items()
+            if value != notes.get(name)
+        ),
+    ]
 
 
 def _metadata(topology: Topology, about: Mapping[str, object], *, is_exact: bool) -> dict[bytes, bytes]:

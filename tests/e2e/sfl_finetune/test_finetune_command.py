@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sfl_finetune.commands import finetune, merge
-from sfl_finetune.errors import CorpusInvalid, ModelUnsupported, SettingInvalid
+from sfl_finetune.errors import CheckpointInvalid, CorpusInvalid, ModelUnsupported, SettingInvalid
 from sfl_finetune.interruption import stop_on_sigint
 from sfl_finetune.merging import merge_adapter
 
@@ -218,6 +218,21 @@ def test_resume_after_a_stop_writes_the_same_adapter(
     assert summary(invoke(base, corpus, tmp_path / "parts", *options, "--resume"))["rounds"] == 4
     whole, parts = (load_file(tmp_path / part / "adapter_model.safetensors") for part in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_resume_with_another_adapter_or_other_texts_held_out_is_refused(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "adapter"
+    given = ("--rounds", "1", "--alpha", "8", "--dropout", "0.1", "--validation-share", "0.25")
+    summary(invoke(base, corpus, out, *given))
+    before = (out / "adapter_model.safetensors").read_bytes()
+    for other in (("--alpha", "16"), ("--dropout", "0.2"), ("--validation-share", "0.5")):
+        refused = invoke(base, corpus, out, *given, *other, "--resume")
+        assert isinstance(refused.exception, CheckpointInvalid)
+        assert "adapter, texts, those held out, or settings differ" in str(refused.exception)
+    assert (out / "adapter_model.safetensors").read_bytes() == before
+    assert summary(invoke(base, corpus, out, *given, "--resume"))["rounds"] == 1
 
 
 def test_stop_before_the_first_round_still_reports_and_can_be_resumed(

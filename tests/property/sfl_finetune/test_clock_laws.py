@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfl_finetune.clock import Party, round_seconds, shared_machine, step_timeline, urgent_first
-from sfl_finetune.devices import CLIENTS, DEVICES, SERVER, Channel, read_registry
+from sfl_finetune.clock import Party, finish_seconds, round_seconds, shared_machine, step_timeline, urgent_first
+from sfl_finetune.devices import CLIENTS, DEVICES, SERVER, Channel, Device, read_registry
 from sfl_finetune.errors import SettingInvalid
-from sfl_finetune.schemes import SCHEMES, memory_efficient, scheme_named, sfl, sl
+from sfl_finetune.schemes import SCHEMES, Scheme, memory_efficient, scheme_named, sfl, sl
 from sfl_finetune.workload import StepWork
 
 _WORK = StepWork(
@@ -68,6 +68,24 @@ def test_more_local_steps_share_one_exchange_of_adapters() -> None:
     given = (parties(), DEVICES[SERVER], Channel(), memory_efficient())
     step = step_timeline(*given).seconds
     assert round_seconds(*given, local_steps=5) - round_seconds(*given) == pytest.approx(4 * step)
+
+
+def test_in_a_relay_each_client_is_done_once_it_and_those_before_it_are() -> None:
+    second = Device(name="second", peak_tflops=1, memory_gib=1, utilisation=1)
+    work = replace(_WORK, client_forward_flop=0.4e12, client_backward_flop=0.6e12, server_flop=0)
+    alone = replace(work, uplink_bytes=0, downlink_bytes=0, client_adapter_bytes=0)
+    clients = [Party(name=name, device=second, work=alone) for name in CLIENTS]
+    ends = finish_seconds(clients, second, Channel(), sl(), local_steps=4)
+    assert ends == pytest.approx({name: 4.0 * number for number, name in enumerate(CLIENTS, start=1)})
+
+
+@pytest.mark.parametrize("local_steps", [1, 4])
+@pytest.mark.parametrize("scheme", [sl(), sfl(), memory_efficient()], ids=lambda scheme: scheme.name)
+def test_the_last_client_is_done_when_only_adapters_are_left_to_exchange(scheme: Scheme, local_steps: int) -> None:
+    given = (parties(), DEVICES[SERVER], Channel(), scheme)
+    last = max(finish_seconds(*given, local_steps=local_steps).values())
+    exchange = 2 * Channel().uplink_seconds(_WORK.client_adapter_bytes)
+    assert round_seconds(*given, local_steps=local_steps) == pytest.approx(last + exchange)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -91,6 +93,17 @@ def test_relay_hands_the_adapter_on_from_client_to_client() -> None:
         alone.faults = tuple(Fault(client=other, round=0, kind="absent") for other in alone.clients if other != name)
         alone.run_round(0)
     assert_same(federation.state, alone.state)
+
+
+def test_a_relay_does_not_wait_for_one_that_sits_out() -> None:
+    seconds = {"site0": 9.0, "site1": 1.0, "site2": 1.0}
+
+    def clock(_: int, names: Sequence[str]) -> dict[str, float]:
+        return dict(zip(names, accumulate(seconds[name] for name in names), strict=True))
+
+    report = make_federation(scheme=sl(), deadline_seconds=2.0, clock=clock).run_round(0)
+    assert report.participants == ("site1", "site2")
+    assert report.dropped == {"site0": "would finish at 9 s, deadline 2 s"}
 
 
 # peft tunes norms but warns that it does not know them.

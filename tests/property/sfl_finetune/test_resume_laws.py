@@ -50,6 +50,13 @@ def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         train(make_federation(seed=6), RunSettings(folder=tmp_path, is_resumed=True))
 
 
+@pytest.mark.parametrize("given", [{"dropout": 0.1}, {"alpha": 3}, {"targets": ["q_proj"]}], ids=str)
+def test_checkpoint_of_another_adapter_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+    train(make_federation(num_rounds=1), RunSettings(folder=tmp_path))
+    with pytest.raises(CheckpointInvalid, match="adapter"):
+        train(make_federation(num_rounds=1, **given), RunSettings(folder=tmp_path, is_resumed=True))
+
+
 def test_missing_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointInvalid, match="no readable checkpoint"):
         train(make_federation(), RunSettings(folder=tmp_path, is_resumed=True))

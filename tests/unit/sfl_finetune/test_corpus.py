@@ -66,6 +66,14 @@ def test_invalid_utf8_is_refused(tmp_path: Path) -> None:
         read_corpus(tmp_path, Letters(), max_tokens=12)
 
 
+def test_a_site_that_is_no_file_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "south.jsonl").mkdir()
+    (tmp_path / "west.jsonl").symlink_to(tmp_path / "nowhere")
+    corpus = read(tmp_path, north='{"prompt": "ab", "completion": "x"}')
+    assert [site.name for site in corpus.sites] == ["north"]
+    assert all("can't be read" in corpus.refused[site] for site in ("south", "west"))
+
+
 def test_folder_without_sites_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusInvalid, match="no \\*\\.jsonl file"):
         read_corpus(tmp_path, Letters(), max_tokens=12)

@@ -11,9 +11,9 @@ from sfl_finetune.clock import Party, round_seconds
 from sfl_finetune.devices import Channel, Device
 from sfl_finetune.errors import PlanInfeasible, SettingInvalid
 from sfl_finetune.lora import LoraSettings
-from sfl_finetune.memory import StepShape
+from sfl_finetune.memory import StepShape, measure_server
 from sfl_finetune.planning import Request, make_plan
-from sfl_finetune.schemes import lean, sl
+from sfl_finetune.schemes import Scheme, lean, sfl, sl
 from sfl_finetune.workload import count_step, shape_only_model
 
 _CONFIG = BertConfig(vocab_size=500, hidden_size=64, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128)
@@ -71,6 +71,43 @@ def test_scarce_memory_costs_batch_before_rank() -> None:
     plan = make_plan(tight)
     assert (plan.rank, plan.assignments[0].batch_size) == (8, 2)
     assert plan.assignments[0].memory_gib <= 0.9 * need
+
+
+@pytest.mark.parametrize("scheme", [lean(), sl(), sfl()], ids=lambda scheme: scheme.name)
+def test_a_server_short_of_memory_costs_batch_before_rank(scheme: Scheme) -> None:
+    given: dict[str, Any] = {"scheme": scheme, "cuts": (1,), "batch_sizes": (16, 8, 4, 2), "ranks": (8, 4)}
+    room = make_plan(request(**{**given, "batch_sizes": (8,)})).server_gib
+    server = Device(name="server", peak_tflops=0.01, memory_gib=room)
+    plan = make_plan(request(**given, server=server))
+    assert (plan.rank, [one.batch_size for one in plan.assignments]) == (8, [8, 8])
+    assert plan.server_gib <= room
+
+
+def test_only_the_largest_batches_shrink_for_the_server() -> None:
+    need = make_plan(request(cuts=(1,), batch_sizes=(8,))).assignments[0].memory_gib
+    tight = Device(name="tight", peak_tflops=0.001, memory_gib=0.9 * need)
+    given: dict[str, Any] = {"cuts": (1,), "clients": (tight, request().clients[1])}
+    room = make_plan(request(**given, batch_sizes=(8, 4))).server_gib
+    server = Device(name="server", peak_tflops=0.01, memory_gib=room)
+    plan = make_plan(request(**given, batch_sizes=(16, 8, 4), server=server))
+    assert [one.batch_size for one in plan.assignments] == [4, 8]
+
+
+@pytest.mark.parametrize("scheme", [lean(), sl(), sfl()], ids=lambda scheme: scheme.name)
+def test_no_choice_of_cuts_needs_less_of_the_server_than_is_said(scheme: Scheme) -> None:
+    weak, strong = request().clients
+    given: dict[str, Any] = {"scheme": scheme, "batch_sizes": (2,)}
+    need = make_plan(request(**given, cuts=(2,), clients=(weak,))).assignments[0].memory_gib
+    given |= {"cuts": (1, 2, 3), "clients": (replace(weak, memory_gib=need), strong)}
+    with pytest.raises(PlanInfeasible) as refused:
+        make_plan(request(**given, server=Device(name="server", peak_tflops=1.0, memory_gib=1e-5)))
+    model, parts = shape_only_model(_CONFIG, "classification", LoraSettings(rank=8), precision=scheme.precision)
+    shape = StepShape(batch_size=2, num_tokens=16)
+    least = min(
+        measure_server(model, parts, sorted(cuts), scheme, shape, max_turns=1).total
+        for cuts in product((1, 2), (1, 2, 3))
+    )
+    assert f"needs at least {least / 2**30:.3g}" in str(refused.value)
 
 
 def test_infeasible_request_names_the_device_and_its_shortfall() -> None:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click import Command
 from click.testing import CliRunner
 
-from telemetry_sim.commands import convert, record
+from telemetry_sim.commands import convert, record, simulate
 from telemetry_sim.errors import TraceUnreadable
 from telemetry_sim.traces import open_trace
 
@@ -67,6 +68,18 @@ def test_a_recorded_scenario_can_be_lengthened_and_read(tmp_path: Path) -> None:
         assert report["bytes"] == file.stat().st_size
     summary = open_trace(file).summary
     assert (summary.num_frames, summary.notes["scenario"]) == (5, "smart-city")
+
+
+@pytest.mark.parametrize("command", [record, simulate])
+def test_a_recording_is_not_lengthened_with_other_devices(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "run.parquet"
+    begun = CliRunner().invoke(command, ["--devices", "60", "--duration", "2", "--out", str(file)])
+    assert begun.exit_code == 0
+    before = file.read_bytes()
+    result = CliRunner().invoke(record, ["--devices", "80", "--duration", "4", "--out", str(file), "--resume"])
+    assert isinstance(result.exception, TraceUnreadable)
+    assert "num_devices (60, not 80)" in str(result.exception)
+    assert file.read_bytes() == before
 
 
 def test_a_recording_needs_the_right_name(tmp_path: Path) -> None:

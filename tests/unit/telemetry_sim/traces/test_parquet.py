@@ -128,6 +128,18 @@ def test_a_recording_of_another_topology_is_not_continued(tmp_path: Path) -> Non
     assert open_trace(file).summary.num_frames == 1
 
 
+def test_a_recording_with_other_notes_is_not_continued_but_one_that_lacks_a_note_is(tmp_path: Path) -> None:
+    file = tmp_path / "run.parquet"
+    with ParquetRecorder(file, topology(), notes={"seed": 1}) as recorder:
+        recorder.write(make_frame(1, 4))
+    for notes in ({"seed": 2}, {"scenario": "x"}):
+        with pytest.raises(TraceUnreadable, match=r"another seed \(1, not (2|None)\)"):
+            ParquetRecorder(file, topology(), resume=True, notes=notes)
+    with ParquetRecorder(file, topology(), resume=True, notes={"seed": 1, "num_devices": 4}) as recorder:
+        recorder.write(make_frame(2, 4))
+    assert open_trace(file).summary.num_frames == 2
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, kept: float) -> None:
     file = tmp_path / "run.parquet"
