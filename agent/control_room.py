@@ -171,7 +171,7 @@ class ControlRoom:
             planner=decision.planner,
             valid_from_s=self.now_s,
             valid_until_s=self.now_s + LIVE_S,
-            actions=tuple(actions),
+            actions=self.gate.within_steps(actions, now_s=self.now_s),
             rationale=tuple(reasons),
         )
         self.changes.keep(policy)

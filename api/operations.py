@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from agent.cell_plan import CellPlan, to_actions
 from agent.control_loop import ControlLoop, TelemetrySource, Turn
 from agent.control_room import plan_of
+from agent.dispatch.desired import target_of
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import AgentError, DispatchTimeout
 from agent.gate.gate import Examination, Gate
@@ -149,8 +150,10 @@ class Operations:
         self._turn = turn
         self.history.append(turn.digests)
         self.last_turn_unix_s = self.store.clock()
-        if turn.outcome is not None and self._is_dispatched(turn.outcome):
+        if turn.policy is not None and self._is_dispatched(turn):
             self.goals.planned({key: revision for key, revision, _ in heeded})
+            if not self._is_desired(turn.policy):
+                self._take_up_plans()
         self._observe(turn, version, plans)
         self.gate.reconcile()
         plans_now = {digest.cell: self._loop.plan_in_force(digest.cell) for digest in turn.digests}
@@ -210,7 +213,6 @@ class Operations:
         outcome = self.gate.rollback(
             to_version, now_s=self.now_s, lifetime_s=2 * self.interval_s, actor=actor, reason=reason
         )
-        self._take_up_plans()
         self._after_dispatch(outcome, {})
         return outcome
 
@@ -264,11 +266,17 @@ class Operations:
                 LOG.exception("the interval failed")
             self._wake.wait(max(0.0, pace_s - (time.monotonic() - began)))
 
-    def _is_dispatched(self, outcome: DispatchOutcome) -> bool:
-        return outcome.policy_version == self.gate.desired.version and not outcome.is_reverted
+    def _is_dispatched(self, turn: Turn) -> bool:
+        return turn.outcome is not None and not turn.outcome.is_reverted and not self.dispatcher.last_refusal
+
+    def _is_desired(self, policy: SchedulingPolicy) -> bool:
+        """False where the gate shortened a step of it."""
+        desired = self.gate.desired.actions
+        return all(desired.get(target_of(action)) == action for action in policy.actions)
 
     def _after_dispatch(self, outcome: DispatchOutcome, heeded: dict[tuple[str, str], int]) -> None:
-        if self._is_dispatched(outcome):
+        if not outcome.is_reverted:
+            self._take_up_plans()
             self.goals.planned(heeded)
         self.goals.refresh(self.states())
         self._publish(LiveEvent(kind="dispatch", document=self.live_state()))
@@ -284,7 +292,7 @@ class Operations:
             self._yardstick.learn(plans, turn.digests, turn.terms)
 
     def _take_up_plans(self) -> None:
-        """Tell the loop what is in force, after a rollback or a restart."""
+        """Tell the loop what is in force, where that is not what it decided itself."""
         with self._planning:
             for cell in self.topology.cells:
                 self._loop.current[cell.id] = plan_of(cell.id, self.gate.desired, self.topology)
@@ -301,7 +309,7 @@ class Operations:
             planner=decision.planner,
             valid_from_s=self.now_s,
             valid_until_s=self.now_s + max(2 * self.interval_s, 900.0),
-            actions=tuple(actions),
+            actions=self.gate.within_steps(actions, now_s=self.now_s),
             rationale=tuple(reasons),
         )
 
@@ -310,7 +318,7 @@ class Operations:
             time_s=self.now_s,
             planner=turn.decision.planner,
             digest_hash=digests_hash(turn.digests),
-            policy_version=None if turn.outcome is None else turn.outcome.policy_version,
+            policy_version=None if turn.outcome is None else turn.outcome.policy_version or None,
             model=turn.decision.planner,
             prompt_hash=_sha256("".join(decided.prompt for decided in turn.decision.cells)),
             raw_answer="\n".join(decided.answer for decided in turn.decision.cells),

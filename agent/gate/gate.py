@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,7 +12,8 @@ from agent.dispatch.port import Dispatcher, DispatchOutcome
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
 from agent.gate.forecast import TwinForecast, refuse_if_worse
 from agent.gate.history import state_as_of, stored_state
-from agent.gate.limits import Limits, check_limits
+from agent.gate.keeping import keep_proposed, keep_waiting, note_refusal
+from agent.gate.limits import Limits, check_limits, within_steps
 from agent.gate.risk import Risk, assess_risk, needs_approval
 from agent.gate.stops import Stops, load_stops, refuse_if_stopped, save_stops
 from agent.gate.watch import RollbackWatch
@@ -85,7 +86,7 @@ class Gate:
 
     @property
     def policy_in_force(self) -> SchedulingPolicy | None:
-        """The last policy that was dispatched; None in the network's initial state."""
+        """The last policy that was dispatched and not withdrawn; None in the network's initial state."""
         return self._latest
 
     def waiting(self, now_s: float) -> SchedulingPolicy | None:
@@ -110,6 +111,14 @@ class Gate:
         """The state that rate-of-change caps count from at this network time."""
         is_over = now_s >= self._window_start_s + self._settings.limits.window_s
         return self._desired if is_over else self._window_state
+
+    def within_steps(self, actions: Iterable[ControlAction], *, now_s: float) -> tuple[ControlAction, ...]:
+        """The same actions, moved only as far as rate-of-change caps allow at this network time."""
+        return within_steps(actions, since=self.window_state(now_s), limits=self._settings.limits)
+
+    def needs_approval(self, actions: Iterable[ControlAction]) -> bool:
+        """Whether a person must let these actions through, in the mode and state of now."""
+        return needs_approval(assess_risk(actions, self._desired), self.stops().mode)
 
     def examine(self, policy: SchedulingPolicy, *, now_s: float, forecast: TwinForecast | None = None) -> Examination:
         """Run every check; the first failure is the refusal."""
@@ -154,7 +163,7 @@ class Gate:
             found = self.examine(policy, now_s=now_s, forecast=forecast)
             if found.refusal is not None:
                 refusal = found.refusal
-                self._store.write(lambda t: _note_refusal(t, policy, actor, str(refusal)))
+                self._store.write(lambda t: note_refusal(t, policy, str(refusal), actor=actor))
                 raise found.refusal
             self._admit(policy, found, actor)
             return self._send_new(policy, now_s=now_s, actor=actor)
@@ -168,9 +177,9 @@ class Gate:
             found = self.examine(policy, now_s=now_s)
             refusal = found.refusal
             if refusal is not None:
-                self._store.write(lambda t: _note_refusal(t, policy, actor, str(refusal)))
+                self._store.write(lambda t: note_refusal(t, policy, str(refusal), actor=actor))
                 raise refusal
-            self._store.write(lambda t: _keep_waiting(t, policy, actor))
+            self._store.write(lambda t: keep_waiting(t, policy, actor=actor))
             return found
 
     def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> Approval:
@@ -217,16 +226,17 @@ class Gate:
                 valid_until_s=now_s + lifetime_s,
                 actions=changes,
             )
-
-            def work(transaction: Transaction) -> None:
-                save_policy(transaction, policy, PolicyStatus.DISPATCHING, actor=actor)
-                if self._latest is not None:
-                    why = f"rolled back to {to_version}: {reason}"
-                    set_policy_status(transaction, self._latest.version, PolicyStatus.REVERTED, actor=actor, reason=why)
-
-            self._store.write(work)
+            self._store.write(lambda t: save_policy(t, policy, PolicyStatus.DISPATCHING, actor=actor))
+            undone = self._latest
             outcome = self._send_new(policy, now_s=now_s, actor=actor)
+            if outcome.is_reverted:
+                return outcome
             self._watch.restart(policy.version)
+            if undone is not None:
+                version, why = undone.version, f"rolled back to {to_version}: {reason}"
+                self._store.write(
+                    lambda t: set_policy_status(t, version, PolicyStatus.REVERTED, actor=actor, reason=why)
+                )
             return outcome
 
     @property
@@ -325,13 +335,9 @@ class Gate:
         """Keep the policy as dispatching, its approval used up in the same transaction; raises ApprovalNeeded."""
 
         def work(transaction: Transaction) -> bool:
-            content_hash = save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor)
-            stored = find_policy(transaction.connection, policy.version)
-            if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
-                state = "unknown" if stored is None else stored.status.value
-                raise PolicyRejected(f"version {policy.version} is {state} already")
+            stored = keep_proposed(transaction, policy, actor=actor)
             # Used up even where the mode asks for none: a yes serves once.
-            is_free = use_approval(transaction, content_hash) is not None or not found.needs_approval
+            is_free = use_approval(transaction, stored.content_hash) is not None or not found.needs_approval
             status = PolicyStatus.DISPATCHING if is_free else PolicyStatus.AWAITING_APPROVAL
             if stored.status is not status:
                 set_policy_status(transaction, policy.version, status, actor=actor)
@@ -362,6 +368,7 @@ class Gate:
             raise
         if outcome.is_reverted:
             self._desired = DesiredState(version=policy.version, actions=before.actions, versions=before.versions)
+            self._latest = latest
         return outcome
 
     def _send(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
@@ -375,18 +382,3 @@ class Gate:
             status = PolicyStatus.ABORTED
         why = "; ".join(f"cell {answer.cell}: {answer.reason}" for answer in outcome.refusals[:5])
         self._store.write(lambda t: set_policy_status(t, policy.version, status, actor=actor, reason=why))
-
-
-def _keep_waiting(transaction: Transaction, policy: SchedulingPolicy, actor: str) -> None:
-    save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor)
-    stored = find_policy(transaction.connection, policy.version)
-    if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
-        state = "unknown" if stored is None else stored.status.value
-        raise PolicyRejected(f"version {policy.version} is {state} already")
-    if stored.status is PolicyStatus.PROPOSED:
-        set_policy_status(transaction, policy.version, PolicyStatus.AWAITING_APPROVAL, actor=actor)
-
-
-def _note_refusal(transaction: Transaction, policy: SchedulingPolicy, actor: str, reason: str) -> None:
-    body = {"version": policy.version, "content_hash": policy.content_hash(), "reason": reason[:500]}
-    transaction.audit("policy_refused", actor=actor, body=body)

@@ -6,7 +6,7 @@ from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import Dispatcher, DispatchOutcome, TargetState
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
 from agent.gate.gate import Gate
-from agent.gate.risk import Mode
+from agent.gate.risk import without_deep_cuts
 from agent.policy import SchedulingPolicy
 from telemetry_sim.actions import Acknowledgement
 
@@ -14,7 +14,8 @@ from telemetry_sim.actions import Acknowledgement
 class GatedDispatcher:
     """Numbers policies itself, from the state in force; a refusal is an outcome that nobody applied.
 
-    While a policy waits for a person, no other is proposed until it is decided on or expires.
+    A step that the caps or a person would have to let through is shortened, so that one cell holds no other up.
+    While a policy waits for a person, no other that needs one is proposed until it is decided on or expires.
     """
 
     def __init__(self, gate: Gate, dispatcher: Dispatcher, *, waiting_s: float = 900.0) -> None:
@@ -26,15 +27,18 @@ class GatedDispatcher:
         """Why the latest policy was not dispatched; empty where it was."""
 
     def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
+        """As the port's; a refusal has the number under which the policy waits, 0 where it is not kept."""
         now_s = policy.valid_from_s
-        waiting = self._gate.waiting(now_s)
-        if waiting is not None and self._gate.stops().mode is Mode.SUGGEST_ONLY:
-            return self._refused(policy, f"version {waiting.version} awaits approval")
         numbered = self._numbered(policy)
+        waiting = self._gate.waiting(now_s)
+        if waiting is not None and self._gate.needs_approval(numbered.actions):
+            return self._refused(policy, f"version {waiting.version} awaits approval")
         try:
             outcome = self._gate.submit(numbered, now_s=now_s)
-        except (ApprovalNeeded, PolicyRejected, PolicyInvalid) as error:
-            return self._refused(numbered, str(error))
+        except ApprovalNeeded as error:
+            return self._refused(policy, str(error), version=numbered.version)
+        except (PolicyRejected, PolicyInvalid) as error:
+            return self._refused(policy, str(error))
         self.last_refusal = ""
         return outcome
 
@@ -49,23 +53,24 @@ class GatedDispatcher:
 
     def _numbered(self, policy: SchedulingPolicy) -> SchedulingPolicy:
         """The same decision as the next version of what is in force; it lives longer where a person must look."""
-        until_s = policy.valid_until_s
-        if self._gate.stops().mode is Mode.SUGGEST_ONLY:
-            until_s = max(until_s, policy.valid_from_s + self._waiting_s)
+        desired, now_s, until_s = self._gate.desired, policy.valid_from_s, policy.valid_until_s
+        actions = without_deep_cuts(self._gate.within_steps(policy.actions, now_s=now_s), desired)
+        if self._gate.needs_approval(actions):
+            until_s = max(until_s, now_s + self._waiting_s)
         changes = {
             "version": self._gate.next_version(),
-            "parent_version": self._gate.desired.version,
+            "parent_version": desired.version,
             "valid_until_s": until_s,
+            "actions": actions,
         }
         return policy.model_copy(update=changes)
 
-    def _refused(self, policy: SchedulingPolicy, reason: str) -> DispatchOutcome:
+    def _refused(self, policy: SchedulingPolicy, reason: str, *, version: int = 0) -> DispatchOutcome:
         self.last_refusal = reason
         cells = dict.fromkeys(action.cell for action in policy.actions)
         return DispatchOutcome(
-            policy_version=policy.version,
+            policy_version=version,
             acknowledgements=tuple(
-                Acknowledgement(cell=cell, policy_version=policy.version, applied=False, reason=reason)
-                for cell in cells
+                Acknowledgement(cell=cell, policy_version=version, applied=False, reason=reason) for cell in cells
             ),
         )

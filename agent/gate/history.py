@@ -10,35 +10,36 @@ from agent.store.policies import PolicyStatus, StoredPolicy, find_policy, list_p
 from agent.store.store import Store
 from telemetry_sim.topology import Topology
 
-_OBEYED = frozenset({PolicyStatus.DISPATCHING, PolicyStatus.ENFORCED, PolicyStatus.NOT_ENFORCED})
-_WERE_OBEYED = _OBEYED | {PolicyStatus.REVERTED}
+_OBEYED = frozenset({PolicyStatus.DISPATCHING, PolicyStatus.ENFORCED, PolicyStatus.NOT_ENFORCED, PolicyStatus.REVERTED})
+_WERE_SENT = _OBEYED | {PolicyStatus.ABORTED}
 _PAGE = 100
 
 
 def stored_state(store: Store, topology: Topology) -> tuple[DesiredState, StoredPolicy | None]:
     """What the network should run now, and the latest policy of it; None in the initial state.
 
-    A policy that was rolled back is left out: the rollback names every target that it had changed.
+    A policy that was rolled back counts too: the rollback names only targets that differed from where it went.
     """
-    found = _newest(store, topology, _OBEYED, before=None)
+    found = _newest(store, topology, before=None)
     return _replayed(topology, found), found[-1] if found else None
 
 
 def state_as_of(store: Store, topology: Topology, version: int) -> DesiredState:
-    """The desired state right after a version was dispatched; raises PolicyInvalid for one that never was."""
+    """The desired state right after a version was dispatched; raises PolicyInvalid for one that never was.
+
+    One that was withdrawn left what there was before.
+    """
     if version == 0:
         return DesiredState.initial(topology)
     stored = store.read(lambda connection: find_policy(connection, version))
-    if stored is None or stored.status not in _WERE_OBEYED:
+    if stored is None or stored.status not in _WERE_SENT:
         state = "unknown" if stored is None else stored.status.value
-        raise PolicyInvalid(f"version {version} is {state}; a rollback needs one that was in force")
-    return _replayed(topology, _newest(store, topology, _WERE_OBEYED, before=version + 1))
+        raise PolicyInvalid(f"version {version} is {state}; a rollback needs one that was dispatched")
+    return _replayed(topology, _newest(store, topology, before=version + 1))
 
 
-def _newest(
-    store: Store, topology: Topology, statuses: frozenset[PolicyStatus], *, before: int | None
-) -> list[StoredPolicy]:
-    """Enough of the newest policies to cover every target, oldest first."""
+def _newest(store: Store, topology: Topology, *, before: int | None) -> list[StoredPolicy]:
+    """Enough of the newest policies that were obeyed to cover every target, oldest first."""
     uncovered = set(DesiredState.initial(topology).actions)
     found: list[StoredPolicy] = []
     while uncovered:
@@ -47,7 +48,7 @@ def _newest(
             break
         before = page[-1].policy.version
         for stored in page:
-            if stored.status in statuses:
+            if stored.status in _OBEYED:
                 found.append(stored)
                 uncovered -= {target_of(action) for action in stored.policy.actions}
     return found[::-1]

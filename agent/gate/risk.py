@@ -77,6 +77,24 @@ def assess_risk(actions: Iterable[ControlAction], current: DesiredState) -> Risk
     return Risk(tier=tier, reasons=tuple(reason for found, reason in findings if found == tier)[:20])
 
 
+def without_deep_cuts(actions: Iterable[ControlAction], current: DesiredState) -> tuple[ControlAction, ...]:
+    """The same actions, with no cell's power lowered so far that it would be high risk."""
+    return tuple(_cut_less_deeply(action, current) for action in actions)
+
+
+def _cut_less_deeply(action: ControlAction, current: DesiredState) -> ControlAction:
+    if isinstance(action, SliceAction):
+        return action
+    before = current.actions.get(target_of(action))
+    lowest_db = _lowest_unharmful_db(before if isinstance(before, CellAction) else CellAction(cell=action.cell))
+    return action.model_copy(update={"tx_power_step_db": max(lowest_db, action.tx_power_step_db)})
+
+
+def _lowest_unharmful_db(was: CellAction) -> int:
+    """Below it lies a deep cut; power that is lower already may stay or rise."""
+    return min(-_DEEP_POWER_CUT_DB, was.tx_power_step_db)
+
+
 def _slice_findings(action: SliceAction, before: SliceAction | None) -> list[tuple[RiskTier, str]]:
     where = f"cell {action.cell}, slice {action.slice}"
     findings = []
@@ -97,7 +115,7 @@ def _cell_findings(action: CellAction, before: CellAction | None) -> list[tuple[
     if action.sleep and not was.sleep:
         findings.append((RiskTier.HIGH, f"cell {action.cell}: goes to sleep"))
     if action.tx_power_step_db != was.tx_power_step_db:
-        is_deep = action.tx_power_step_db < -_DEEP_POWER_CUT_DB
+        is_deep = action.tx_power_step_db < _lowest_unharmful_db(was)
         tier = RiskTier.HIGH if is_deep else RiskTier.MEDIUM
         findings.append((tier, f"cell {action.cell}: power {action.tx_power_step_db:+d} dB against plan"))
     if action.handover_offset_db != was.handover_offset_db:

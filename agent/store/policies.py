@@ -13,6 +13,9 @@ from agent.policy import SchedulingPolicy
 from agent.store.tables import POLICIES
 from agent.store.writer import Transaction
 
+_MOST_VERSION = 2**31 - 1
+"""That databases keep in such a column."""
+
 
 class PolicyStatus(StrEnum):
     """Where a policy is in its life."""
@@ -99,6 +102,8 @@ def supersede_waiting(transaction: Transaction, *, actor: str) -> None:
 
 
 def find_policy(connection: Connection, version: int) -> StoredPolicy | None:
+    if abs(version) > _MOST_VERSION:
+        return None
     row = connection.execute(select(POLICIES).where(POLICIES.c.version == version)).mappings().one_or_none()
     return None if row is None else _stored(dict(row))
 

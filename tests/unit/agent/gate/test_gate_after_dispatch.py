@@ -122,3 +122,16 @@ def test_every_refusal_is_in_an_intact_trail(gate, store):
         gate.submit(policy(1), now_s=500.0)
     assert [entry.kind for entry in store.read(lambda c: list(read_trail(c)))][-1] == "policy_refused"
     assert store.read(verify_trail).is_intact
+
+
+def test_a_restart_after_a_rollback_takes_up_what_a_reverted_policy_had_set(gate, network, store):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    gate.submit(policy(2, *shares(40, 60), at_s=20), now_s=20)
+    gate.submit(policy(3, *shares(60, 40), *shares(70, 30, cell=11), at_s=40), now_s=40)
+    gate.rollback(1, now_s=60, lifetime_s=60, actor="ann", reason="complaints")
+    fresh_network = RecordingNetwork()
+    again = make_gate(store, fresh_network)
+    assert again.resume().is_enforced
+    assert again.desired == gate.desired
+    assert fresh_network.state == network.state
+    assert fresh_network.state[10, ONE].min_pct == 60

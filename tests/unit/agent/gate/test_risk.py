@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.dispatch.desired import DesiredState
-from agent.gate.risk import Mode, Risk, RiskTier, assess_risk, needs_approval
+from agent.gate.risk import Mode, Risk, RiskTier, assess_risk, needs_approval, without_deep_cuts
 from telemetry_sim.actions import CellAction, SliceAction
 from telemetry_sim.topology import SliceId
 
@@ -42,3 +42,18 @@ def test_a_change_falls_into_the_tier_of_its_worst_effect(action, tier):
 )
 def test_a_mode_lets_its_tiers_through_and_no_higher(mode, free):
     assert [needs_approval(Risk(tier=tier), mode) for tier in RiskTier] == [tier > free for tier in RiskTier]
+
+
+def test_power_on_its_way_back_is_no_deep_cut():
+    low = NOW.after([CellAction(cell=1, tx_power_step_db=-9)], version=2)
+    assert assess_risk([CellAction(cell=1, tx_power_step_db=-6)], low).tier is RiskTier.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("was_db", "asked_db", "left_db"), [(0, -6, -3), (-6, -6, -6), (-6, -9, -6), (-9, -6, -6), (-3, 0, 0)]
+)
+def test_a_cut_without_deep_steps_needs_nobody_in_autonomous_mode(was_db, asked_db, left_db):
+    now = NOW.after([CellAction(cell=1, tx_power_step_db=was_db)], version=2)
+    (left,) = without_deep_cuts([CellAction(cell=1, tx_power_step_db=asked_db)], now)
+    assert left == CellAction(cell=1, tx_power_step_db=left_db)
+    assert not needs_approval(assess_risk([left], now), Mode.AUTONOMOUS)

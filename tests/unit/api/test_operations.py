@@ -1,0 +1,153 @@
+"""The running loop beside the gate: which plan it goes on from, and what it calls dispatched."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.cell_plan import CellPlan, SlicePlan
+from agent.control_room import plan_of
+from agent.gate.risk import Mode
+from agent.gate.stops import Stops
+from agent.planner import FormulaPlanner
+from agent.policy import SchedulingPolicy
+from agent.store.decisions import DecisionRecord, list_decisions
+from agent.store.goals import OPERATOR_TYPE
+from agent.store.policies import PolicyStatus, find_policy
+from api.goal_book import ENFORCED, NOT_ENFORCED
+from telemetry_sim.actions import CellAction, SliceAction
+from tests.api_stage import TOPOLOGY, Stage, build_stage, client_for
+from tests.unit.api.test_operator import GOAL
+
+SUGGEST_ONLY, AUTONOMOUS = Stops(mode=Mode.SUGGEST_ONLY), Stops(mode=Mode.AUTONOMOUS)
+IN_STEPS = FormulaPlanner(
+    name="in_steps",
+    formula=lambda digest, _: CellPlan(
+        cell=digest.cell,
+        slices=tuple(SlicePlan(min_pct=pct) for pct in (50, 30, 20)),
+        tx_power_step_db=-6 if digest.cell == 1 else 0,
+    ),
+)
+
+
+@pytest.fixture
+def stage(clock, tmp_path):
+    built = build_stage(f"sqlite:///{tmp_path}/store.db", clock)
+    built.gate.set_stops(SUGGEST_ONLY, actor="ann")
+    yield built
+    built.store.close()
+
+
+def split(stage: Stage, *mins: int) -> SchedulingPolicy:
+    """A person's own division of cell 1."""
+    operations = stage.operations
+    return SchedulingPolicy(
+        version=stage.gate.next_version(),
+        parent_version=stage.gate.desired.version,
+        planner="ann",
+        valid_from_s=operations.now_s,
+        valid_until_s=operations.now_s + 900,
+        actions=tuple(
+            SliceAction(cell=1, slice=profile.id, min_pct=pct)
+            for profile, pct in zip(TOPOLOGY.slices, mins, strict=True)
+        ),
+    )
+
+
+def approve(stage: Stage, version: int) -> None:
+    """A person's yes, and off it goes."""
+    stored = stage.store.read(lambda c: find_policy(c, version))
+    stage.operations.approve(
+        version, policy_hash=stored.content_hash, approver="ann", reason="looks right", lifetime_s=600
+    )
+    assert stage.operations.submit(stored.policy, actor="ann").is_enforced
+
+
+def planned_from(stage: Stage, cell: int) -> CellPlan:
+    return stage.operations._loop.plan_in_force(cell)
+
+
+def desired_plans(stage: Stage) -> dict[int, CellPlan]:
+    return {cell.id: plan_of(cell.id, stage.gate.desired, TOPOLOGY) for cell in TOPOLOGY.cells}
+
+
+def decisions(stage: Stage, version: int | None = None) -> list[DecisionRecord]:
+    """The newest first."""
+    # Handed in last, so all that was handed in before is durable.
+    stage.store.write(lambda transaction: None)
+    return [kept.record for kept in stage.store.read(lambda c: list_decisions(c, policy_version=version))]
+
+
+async def put_goal(stage: Stage) -> None:
+    async with client_for(stage.operations) as client:
+        assert (await client.put("/v1/goals/g1", json=GOAL)).status_code == 201
+
+
+def goal_status(stage: Stage) -> str:
+    return stage.operations.goals.find(OPERATOR_TYPE, "g1").status
+
+
+def test_after_a_submission_the_loop_plans_from_what_was_sent(stage):
+    stage.gate.set_stops(AUTONOMOUS, actor="ann")
+    assert stage.operations.submit(split(stage, 70, 20, 10), actor="ann").is_enforced
+    assert [part.min_pct for part in planned_from(stage, 1).slices] == [70, 20, 10]
+
+
+def test_after_an_approval_the_loop_plans_from_what_was_approved(stage):
+    stage.operations.turn()
+    approve(stage, 1)
+    assert {cell: planned_from(stage, cell) for cell in (1, 2, 3)} == desired_plans(stage)
+
+
+async def test_a_goal_is_not_called_planned_while_its_policy_waits(stage):
+    await put_goal(stage)
+    for _ in range(3):
+        stage.operations.turn()
+        assert goal_status(stage) == NOT_ENFORCED
+    approve(stage, 1)
+    assert goal_status(stage) == ENFORCED
+
+
+async def test_after_a_restart_a_waiting_policy_is_not_taken_for_the_one_in_force(stage, clock, tmp_path):
+    stage.operations.turn()
+    approve(stage, 1)
+    stage.operations.turn()
+    again = build_stage(f"sqlite:///{tmp_path}/store.db", clock)
+    again.operations.resume()
+    await put_goal(again)
+    again.operations.turn()
+    assert again.gate.desired.version == 1
+    assert goal_status(again) == NOT_ENFORCED
+    again.store.close()
+
+
+def test_a_decision_stands_beside_the_policy_that_was_made_of_it_and_no_other(stage):
+    for _ in range(4):
+        stage.operations.turn()
+    assert len(decisions(stage)) == 4
+    assert len(decisions(stage, version=1)) == 1
+    assert [record.policy_version for record in decisions(stage)] == [None, None, None, 1]
+    approve(stage, 1)
+    assert stage.store.read(lambda c: find_policy(c, 1)).status is PolicyStatus.ENFORCED
+
+
+def test_a_refused_decision_stands_beside_no_policy(stage):
+    stage.gate.set_stops(Stops(mode=Mode.AUTONOMOUS, is_killed=True), actor="ann")
+    stage.operations.turn()
+    stage.gate.set_stops(AUTONOMOUS, actor="ann")
+    stage.operations.turn()
+    assert [record.policy_version for record in decisions(stage)] == [1, None]
+
+
+def test_the_loop_goes_on_from_as_far_as_the_gate_let_it_go(stage):
+    stage.gate.set_stops(AUTONOMOUS, actor="ann")
+    stage.operations._loop.planner = IN_STEPS
+    stage.operations.turn()
+    assert stage.gate.desired.actions[1, None] == CellAction(cell=1, tx_power_step_db=-3)
+    assert {cell: planned_from(stage, cell) for cell in (1, 2, 3)} == desired_plans(stage)
+
+
+def test_a_proposal_goes_no_further_than_the_gate_lets_it(stage):
+    stage.operations._loop.planner = IN_STEPS
+    stage.operations.turn()
+    policy, _ = stage.operations.propose()
+    assert stage.gate.examine(policy, now_s=stage.operations.now_s).refusal is None
