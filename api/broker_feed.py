@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import aiomqtt
 from pydantic import ValidationError
 
+from api.errors import NetworkSilent
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.mqtt_protocol import DIGESTS_FILTER, cell_of_topic
 from telemetry_sim.mqtt_target import BrokerAddress
@@ -22,15 +24,27 @@ _STALE_INTERVALS = 3
 
 
 class BrokerFeed:
-    """Source and pipeline at once: the edge nodes have digested already, so an interval has no frames here."""
+    """Source and pipeline at once: the edge nodes have digested already, so an interval has no frames here.
 
-    def __init__(self, broker: BrokerAddress, topology: Topology, *, interval_s: float) -> None:
+    `interval_s` is the wall-clock time in which a cell's next digest is due.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        topology: Topology,
+        *,
+        interval_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.topology = topology
         self.num_quarantined = 0
         """Messages that could not be read."""
         self._broker = broker
-        self._interval_s = interval_s
-        self._digests: dict[int, EdgeDigest] = {}
+        self._lifetime_s = _STALE_INTERVALS * interval_s
+        self._monotonic = monotonic
+        self._digests: dict[int, tuple[float, EdgeDigest]] = {}
+        """With when each came in: edges' clocks are not ours, and one of them may be wrong."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="broker-feed", daemon=True)
         self._thread.start()
@@ -46,14 +60,15 @@ class BrokerFeed:
         *,
         unreadable: Mapping[str, int] | None = None,
     ) -> tuple[EdgeDigest, ...]:
-        """The latest digest of every cell that is not left behind, in the topology's order."""
+        """The latest digest of every cell that still speaks, in the topology's order; none before the first.
+
+        Raises NetworkSilent where all have fallen silent.
+        """
         del frames, logs, unreadable
-        known = dict(self._digests)
-        newest_s = max((digest.end_s for digest in known.values()), default=0.0)
-        oldest_s = newest_s - _STALE_INTERVALS * self._interval_s
-        return tuple(
-            known[cell.id] for cell in self.topology.cells if cell.id in known and known[cell.id].end_s >= oldest_s
-        )
+        known = {cell: digest for cell, (came_s, digest) in dict(self._digests).items() if self._is_fresh(came_s)}
+        if self._digests and not known:
+            raise NetworkSilent(f"no cell has sent a digest for {self._lifetime_s:g} s")
+        return tuple(known[cell.id] for cell in self.topology.cells if cell.id in known)
 
     def close(self) -> None:
         async def end() -> None:
@@ -98,4 +113,15 @@ class BrokerFeed:
         if digest.cell != cell or tuple(row.slice for row in digest.slices) != slices:
             self.num_quarantined += 1
             return
-        self._digests[digest.cell] = digest
+        if self._is_news(digest):
+            self._digests[digest.cell] = (self._monotonic(), digest)
+
+    def _is_news(self, digest: EdgeDigest) -> bool:
+        if digest.cell not in self._digests:
+            return True
+        came_s, held = self._digests[digest.cell]
+        # An edge whose clock went back is believed once what it said before has grown old.
+        return digest.end_s > held.end_s or (digest.end_s < held.end_s and not self._is_fresh(came_s))
+
+    def _is_fresh(self, came_s: float) -> bool:
+        return self._monotonic() - came_s <= self._lifetime_s

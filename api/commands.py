@@ -48,6 +48,7 @@ _MODES = ("suggest-only", "supervised", "autonomous")
 )
 @click.option("--allow-callback", multiple=True, metavar="HOST", help="Host that status notifications may go to.")
 @click.option("--allow-local-callbacks", is_flag=True, help="Let them go to loopback and private addresses.")
+@click.option("--allow-host", multiple=True, metavar="HOST", help="Name that may stand for loopback without a token.")
 @click.option("--require-token", is_flag=True, help="Refuse callers without a token even on loopback.")
 @click.option("--new-token", metavar="NAME:ROLE", help="Make an API token (viewer, operator, approver), show it, end.")
 @click.option("--tls-certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -82,6 +83,7 @@ def serve(
     max_share_step: int,
     allow_callback: tuple[str, ...],
     allow_local_callbacks: bool,
+    allow_host: tuple[str, ...],
     require_token: bool,
     new_token: str | None,
     tls_certificate: Path | None,
@@ -124,6 +126,7 @@ def serve(
         traces=traces,
         settings=ApiSettings(
             tokens_are_needed=require_token,
+            local_hosts=frozenset(name.lower() for name in allow_host),
             callback_hosts=frozenset(allow_callback),
             callbacks_may_be_local=allow_local_callbacks,
             simulator_mode=simulator_mode,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated, cast
+from weakref import WeakValueDictionary
 
 from fastapi import Depends, Request
 
@@ -24,6 +26,8 @@ class Context:
     settings: ApiSettings
     metrics: Metrics
     conversations: Conversations
+    keys_in_use: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """A lock for each idempotency key that comes with a request that is being served."""
 
 
 def context_of(request: Request) -> Context:

@@ -2,6 +2,7 @@
 
 ApiError
 ├── RequestRefused      the caller must mend the request; carries the HTTP problem
+├── NetworkSilent       the edges and their broker must speak again; the loop waits
 └── ServerMisconfigured the operator must mend an option of `edgewright serve`
 """
 
@@ -44,6 +45,10 @@ class RequestRefused(ApiError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
         self.problem = problem
+
+
+class NetworkSilent(ApiError):
+    """Nothing is known of the network as it is now."""
 
 
 class ServerMisconfigured(ApiError):

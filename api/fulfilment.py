@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from agent.cell_plan import CellPlan
-from agent.goal import ContextKind, Expectation, Goal, GoalTerms, PerSlice, TargetMetric
+from agent.goal import ContextKind, Goal, GoalTerms, PerSlice, TargetMetric
 from agent.store.goals import StoredGoal
 from agent.twin import Twin
-from api.slice_sla import POLICY_TYPE_ID, SliceSlaTarget
+from api.guarantees import RATE_TOLERANCE, guaranteed_kbps, in_scope, rate_scope, rate_seen
+from api.slice_sla import POLICY_TYPE_ID
 from edge_preprocess.digest import EdgeDigest
 
 PATIENCE = 3
 """Intervals in a row in which a goal that was met must fall short before it counts as not enforced."""
-_RATE_TOLERANCE = 0.05
 _RATIO_TOLERANCE = 0.02
 
 Key = tuple[str, str]
@@ -90,26 +90,26 @@ def _miss_of(stored: StoredGoal, cells: list[_Cell]) -> _Miss | None:
     if stored.goal is None:
         return None
     if stored.policy_type == POLICY_TYPE_ID:
-        rate_kbps = SliceSlaTarget.model_validate_json(stored.document).sliceSlaObjectives.guaDlThptPerSlice
+        rate_kbps = guaranteed_kbps(stored)
         return None if rate_kbps is None else _rate_miss(stored.goal, rate_kbps, cells)
     return next(_ratio_misses(stored.goal, cells), None)
 
 
 def _rate_miss(goal: Goal, rate_kbps: float, cells: list[_Cell]) -> _Miss | None:
     """A guaranteed rate over all cells in scope: as much of it as there is demand for must be served."""
-    rows = {(cell.digest.cell, row): (cell, row) for each in goal.expectations for cell, row in _in_scope(each, cells)}
-    seen = [(cell, cell.digest.slices[row], row) for cell, row in rows.values()]
-    capacity = sum(cell.digest.num_prb * part.kbps_per_prb for cell, part, _ in seen)
-    if capacity < rate_kbps and all(part.kbps_per_prb for _, part, _ in seen):
+    digests = [cell.digest for cell in cells]
+    scope = rate_scope(goal, digests)
+    seen = rate_seen(rate_kbps, scope, digests)
+    if not seen.is_carried:
+        capacity = seen.capacity_kbps
         why = f"{rate_kbps:.0f} kbit/s are guaranteed, the whole of the cells in scope carries {capacity:.0f}"
         return _Miss(why=why, is_foreseen=True)
-    due = min(rate_kbps, sum(part.demand_kbps for _, part, _ in seen))
-    served = sum(part.served_kbps for _, part, _ in seen)
-    if served >= (1.0 - _RATE_TOLERANCE) * due:
+    if seen.is_served:
         return None
-    foreseen = sum(float(cell.expected_in_time[row]) * part.demand_kbps for cell, part, row in seen)
-    why = f"{served:.0f} kbit/s were served and {foreseen:.0f} are foreseen of {due:.0f} that are due"
-    return _Miss(why=why, is_foreseen=foreseen < (1.0 - _RATE_TOLERANCE) * due)
+    foreseen = sum(float(cells[i].expected_in_time[row]) * digests[i].slices[row].demand_kbps for i, row in scope)
+    due = seen.due_kbps
+    why = f"{seen.served_kbps:.0f} kbit/s were served and {foreseen:.0f} are foreseen of {due:.0f} that are due"
+    return _Miss(why=why, is_foreseen=foreseen < (1.0 - RATE_TOLERANCE) * due)
 
 
 def _ratio_misses(goal: Goal, cells: list[_Cell]) -> Iterator[_Miss]:
@@ -117,7 +117,8 @@ def _ratio_misses(goal: Goal, cells: list[_Cell]) -> Iterator[_Miss]:
         if expectation.metric is not TargetMetric.IN_TIME_RATIO or expectation.context is not ContextKind.ALWAYS:
             continue
         least = expectation.value - _RATIO_TOLERANCE
-        for cell, row in _in_scope(expectation, cells):
+        for index, row in in_scope(expectation, [cell.digest for cell in cells]):
+            cell = cells[index]
             seen, foreseen = cell.digest.slices[row], float(cell.expected_in_time[row])
             where = f"cell {cell.digest.cell}, slice {seen.slice}"
             if cell.terms.floor[row] < least:
@@ -127,13 +128,3 @@ def _ratio_misses(goal: Goal, cells: list[_Cell]) -> Iterator[_Miss]:
                     f"{where}: {seen.in_time_ratio:.2f} in time and {foreseen:.2f} foreseen of {expectation.value:.2f}"
                 )
                 yield _Miss(why=why, is_foreseen=foreseen < least)
-
-
-def _in_scope(expectation: Expectation, cells: list[_Cell]) -> Iterator[tuple[_Cell, int]]:
-    """Cells and rows of the slices that an expectation is about."""
-    for cell in cells:
-        if expectation.cells and cell.digest.cell not in expectation.cells:
-            continue
-        for row, seen in enumerate(cell.digest.slices):
-            if not expectation.slices or seen.slice in expectation.slices:
-                yield cell, row

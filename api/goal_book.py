@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from agent.dispatch.port import TargetState
 from agent.goal import Goal
-from agent.store.goals import StoredGoal, delete_goal, list_goals, put_goal, set_goal_status
+from agent.store.goals import Check, StoredGoal, delete_goal, list_goals, put_goal, set_goal_status
 from agent.store.store import Store
 
 ENFORCED = "ENFORCED"
@@ -65,21 +65,23 @@ class GoalBook:
         known = sorted(self._goals.values(), key=lambda stored: (stored.updated_us, stored.key))
         return tuple((stored.key, stored.revision, stored.goal) for stored in known if stored.goal is not None)
 
-    async def put(self, wanted: StoredGoal, *, actor: str) -> tuple[StoredGoal, bool]:
+    async def put(self, wanted: StoredGoal, *, actor: str, check: Check | None = None) -> tuple[StoredGoal, bool]:
         """Create or replace; the same again is answered from what is kept."""
         known = self._goals.get(wanted.key)
         if known is not None and _is_same(known, wanted):
             return known, False
-        kept, is_new = await self._store.write_async(lambda transaction: put_goal(transaction, wanted, actor=actor))
+        kept, is_new = await self._store.write_async(
+            lambda transaction: put_goal(transaction, wanted, actor=actor, check=check)
+        )
         with self._lock:
             current = self._goals.get(kept.key)
             if current is None or current.revision < kept.revision or current.created_us < kept.created_us:
                 self._goals[kept.key] = kept
         return kept, is_new
 
-    async def delete(self, policy_type: str, goal_id: str, *, actor: str) -> bool:
+    async def delete(self, policy_type: str, goal_id: str, *, actor: str, check: Check | None = None) -> bool:
         is_gone = await self._store.write_async(
-            lambda transaction: delete_goal(transaction, policy_type, goal_id, actor=actor)
+            lambda transaction: delete_goal(transaction, policy_type, goal_id, actor=actor, check=check)
         )
         with self._lock:
             self._goals.pop((policy_type, goal_id), None)
@@ -129,11 +131,7 @@ class GoalBook:
         return (NOT_ENFORCED, OTHER_REASON) if held_up else (ENFORCED, "")
 
     def _keep_status(self, goal: StoredGoal) -> None:
-        self._store.submit(
-            lambda transaction: set_goal_status(
-                transaction, goal.policy_type, goal.id, status=goal.status, reason=goal.reason, actor="loop"
-            )
-        )
+        self._store.submit(lambda transaction: set_goal_status(transaction, goal, actor="loop"))
 
 
 def _is_same(known: StoredGoal, wanted: StoredGoal) -> bool:

@@ -9,10 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from agent.errors import AgentError
 from agent.store.tokens import TokenOwner
+from api.errors import as_problem
 from api.metrics import Metrics
 from api.problems import MEDIA_TYPE, Problem
-from api.security import Doorkeeper, RateLimiter
+from api.security import LOCAL, Doorkeeper, RateLimiter, host_in, is_loopback
 from api.settings import ApiSettings
 
 LOG = logging.getLogger("edgewright.requests")
@@ -30,7 +32,9 @@ _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 
 class Guard:
-    """Refuses malformed paths, unknown callers, floods and oversized bodies, always with a problem document.
+    """Refuses malformed paths, unknown callers, web pages, floods and bodies that are too large or not JSON.
+
+    Every refusal is a problem document.
 
     A policy management service drops all of a node's policies when a policy that it knows is answered with 401,
     409 or 429, so for such a PUT these become 503.
@@ -80,7 +84,10 @@ class Guard:
                 _log_request(correlation_id, scope["method"], route, status, elapsed_s)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem, owner = self._admit(scope)
+        try:
+            problem, owner = self._admit(scope)
+        except AgentError as error:
+            problem, owner = as_problem(error), None
         if problem is not None:
             await answer_problem(problem, send)
             return
@@ -89,6 +96,11 @@ class Guard:
         if body is None:
             limit = self._settings.max_body_bytes
             await answer_problem(Problem(status=413, detail=f"the body exceeds {limit} bytes"), send)
+            return
+        kind = _header(scope, b"content-type")
+        # A browser sends any other type to a foreign server without asking it first.
+        if body and kind.partition(";")[0].strip().lower() != "application/json":
+            await answer_problem(Problem(status=415, detail=f"body of type {kind!r}: expected application/json"), send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -103,13 +115,29 @@ class Guard:
         if self._num_running > self._settings.max_concurrent:
             return Problem(status=503, detail="too many requests are being served; try again"), None
         owner = self._doorkeeper.owner(_header(scope, b"authorization"))
-        if owner is None:
-            return self._softened(scope, Problem(status=401, detail="a valid bearer token is needed")), None
         client = scope.get("client") or ("", 0)
-        if not self._limiter.allows(f"{owner.name}@{client[0]}"):
+        name = "" if owner is None else owner.name
+        if not self._limiter.allows(f"{name}@{client[0]}"):
             detail = f"more than {self._settings.requests_per_s:g} requests a second"
             return self._softened(scope, Problem(status=429, detail=detail)), None
-        return None, owner
+        if owner is None:
+            return self._softened(scope, Problem(status=401, detail="a valid bearer token is needed")), None
+        return (self._foreign(scope) if owner is LOCAL else None), owner
+
+    def _foreign(self, scope: Scope) -> Problem | None:
+        """Why a request without a token comes from no program of this machine: a web page's browser names others."""
+        host, origin = _header(scope, b"host"), _header(scope, b"origin")
+        if not self._is_own(f"//{host}"):
+            detail = f"host {host!r}: without a token expected loopback or a name given to `serve --allow-host`"
+        elif origin and not self._is_own(origin):
+            detail = f"origin {origin!r}: without a token expected none, loopback or a `serve --allow-host` name"
+        else:
+            return None
+        return Problem(status=403, detail=detail)
+
+    def _is_own(self, url: str) -> bool:
+        host = host_in(url)
+        return is_loopback(host) or host in self._settings.local_hosts
 
     def _softened(self, scope: Scope, problem: Problem) -> Problem:
         if scope["method"] == "PUT" and self._is_known_policy(scope["path"]):

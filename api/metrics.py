@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,7 +24,11 @@ _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"
 class Metrics:
     """One registry per application, so that several can live in one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._news_s = monotonic()
+        self._end_s_of: dict[int, float] = {}
+        """Of each cell's digest in the latest turn, network time."""
         self.registry = CollectorRegistry()
         self._requests_of: dict[tuple[str, str, int], Histogram] = {}
         self.decision_s = Histogram(
@@ -50,9 +56,11 @@ class Metrics:
         self.unsettled = Gauge(
             "edgewright_unsettled_targets", "Targets that do not run the desired version", registry=self.registry
         )
-        self.staleness_s = Gauge(
-            "edgewright_digest_age_seconds", "Network time covered by the latest digests", registry=self.registry
-        )
+        Gauge(
+            "edgewright_digest_age_seconds",
+            "Wall-clock time since a turn last had a digest that the one before had not",
+            registry=self.registry,
+        ).set_function(self.digest_age_s)
         self.failures = Counter("edgewright_loop_failures_total", "Intervals that failed", registry=self.registry)
         self.requests = Histogram(
             "edgewright_request_seconds",
@@ -88,7 +96,14 @@ class Metrics:
         elif fallback == 0:
             self.dispatches.labels("none").inc()
         self.unsettled.set(sum(not state.is_settled for state in states))
-        self.staleness_s.set(max((d.end_s for d in turn.digests), default=0.0))
+        end_s_of = {digest.cell: digest.end_s for digest in turn.digests}
+        if end_s_of.items() - self._end_s_of.items():
+            self._news_s = self._monotonic()
+        self._end_s_of = end_s_of
+
+    def digest_age_s(self) -> float:
+        """Wall-clock time since there was news of any cell; since the start before the first."""
+        return self._monotonic() - self._news_s
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from agent.store.store import Store
-from agent.store.tokens import TokenOwner, has_tokens, owner_of
+from agent.store.tokens import TokenOwner, has_tokens, hash_token, owner_of
 
 _RANK = {"viewer": 1, "operator": 2, "approver": 3}
 _CACHE_S = 5.0
 _MAX_CACHED = 10_000
+_MAX_CACHED_HOSTS = 256
 
 LOCAL = TokenOwner(name="local", role="approver")
 """Whoever reaches a server on loopback that has no tokens."""
@@ -20,6 +24,26 @@ LOCAL = TokenOwner(name="local", role="approver")
 def may(owner: TokenOwner, role: str) -> bool:
     """Roles are ordered: an approver may do what an operator may, and so on."""
     return _RANK.get(owner.role, 0) >= _RANK[role]
+
+
+@lru_cache(_MAX_CACHED_HOSTS)
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own and nobody else's."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(_MAX_CACHED_HOSTS)
+def host_in(url: str) -> str:
+    """The name or address in a URL, in small letters; empty where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 class Doorkeeper:
@@ -37,13 +61,15 @@ class Doorkeeper:
         """None for a missing, wrong, expired or revoked token."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
-        known = self._cache.get(token)
+        # Hashed, since a wrong token may be as long as a header.
+        key = hash_token(token)
+        known = self._cache.get(key)
         if known is not None and self._monotonic() - known[0] < _CACHE_S:
             return known[1]
         owner = self._look_up(token)
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()
-        self._cache[token] = (self._monotonic(), owner)
+        self._cache[key] = (self._monotonic(), owner)
         return owner
 
     def _look_up(self, token: str) -> TokenOwner | None:

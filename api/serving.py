@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import ipaddress
 import json
 import logging
 import signal
@@ -12,7 +11,7 @@ import ssl
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -29,6 +28,7 @@ from agent.tracing import TracedPlanner, collect_spans
 from api.app import create_app
 from api.errors import ServerMisconfigured
 from api.operations import Operations
+from api.security import is_loopback
 from api.settings import ApiSettings
 from api.tracing import TracedRequests, open_tracer
 from edge_preprocess.pipeline import EdgePipeline
@@ -53,6 +53,8 @@ class Network(Protocol):
 
 _GRACE_S = 3
 _SWITCH_S = 0.001
+_STALE_INTERVALS = 5
+"""Without one that went well, after which /readyz says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +131,12 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
     """Serve until SIGINT or SIGTERM; requests that run are finished, the loop ends its turn, the store closes."""
     import uvicorn
 
-    settings = options.settings
+    settings = settings_for(options)
     _check_exposure(options)
     send_rest = _start_tracing(options)
     listening = _listen(options.host, options.port)
     operations = build_operations(options)
-    if not settings.tokens_are_needed and not _is_loopback(options.host) and not operations.store.read(has_tokens):
+    if not (options.settings.tokens_are_needed or is_loopback(options.host) or operations.store.read(has_tokens)):
         operations.store.close()
         raise ServerMisconfigured(f"host {options.host!r} is not loopback: make a token first (`--new-token`)")
     app = create_app(operations, settings)
@@ -174,6 +176,15 @@ def serve(options: ServeOptions, announce: Callable[[dict[str, object]], None]) 
                 close()
         operations.store.close()
         send_rest()
+
+
+def settings_for(options: ServeOptions) -> ApiSettings:
+    """The limits that were asked for, and the doors that go with where the server listens."""
+    return replace(
+        options.settings,
+        tokens_are_needed=options.settings.tokens_are_needed or not is_loopback(options.host),
+        stale_after_s=_STALE_INTERVALS * _wall_interval_s(options),
+    )
 
 
 def _start_tracing(options: ServeOptions) -> Callable[[], None]:
@@ -241,7 +252,7 @@ def _broker_loop(options: ServeOptions, topology: Topology) -> ControlLoop:
     from telemetry_sim.mqtt_target import parse_broker
 
     broker = parse_broker(options.broker or "")
-    feed = BrokerFeed(broker, topology, interval_s=options.interval_s)
+    feed = BrokerFeed(broker, topology, interval_s=_wall_interval_s(options))
     return ControlLoop(
         source=feed,
         # The loop asks a pipeline for nothing but digests.
@@ -274,18 +285,14 @@ def _planner(options: ServeOptions) -> Planner:
     return known[options.planner]
 
 
+def _wall_interval_s(options: ServeOptions) -> float:
+    """Wall-clock time in which an interval's digests come; edges may be slower than a pace that was asked for."""
+    return max(options.interval_s, options.pace_s)
+
+
 def _check_exposure(options: ServeOptions) -> None:
     if (options.tls_certificate is None) != (options.tls_key is None):
         raise ServerMisconfigured("TLS needs both a certificate and a key")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

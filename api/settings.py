@@ -10,7 +10,11 @@ class ApiSettings:
     """Limits and doors; the defaults suit one machine and nobody else."""
 
     tokens_are_needed: bool = False
-    """Off only where the server listens on loopback and no token was ever made."""
+    """Off only where the server listens on loopback; while it has no token, whoever reaches it there is let in."""
+    local_hosts: frozenset[str] = frozenset()
+    """Names beside loopback's that callers without a token may use for the server."""
+    stale_after_s: float = 50.0
+    """Wall-clock time without a turn or a new digest after which the server is not ready."""
     max_body_bytes: int = 1_000_000
     requests_per_s: float = 2_000.0
     """Per caller, sustained."""

@@ -31,7 +31,11 @@ class SimulatorState:
 
     @property
     def is_full(self) -> bool:
-        return len(self.type_of) >= _MAX_INSTANCES or len(self.types) >= _MAX_TYPES
+        return len(self.type_of) >= _MAX_INSTANCES
+
+    @property
+    def is_full_of_types(self) -> bool:
+        return len(self.types) >= _MAX_TYPES
 
     def put_type(self, type_id: str, document: dict[str, Any]) -> bool:
         """True where the type is new."""

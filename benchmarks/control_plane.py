@@ -58,7 +58,7 @@ class Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def request(self, method: str, path: str, content: bytes = b"") -> int:
-        headers = f"host: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
+        headers = f"host: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
         self._writer.write(f"{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode() + content)
         raw = await self._reader.readuntil(b"\r\n\r\n")
         length = 0

@@ -47,7 +47,7 @@ async def call(app: Callable[..., Any], method: str, path: str, content: bytes =
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"host", b"x"), (b"content-type", b"application/json"), length],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json"), length],
         "client": ("127.0.0.1", 1234),
         "server": ("127.0.0.1", 80),
         "state": {},

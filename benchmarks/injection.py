@@ -149,7 +149,7 @@ def requests_with(text: str) -> list[tuple[str, str, dict[str, object]]]:
         ("PUT", f"{a1}/p", {"json": {"scope": text, "sliceSlaObjectives": text}}),
         ("PUT", f"/v1/goals/{quoted}", {"json": {"expectations": []}}),
         ("PUT", "/v1/goals/g", {"json": {"expectations": [{"metric": text, "value": 1}]}}),
-        ("PUT", "/v1/goals/g", {"content": text}),
+        ("PUT", "/v1/goals/g", {"content": text, "headers": {"content-type": "application/json"}}),
         ("POST", "/v1/plans", {"json": {"submit": text}}),
         ("POST", "/v1/plans", {"json": {}, "headers": headers}),
         ("POST", "/v1/approvals", {"json": {"policy_version": 10**6, "policy_hash": "0" * 64, "reason": text[:500]}}),
@@ -164,7 +164,7 @@ async def decisions_after_requests(operations: Operations, texts: list[str]) -> 
     app = create_app(operations, ApiSettings(requests_per_s=1e9, burst=10**9))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     found = []
-    async with httpx.AsyncClient(transport=transport, base_url="http://edgewright.test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         for text in texts:
             answers = [await client.request(method, path, **rest) for method, path, rest in requests_with(text)]
             policy, _ = operations.propose()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import httpx
 import pytest
@@ -122,9 +126,38 @@ def operations(stage) -> Operations:
     return stage.operations
 
 
+class PausedWriter:
+    """A store's writer that takes no work until the block ends."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._resumed = threading.Event()
+
+    async def has(self, num_waiting: int) -> None:
+        """Returns once as many pieces of work wait."""
+        deadline_s = time.monotonic() + 10.0
+        while self._store._writer._jobs.qsize() < num_waiting:
+            assert time.monotonic() < deadline_s, f"{self._store._writer._jobs.qsize()} of {num_waiting} came to wait"
+            await asyncio.sleep(0)
+
+    def __enter__(self) -> Self:
+        begun = threading.Event()
+
+        def pause(_: object) -> None:
+            begun.set()
+            self._resumed.wait(30)
+
+        self._store.submit(pause)
+        assert begun.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resumed.set()
+
+
 def client_for(operations: Operations, settings: ApiSettings | None = None) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app=create_app(operations, settings), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://edgewright.test")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -20,7 +21,13 @@ _FIND = select(GOALS).where(_IS_KEY)
 _FIND_REVISION = select(GOALS.c.revision, GOALS.c.created_us).where(_IS_KEY)
 _INSERT = insert(GOALS)
 _UPDATE = update(GOALS).where(_IS_KEY)
+_UPDATE_STATUS = _UPDATE.where(
+    (GOALS.c.revision == bindparam("key_revision")) & (GOALS.c.created_us == bindparam("key_created_us"))
+)
 _DELETE = delete(GOALS).where(_IS_KEY)
+
+Check = Callable[[int | None], None]
+"""Sees the revision that a change replaces, None where there is none, and raises where it is not the expected one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +52,14 @@ class StoredGoal:
         return (self.policy_type, self.id)
 
 
-def put_goal(transaction: Transaction, wanted: StoredGoal, *, actor: str) -> tuple[StoredGoal, bool]:
+def put_goal(
+    transaction: Transaction, wanted: StoredGoal, *, actor: str, check: Check | None = None
+) -> tuple[StoredGoal, bool]:
     """Create or replace; returns what is kept and whether it is new."""
     now_us = transaction.now_us()
     known = transaction.connection.execute(_FIND_REVISION, _key(*wanted.key)).one_or_none()
+    if check is not None:
+        check(None if known is None else known.revision)
     if known is None:
         kept = replace(wanted, revision=1, created_us=now_us, updated_us=now_us)
         transaction.connection.execute(_INSERT, _row(kept))
@@ -60,8 +71,13 @@ def put_goal(transaction: Transaction, wanted: StoredGoal, *, actor: str) -> tup
     return kept, known is None
 
 
-def delete_goal(transaction: Transaction, policy_type: str, goal_id: str, *, actor: str) -> bool:
+def delete_goal(
+    transaction: Transaction, policy_type: str, goal_id: str, *, actor: str, check: Check | None = None
+) -> bool:
     """False where there was none."""
+    if check is not None:
+        known = transaction.connection.execute(_FIND_REVISION, _key(policy_type, goal_id)).one_or_none()
+        check(None if known is None else known.revision)
     gone = transaction.connection.execute(_DELETE, _key(policy_type, goal_id))
     if gone.rowcount != 1:
         return False
@@ -69,15 +85,15 @@ def delete_goal(transaction: Transaction, policy_type: str, goal_id: str, *, act
     return True
 
 
-def set_goal_status(
-    transaction: Transaction, policy_type: str, goal_id: str, *, status: str, reason: str, actor: str
-) -> bool:
-    """False where the goal is gone meanwhile."""
-    values = {"status": status, "reason": reason, **_key(policy_type, goal_id)}
-    changed = transaction.connection.execute(_UPDATE, values)
+def set_goal_status(transaction: Transaction, goal: StoredGoal, *, actor: str) -> bool:
+    """Keep the goal's status and reason; False where this revision of it is gone meanwhile."""
+    values = {"status": goal.status, "reason": goal.reason, **_key(*goal.key)}
+    changed = transaction.connection.execute(
+        _UPDATE_STATUS, values | {"key_revision": goal.revision, "key_created_us": goal.created_us}
+    )
     if changed.rowcount != 1:
         return False
-    body = {"type": policy_type, "id": goal_id, "status": status, "reason": reason}
+    body = {"type": goal.policy_type, "id": goal.id, "status": goal.status, "reason": goal.reason}
     transaction.audit("goal_status", actor=actor, body=body)
     return True
 

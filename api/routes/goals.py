@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
@@ -56,8 +57,9 @@ async def put_goal(
         check_goal(goal, ctx.operations.topology)
     except GoalInvalid as error:
         raise refuse(400, str(error), param="expectations") from error
+    check = partial(_require_match, if_match)
     known = ctx.operations.goals.find(OPERATOR_TYPE, goal_id)
-    _require_match(known, if_match)
+    check(None if known is None else known.revision)
     if known is None and len(ctx.operations.goals) >= ctx.settings.max_goals:
         raise refuse(507, f"{ctx.settings.max_goals} goals are kept already; delete some first")
     wanted = StoredGoal(
@@ -68,15 +70,16 @@ async def put_goal(
         status=NOT_ENFORCED,
         reason=OTHER_REASON,
     )
-    kept, is_new = await ctx.operations.goals.put(wanted, actor=caller.name)
+    kept, is_new = await ctx.operations.goals.put(wanted, actor=caller.name, check=check)
     return _answer(kept, ctx, status=201 if is_new else 200)
 
 
 @router.delete("/{goal_id}", status_code=204, response_class=Response, responses=problem_responses(412))
 async def delete_goal(goal_id: GoalId, ctx: InContext, caller: Operator, if_match: IfMatch = None) -> Response:
     """Withdraw a goal."""
-    _require_match(_known(ctx, goal_id), if_match)
-    if not await ctx.operations.goals.delete(OPERATOR_TYPE, goal_id, actor=caller.name):
+    check = partial(_require_match, if_match)
+    check(_known(ctx, goal_id).revision)
+    if not await ctx.operations.goals.delete(OPERATOR_TYPE, goal_id, actor=caller.name, check=check):
         raise refuse(404, f"goal {goal_id!r} is unknown")
     return Response(status_code=204)
 
@@ -88,18 +91,18 @@ def _known(ctx: Context, goal_id: str) -> StoredGoal:
     return stored
 
 
-def _require_match(known: StoredGoal | None, if_match: str | None) -> None:
-    current = None if known is None else _etag(known)
+def _require_match(if_match: str | None, revision: int | None) -> None:
+    current = None if revision is None else _etag(revision)
     if if_match is not None and not matches(if_match, current):
         raise refuse(412, f"If-Match is {if_match!r}, the goal is at {current}")
 
 
-def _etag(stored: StoredGoal) -> str:
-    return f'"{stored.revision}"'
+def _etag(revision: int) -> str:
+    return f'"{revision}"'
 
 
 def _answer(stored: StoredGoal, ctx: Context, *, status: int) -> Response:
-    headers = {"ETag": _etag(stored)}
+    headers = {"ETag": _etag(stored.revision)}
     if status == 201:
         headers["Location"] = f"/v1/goals/{stored.id}"
     return JSONResponse(_document(stored, ctx.operations.goals), status_code=status, headers=headers)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response, StreamingResponse
 
+from agent.store.goals import StoredGoal
 from api.bodies import JsonResponse
 from api.context import Context, InContext
 from api.errors import refuse
+from api.guarantees import RateSeen, guaranteed_kbps, rate_scope, rate_seen
 from api.problems import problem_responses
 from api.schedules import schedule_of
-from api.slice_sla import POLICY_TYPE_ID, SliceSlaTarget
+from api.slice_sla import POLICY_TYPE_ID
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.topology import CellSite
 
-COMMON = problem_responses(400, 401, 403, 404, 413, 429, 503)
+COMMON = problem_responses(400, 401, 403, 404, 413, 415, 429, 503)
 router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON)
 CellId = Annotated[int, Path(ge=0, le=0xFFFF)]
 _KEEP_ALIVE_S = 15.0
@@ -49,8 +52,13 @@ async def read_digest(cell: CellId, ctx: InContext) -> Response:
 @router.get("/kpis")
 async def list_kpis(ctx: InContext) -> list[dict[str, Any]]:
     """TS 28.552 figures of the latest interval, per cell and slice, and what A1 policies ask of them."""
-    guaranteed = _guaranteed_kbps(ctx)
-    return [row for digest in ctx.operations.digests for row in _kpis_of(digest, guaranteed)]
+    digests = ctx.operations.digests
+    guarantees = _guarantees(ctx.operations.goals.of_type(POLICY_TYPE_ID), digests)
+    return [
+        _kpis_of(digest, row, guarantees.get((index, row), []))
+        for index, digest in enumerate(digests)
+        for row in range(len(digest.slices))
+    ]
 
 
 @router.get("/schedules")
@@ -122,37 +130,32 @@ def _site(ctx: Context, cell: int) -> CellSite:
     return found
 
 
-def _kpis_of(digest: EdgeDigest, guaranteed_kbps: dict[str, float]) -> list[dict[str, Any]]:
-    rows = []
-    for row in digest.slices:
-        asked_kbps = guaranteed_kbps.get(str(row.slice))
-        due_kbps = None if asked_kbps is None else min(asked_kbps, row.demand_kbps)
-        rows.append(
-            {
-                "cell": digest.cell,
-                "slice": str(row.slice),
-                "end_s": digest.end_s,
-                "DRB.UEThpDl": row.served_kbps,
-                "DRB.RlcSduDelayDl": row.delay_p95_ms,
-                "RRU.PrbTotDl": row.prb_used,
-                "demand_kbps": row.demand_kbps,
-                "in_time_ratio": row.in_time_ratio,
-                "guaranteed_kbps": asked_kbps,
-                "is_fulfilled": None if due_kbps is None else row.served_kbps >= 0.95 * due_kbps,
-            }
-        )
-    return rows
+def _kpis_of(digest: EdgeDigest, row: int, guarantees: list[RateSeen]) -> dict[str, Any]:
+    """Of one slice in one cell; a guarantee is judged over all cells in its scope."""
+    seen = digest.slices[row]
+    return {
+        "cell": digest.cell,
+        "slice": str(seen.slice),
+        "end_s": digest.end_s,
+        "DRB.UEThpDl": seen.served_kbps,
+        "DRB.RlcSduDelayDl": seen.delay_p95_ms,
+        "RRU.PrbTotDl": seen.prb_used,
+        "demand_kbps": seen.demand_kbps,
+        "in_time_ratio": seen.in_time_ratio,
+        "guaranteed_kbps": max((each.rate_kbps for each in guarantees), default=None),
+        "is_fulfilled": all(each.is_carried and each.is_served for each in guarantees) if guarantees else None,
+    }
 
 
-def _guaranteed_kbps(ctx: Context) -> dict[str, float]:
-    """The greatest guaranteed rate that A1 policies ask of each slice."""
-    asked: dict[str, float] = {}
-    for stored in ctx.operations.goals.of_type(POLICY_TYPE_ID):
-        target = SliceSlaTarget.model_validate_json(stored.document)
-        rate = target.sliceSlaObjectives.guaDlThptPerSlice
-        if stored.goal is None or rate is None:
+def _guarantees(policies: Sequence[StoredGoal], digests: Sequence[EdgeDigest]) -> dict[tuple[int, int], list[RateSeen]]:
+    """What guaranteed rates came to, by each digest and row in their scope."""
+    found: dict[tuple[int, int], list[RateSeen]] = defaultdict(list)
+    for stored in policies:
+        rate_kbps = guaranteed_kbps(stored)
+        if stored.goal is None or rate_kbps is None:
             continue
-        for expectation in stored.goal.expectations:
-            for slice_id in expectation.slices:
-                asked[str(slice_id)] = max(asked.get(str(slice_id), 0.0), rate)
-    return asked
+        scope = rate_scope(stored.goal, digests)
+        seen = rate_seen(rate_kbps, scope, digests)
+        for place in scope:
+            found[place].append(seen)
+    return found

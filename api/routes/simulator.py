@@ -151,6 +151,8 @@ class _Types:
             return Text("The policy type atribute policySchema is missing", 400)
         if self._state.instances.get(type_id):
             return Text("The policy type already exists and instances exists", 400)
+        if type_id not in self._state.types and self._state.is_full_of_types:
+            return _forced_problem(507)
         return Text(f"Policy type {type_id} is OK.", 201 if self._state.put_type(type_id, document) else 200)
 
     async def delete_type(self, type_id: Id = None) -> Response:
@@ -292,17 +294,27 @@ def _parsed(body: bytes) -> Any:
 
 
 def _fits(body: Any, schema: Any) -> bool:
+    try:
+        return _is_shaped_as(body, schema)
+    except RecursionError:
+        return False
+
+
+def _is_shaped_as(body: Any, schema: Any) -> bool:
     """Whether the body has the schema's required members and no others, where the schema says so."""
     if not isinstance(schema, dict) or not isinstance(body, dict):
         return isinstance(body, dict) or schema is None
-    required = schema.get("required", [])
-    properties = schema.get("properties", {})
+    required, properties = schema.get("required"), schema.get("properties")
+    required = required if isinstance(required, list) else []
+    properties = properties if isinstance(properties, dict) else {}
     if any(name not in body for name in required if isinstance(name, str)):
         return False
     is_closed = schema.get("additionalProperties") is False
     if is_closed and any(name not in properties for name in body):
         return False
-    return all(_fits(body[name], part) for name, part in properties.items() if name in body and _is_object(part))
+    return all(
+        _is_shaped_as(body[name], part) for name, part in properties.items() if name in body and _is_object(part)
+    )
 
 
 def _is_object(schema: Any) -> bool:

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from agent.gate.risk import Mode
-from agent.gate.stops import Stops
+from agent.gate.stops import Stops, load_stops, save_stops
 from agent.store.audit_trail import read_trail, verify_trail
+from agent.store.writer import Transaction
 from api.bodies import read_model
 from api.context import InContext, Operator
 from api.errors import refuse
@@ -33,19 +34,19 @@ async def read_stops(ctx: InContext) -> dict[str, Any]:
 async def set_stops(request: Request, ctx: InContext, caller: Operator) -> dict[str, Any]:
     """Change switches. Any operator may stop; letting go needs an approver."""
     wanted, _ = await read_model(request, StopsBody)
-    gate = ctx.operations.gate
-    before = await asyncio.to_thread(gate.stops)
-    changes: dict[str, Any] = wanted.model_dump(exclude_none=True, exclude={"freeze_s", "maintenance"})
-    if wanted.maintenance is not None:
-        changes["maintenance"] = wanted.maintenance
-    if wanted.freeze_s is not None:
-        end_s = ctx.operations.store.clock() + wanted.freeze_s
-        changes["freeze_until_unix_s"] = end_s if wanted.freeze_s > 0 else None
-    after = before.model_copy(update=changes)
-    if _lets_go(before, after) and not may(caller, "approver"):
-        raise refuse(403, f"role approver is needed to let go of a stop, the token has {caller.role}")
-    await asyncio.to_thread(lambda: gate.set_stops(after, actor=caller.name))
-    return after.model_dump(mode="json")
+    store = ctx.operations.store
+    default = await asyncio.to_thread(ctx.operations.gate.stops)
+
+    def change(transaction: Transaction) -> Stops:
+        # Read once more: between a look and a write of its own another request may set a stop.
+        before = load_stops(transaction.connection, default)
+        after = _changed(before, wanted, now_unix_s=store.clock())
+        if _lets_go(before, after) and not may(caller, "approver"):
+            raise refuse(403, f"role approver is needed to let go of a stop, the token has {caller.role}")
+        save_stops(transaction, after, actor=caller.name)
+        return after
+
+    return (await store.write_async(change)).model_dump(mode="json")
 
 
 @router.get("/audit")
@@ -74,6 +75,15 @@ async def verify_audit(
         "head_hash": report.head_hash,
         "faults": [asdict(fault) for fault in report.faults[:100]],
     }
+
+
+def _changed(before: Stops, wanted: StopsBody, *, now_unix_s: float) -> Stops:
+    changes: dict[str, Any] = wanted.model_dump(exclude_none=True, exclude={"freeze_s", "maintenance"})
+    if wanted.maintenance is not None:
+        changes["maintenance"] = wanted.maintenance
+    if wanted.freeze_s is not None:
+        changes["freeze_until_unix_s"] = now_unix_s + wanted.freeze_s if wanted.freeze_s > 0 else None
+    return before.model_copy(update=changes)
 
 
 def _lets_go(before: Stops, after: Stops) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
@@ -74,6 +75,10 @@ def test_a_saved_policy_comes_back_with_its_hash_and_status(store):
     assert found.policy == policy()
     assert found.content_hash == content_hash == policy().content_hash()
     assert found.status is PolicyStatus.PROPOSED
+
+
+def test_a_version_that_no_column_holds_is_unknown(store):
+    assert store.read(lambda c: find_policy(c, 10**30)) is None
 
 
 def test_saving_the_same_policy_again_changes_nothing(store):
@@ -175,7 +180,9 @@ def test_a_goal_is_created_replaced_and_deleted(store):
     assert store.write(lambda t: put_goal(t, wanted, actor="ann"))[1] is True
     kept, is_new = store.write(lambda t: put_goal(t, wanted, actor="ann"))
     assert (kept.revision, is_new) == (2, False)
-    assert store.write(lambda t: set_goal_status(t, "T", "g1", status="ENFORCED", reason="", actor="loop"))
+    enforced = replace(kept, status="ENFORCED")
+    assert not store.write(lambda t: set_goal_status(t, replace(enforced, revision=1), actor="loop"))
+    assert store.write(lambda t: set_goal_status(t, enforced, actor="loop"))
     assert store.read(lambda c: find_goal(c, "T", "g1")).status == "ENFORCED"
     assert store.write(lambda t: delete_goal(t, "T", "g1", actor="ann"))
     assert not store.write(lambda t: delete_goal(t, "T", "g1", actor="ann"))

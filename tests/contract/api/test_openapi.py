@@ -6,6 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.python import asgi
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -22,7 +23,10 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 def build_app():
     stage = build_stage("sqlite://", SettableClock())
     stage.operations.turn()
-    return create_app(stage.operations, ApiSettings(requests_per_s=1e9, burst=10**9))
+    settings = ApiSettings(
+        requests_per_s=1e9, burst=10**9, local_hosts=frozenset({asgi.HOST}), stale_after_s=float("inf")
+    )
+    return create_app(stage.operations, settings)
 
 
 # Tests are made from the document while they are collected. The stream of events has no end of its own; its own test

@@ -45,7 +45,7 @@ def serving(folder: Path, how_it_ends: signal.Signals, *options: str) -> Iterato
 
 def call(method: str, url: str, body: object = None) -> tuple[int, object]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method)
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.status, json.loads(response.read() or b"null")

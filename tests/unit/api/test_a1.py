@@ -15,6 +15,7 @@ from tests.api_stage import build_stage, client_for
 TYPES = "/A1-P/v2/policytypes"
 POLICIES = f"{TYPES}/ORAN_SliceSLATarget_1.0.0/policies"
 PLMN = {"mcc": "001", "mnc": "01"}
+JSON = {"Content-Type": "application/json"}
 BODY = {
     "scope": {"sliceId": {"sst": 2, "sd": "000001", "plmnId": PLMN}},
     "sliceSlaObjectives": {"guaDlThptPerSlice": 5000},
@@ -157,7 +158,7 @@ async def test_what_cannot_be_enforced_here_is_kept_and_says_why(client, operati
     ],
 )
 async def test_a_malformed_body_is_a_400_that_names_the_place_and_keeps_nothing(client, body, param):
-    document = assert_is_problem(await client.put(f"{POLICIES}/p1", content=body), 400)
+    document = assert_is_problem(await client.put(f"{POLICIES}/p1", content=body, headers=JSON), 400)
     assert any(param in fault["param"] for fault in document["invalidParams"])
     assert (await client.get(POLICIES)).json() == []
 

@@ -113,3 +113,31 @@ async def test_the_operator_api_stays_as_it_is(simulator, operations):
     operations.turn()
     assert (await simulator.get("/v1/topology")).status_code == 200
     assert (await simulator.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"properties": [1]}, {"properties": 1}, {"required": 1}, {"properties": [1], "additionalProperties": False}],
+)
+async def test_a_schema_that_is_none_refuses_no_policy_by_a_defect(simulator, schema):
+    await simulator.put("/policytype?id=t", json={"policySchema": {"type": "object", **schema}})
+    answer = await simulator.put(f"{TYPES}/t/policies/p", json=BODY)
+    assert answer.status_code in (201, 400)
+
+
+async def test_deep_schemas_and_bodies_are_no_defect(simulator):
+    schema, body = {"type": "object"}, {}
+    for _ in range(450):
+        schema, body = {"type": "object", "properties": {"a": schema}}, {"a": body}
+    await simulator.put("/policytype?id=t", json={"policySchema": schema})
+    assert (await simulator.put(f"{TYPES}/t/policies/p", json=body)).status_code < 500
+
+
+async def test_types_beyond_the_limit_are_refused_and_known_ones_may_change(simulator, monkeypatch):
+    monkeypatch.setattr("api.simulator_state._MAX_TYPES", 2)
+    for name in ("t1", "t2"):
+        assert (await simulator.put(f"/policytype?id={name}", json=TYPE_1)).status_code == 201
+    assert (await simulator.put("/policytype?id=t3", json=TYPE_1)).status_code == 507
+    assert (await simulator.get(TYPES)).json() == ["t1", "t2"]
+    assert (await simulator.put("/policytype?id=t1", json=TYPE_1)).status_code == 200
+    assert (await simulator.put(f"{TYPES}/t1/policies/p", json=BODY)).status_code == 201

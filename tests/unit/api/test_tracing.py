@@ -57,7 +57,7 @@ async def _submit(operations: Operations) -> httpx.Response:
     """A plan that is made and submitted over REST."""
     operations.turn()
     transport = httpx.ASGITransport(app=TracedRequests(create_app(operations)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://edgewright.test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return await client.post("/v1/plans", json={"submit": True})
 
 
