@@ -19,6 +19,7 @@ from agent.bench_figures import bench_figures, best_known, best_trivial, share_n
 from agent.bootstrap import EMBEDDED_WEIGHTS, load_model_or_absent
 from agent.comparison import EpisodeSettings, run_episode
 from agent.corpus_export import refuse_training_seeds
+from agent.errors import AgentInputInvalid
 from agent.models.port import PolicyModel
 from agent.mpc import TwinSearch
 from agent.planner import FormulaPlanner, GatedModelPlanner, Planner, RawModelPlanner, Source, baseline_planners
@@ -195,9 +196,14 @@ class _EpisodeStore:
             whole, newline, half = path.read_text(encoding="utf-8").rpartition("\n")
             if half:
                 path.write_text(whole + newline, encoding="utf-8")
-            for line in whole.splitlines():
-                row = json.loads(line)
-                self.found[row["key"]] = row
+            for number, line in enumerate(whole.splitlines(), start=1):
+                try:
+                    row = json.loads(line)
+                    self.found[row["key"]] = row
+                except (ValueError, KeyError, TypeError) as error:
+                    raise AgentInputInvalid(
+                        f"{str(path)!r}, line {number}: {line[:60]!r}, a finished episode was expected; remove the line"
+                    ) from error
 
     def keep(self, row: Row) -> None:
         """Remember a finished episode, on disk first."""

@@ -114,7 +114,7 @@ def pick_chat_model(name: str | None, topology: Topology) -> BaseChatModel:
         from agent.models.chat_model import EmbeddedChatModel
 
         return EmbeddedChatModel.of(topology)
-    if Path(name).is_dir():
+    if _is_folder(name):
         from agent.models.folder_chat_model import FolderChatModel
 
         return FolderChatModel(folder=name)
@@ -162,6 +162,13 @@ def session_store(folder: Path, session: str | None) -> Store:
     return Store.open(f"sqlite:///{folder / clean_session_name(session)}.db")
 
 
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).is_dir()
+    except OSError:  # a name too long for a path
+        return False
+
+
 def _remote_model(name: str) -> BaseChatModel:
     model, _, url = name.partition("@")
     if ":" not in model:
@@ -171,7 +178,7 @@ def _remote_model(name: str) -> BaseChatModel:
     given: dict[str, Any] = {"base_url": url, "api_key": "none"} if url else {}
     try:
         chosen: BaseChatModel = init_chat_model(model, timeout=60, max_retries=1, **given)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # a provider's client raises types of its own
         why = " ".join(str(error).split())[:120]
         raise ModelUnavailable(f"model {name[:80]!r}: {why}; {_ALLOWED}") from error
     return chosen

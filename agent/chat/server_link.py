@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from agent.errors import AgentError, AgentInputInvalid
 
 _TIMEOUT_S = 10.0
 _PLANNING_S = 120.0
+_TOKEN = re.compile(r"[!-~]+")
 UNLESS_APPROVED = "nothing was changed by this request, except by a plan that an approver has approved"
 
 
@@ -33,14 +35,20 @@ class ServerLink:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         if not url.startswith(("http://", "https://")):
-            raise AgentInputInvalid(f"server {url[:80]!r}: expected http://host:port or https://host:port")
+            raise _no_address(url)
+        # The client's own error would quote the token.
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise AgentInputInvalid("token: expected printable ASCII without blanks")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.url = url.rstrip("/")
         # No connection outlives its request: a talk pauses for minutes, and nobody is told when it ends.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(
-            base_url=self.url, headers=headers, timeout=_TIMEOUT_S, limits=limits, trust_env=False
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=self.url, headers=headers, timeout=_TIMEOUT_S, limits=limits, trust_env=False
+            )
+        except httpx.InvalidURL as error:
+            raise _no_address(url) from error
 
     def get(self, path: str) -> Any:
         """The document at a path; raises ServerUnreachable or ServerRefused."""
@@ -110,6 +118,10 @@ class ServerLink:
     ) -> None:
         del kind, error, trace
         self.close()
+
+
+def _no_address(url: str) -> AgentInputInvalid:
+    return AgentInputInvalid(f"server {url[:80]!r}: expected http://host:port or https://host:port")
 
 
 def _refusal(url: str, path: str, response: httpx.Response) -> ServerRefused:

@@ -51,6 +51,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     """None where nothing legible is kept."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return {"scenario": str(kept["scenario"]), "seed": int(kept["seed"]), "num_devices": kept["num_devices"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        seed, num_devices = int(kept["seed"]), kept["num_devices"]
+        is_legible = seed >= 0 and (num_devices is None or isinstance(num_devices, int))
+        return {"scenario": str(kept["scenario"]), "seed": seed, "num_devices": num_devices} if is_legible else None
+    except (OSError, ValueError, OverflowError, RecursionError, KeyError, TypeError):
         return None

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from agent.chat.talk import Listener
 from agent.chat.talk_opening import open_talk
-from agent.errors import AgentError
+from agent.errors import AgentError, AgentInputInvalid
 from telemetry_sim.errors import TelemetrySimError
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def _open_behind(
 def _prompt(folder: Path, opening: _Opening) -> PromptSession[str]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import Completer, Completion
-    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-    folder.mkdir(parents=True, exist_ok=True)
+    from agent.output_folder import claim_folder
 
     class Words(Completer):
         """Commands at the start, cells and slices behind."""
@@ -137,7 +137,13 @@ def _prompt(folder: Path, opening: _Opening) -> PromptSession[str]:
                 if word and option.startswith(word):
                     yield Completion(option, start_position=-len(word))
 
-    return PromptSession(history=FileHistory(str(folder / "history")), completer=Words(), complete_while_typing=False)
+    history: History
+    try:
+        claim_folder("sessions", folder)
+        history = FileHistory(str(folder / "history"))
+    except AgentInputInvalid:  # a home that can't be written to hinders no talk
+        history = InMemoryHistory()
+    return PromptSession(history=history, completer=Words(), complete_while_typing=False)
 
 
 def _completions(opening: _Opening, before: str) -> list[str]:

@@ -72,6 +72,7 @@ def corpus(
     from rich.progress import track
 
     from agent.corpus_export import FIRST_TRAINING_SEED, site_examples, site_without
+    from agent.errors import AgentInputInvalid
     from agent.output_folder import claim_folder
     from agent.pretraining.corpus import random_examples, write_examples
 
@@ -91,7 +92,11 @@ def corpus(
         # Of the site's own name, so that it gets the same rows alone and in company.
         own_seed = int.from_bytes(sha256(f"{name} {seed}".encode()).digest()[:8])
         others = random_examples(rehearsed, seed=own_seed)
-        written[name] = write_examples(chain(rows, others), out / f"{name}.jsonl")
+        path = out / f"{name}.jsonl"
+        try:
+            written[name] = write_examples(chain(rows, others), path)
+        except OSError as error:
+            raise AgentInputInvalid(f"--out {str(path)!r}: {error.strerror}; a writable file was expected") from error
     if as_json:
         click.echo(json.dumps({"folder": str(out), "rows": written}, indent=2))
     else:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     type=click.IntRange(10, 10_000_000),
     help="Steps of the first stage; the operator's: on phrasings, after a sixth as many on nicknames. Not the twin's.",
 )
-@click.option("--seed", default=5, show_default=True, type=click.IntRange(0), help="Of corpora, weights and batches.")
+@click.option(
+    "--seed", default=5, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of corpora, weights and batches."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--threads",

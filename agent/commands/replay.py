@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent.commands.goal_file import read_goal
 from telemetry_sim.finite_range import FiniteRange
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from agent.replay.replaying import Replayer, ReplayResult
     from agent.replay.source import Cadence
     from telemetry_sim.records import Telemetry
-    from telemetry_sim.topology import Topology
     from telemetry_sim.traces import PeerDecision, TraceReader
 
 _PIPE_WIDTH = 140
@@ -48,7 +48,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--expect", default=None, type=_FILE, help="Exit with 1 where a decision differs from this file.")
 @click.option("--tolerance", multiple=True, metavar="FIELD=VALUE", help="For --expect; VALUE is a number or `any`.")
-@click.option("--limit", default=None, type=click.IntRange(min=1), help="Intervals at most.")
+@click.option("--limit", default=None, type=click.IntRange(1, 1_000_000_000), help="Intervals at most.")
 @click.option("--speed", default=0.0, show_default=True, type=FiniteRange(min=0), help="1 is real time, 0 at once.")
 @click.option("--seed", default=20_241, show_default=True, type=click.IntRange(0), help="Of the twin's futures.")
 @click.option("--device", default="auto", show_default=True, help="Where the model runs: auto, cpu or cuda.")
@@ -163,25 +163,9 @@ def _open_session(trace: Path, goal_file: Path | None, interval_s: float | None)
     return _Session(
         trace=reader,
         cadence=cadence_of(reader, interval_s),
-        goals=_read_goal(goal_file, reader.topology),
+        goals=read_goal(goal_file, reader.topology),
         decisions=usable_decisions(reader),
     )
-
-
-def _read_goal(path: Path | None, topology: Topology) -> tuple[Goal, ...]:
-    if path is None:
-        return ()
-    from pydantic import ValidationError
-
-    from agent.errors import GoalInvalid
-    from agent.goal import Goal, check_goal
-
-    try:
-        goal = Goal.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise GoalInvalid(f"goal file {str(path)!r}: {error}") from error
-    check_goal(goal, topology)
-    return (goal,)
 
 
 def _choose(

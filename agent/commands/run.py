@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent.commands.goal_file import read_goal
+
 if TYPE_CHECKING:
     from agent.comparison import Episode, EpisodeSettings
-    from agent.goal import Goal
     from agent.planner import Planner
 
 _HELD_OUT = "Seeds below 100000 are never used in training."
@@ -67,13 +68,14 @@ def run(
     from agent.corpus_export import refuse_training_seeds
     from agent.live_view import LiveView
     from agent.report.document import comparison_document, timings_document
+    from telemetry_sim.scenarios import scenario
 
     settings = EpisodeSettings(
         scenario=scenario_name,
         num_intervals=intervals,
         interval_s=float(interval_s),
         num_devices=devices,
-        goals=_read_goal(goal_file, scenario_name),
+        goals=read_goal(goal_file, scenario(scenario_name).topology),
     )
     settings.check()
     refuse_training_seeds(seed + num_seeds - 1)
@@ -92,26 +94,6 @@ def run(
         click.echo(json.dumps({**document, "timings": timings_document(episodes)}, indent=2, sort_keys=True))
         return
     _print_summary(document, folder)
-
-
-def _read_goal(path: Path | None, scenario_name: str) -> tuple[Goal, ...]:
-    if path is None:
-        return ()
-    from pydantic import ValidationError
-
-    from agent.errors import GoalInvalid
-    from agent.goal import Goal, check_goal
-    from agent.policy import describe_faults
-    from telemetry_sim.scenarios import scenario
-
-    try:
-        goal = Goal.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise GoalInvalid(f"goal file {str(path)!r}: {error}") from error
-    except ValidationError as error:
-        raise GoalInvalid(f"goal file {str(path)!r}: {describe_faults(error, whole='goal')}") from error
-    check_goal(goal, scenario(scenario_name).topology)
-    return (goal,)
 
 
 def _planners(

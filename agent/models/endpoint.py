@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -54,10 +54,12 @@ class EndpointModel:
         Raises ModelUnavailable where the name can't be had.
         """
         self._settings, self._clock = settings or EndpointSettings(), clock
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ModelUnavailable(f"endpoint {url!r}: expected http(s)://HOST[:PORT]/v1, with #MODEL if you like")
-        self._host = parts.hostname
+        parts = _split(url)
+        self._host = str(parts.hostname)
+        key = self._settings.api_key or ""
+        # The client's own error would quote the key.
+        if not (key.isascii() and key.isprintable()):
+            raise ModelUnavailable(f"endpoint {self._host}: the API key must be printable ASCII, without line ends")
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
         self._num_failures, self._rests_until_s = 0, 0.0
         self._model = parts.fragment or self._discover()
@@ -98,28 +100,17 @@ class EndpointModel:
         system = _SYSTEM + json.dumps(schema, separators=(",", ":"))
         messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt.text}]
         first = self._ask(client, messages, schema, prompt, due_s)
-        fault = self._fault(first.text, prompt)
+        fault = _fault(first.text, prompt)
         if fault is None:
             return first
         messages += [
             {"role": "assistant", "content": first.text[:_MAX_ECHO]},
             {"role": "user", "content": f"That answer can't be used: {fault}. Answer again, with the JSON alone."},
         ]
+        # A second fault is the planner's to count.
         second = self._ask(client, messages, schema, prompt, due_s)
-        # A second fault is the planner's to count; what can't even be read stops here.
-        self._fault(second.text, prompt)
         num_tokens = first.num_tokens + second.num_tokens
         return Answer(text=second.text, num_tokens=num_tokens, num_sampled=num_tokens)
-
-    def _fault(self, text: str, prompt: Prompt) -> str | None:
-        """What is wrong with an answer; None when it can be used."""
-        try:
-            plan = parse_answer(text, prompt)
-        except PolicyInvalid as error:
-            return str(error)
-        except RecursionError as error:
-            raise self._away("the answer is nested beyond reading") from error
-        return None if plan.is_within_budget else "min or cpu sums to more than 100"
 
     def _ask(
         self,
@@ -175,3 +166,23 @@ class EndpointModel:
         text = f"endpoint {self._host}: {reason}"
         key = self._settings.api_key
         return ModelUnavailable(text if key is None else text.replace(key, "***"))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ModelUnavailable(f"endpoint {url!r}: expected http(s)://HOST[:PORT]/v1, with #MODEL if you like")
+    return parts
+
+
+def _fault(text: str, prompt: Prompt) -> str | None:
+    """What is wrong with an answer; None when it can be used."""
+    try:
+        plan = parse_answer(text, prompt)
+    except PolicyInvalid as error:
+        return str(error)
+    return None if plan.is_within_budget else "min or cpu sums to more than 100"

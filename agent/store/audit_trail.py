@@ -33,7 +33,8 @@ class AuditEntry:
     def expected_hash(self) -> str:
         """SHA-256 over every other field, with unambiguous borders."""
         fields = [self.seq, self.time_us, self.kind, self.actor, self.body, self.previous_hash]
-        return hashlib.sha256(json.dumps(fields, ensure_ascii=True).encode()).hexdigest()
+        # Text that was tampered into bytes must have a hash too, so that it is found not to match.
+        return hashlib.sha256(json.dumps(fields, ensure_ascii=True, default=repr).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ def _promised_documents(entry: AuditEntry) -> dict[str, str]:
     try:
         body = json.loads(entry.body)
         return {f"{entry.kind}/{body['id']}": str(body["document_hash"])}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -161,12 +162,12 @@ def _document_faults(connection: Connection, promised: dict[str, str]) -> list[A
         ("decision_saved", DECISIONS, DECISIONS.c.id),
     ):
         rows = connection.execute(select(key.label("ident"), table.c.document))
-        found = {row.ident: row.document for row in rows}
+        found = {str(row.ident): str(row.document) for row in rows}
         for name, document_hash in promised.items():
             prefix, _, ident = name.partition("/")
             if prefix != kind:
                 continue
-            document = found.pop(int(ident), None)
+            document = found.pop(ident, None)
             if document is None or hashlib.sha256(document.encode()).hexdigest() != document_hash:
                 faults.append(AuditFault(seq=0, what=f"{table.name} {ident}: the document is missing or changed"))
         faults += [AuditFault(seq=0, what=f"{table.name} {ident}: not in the trail") for ident in found]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from agent.control_room import ControlRoom, examination_document, goal_document
 from agent.errors import AgentInputInvalid
 from agent.goal import ContextKind, Expectation, Goal, TargetMetric
 from agent.tools.finding import Finding, percent, require_cell, require_slice
 from agent.tools.goal_words import describe_goal, told_value
+from agent.tools.seen import latest_interval
 
 STATE_CHANGING = ("approve_plan", "reject_plan", "apply_plan", "roll_back", "set_goal", "clear_goals")
 """What a person is asked about first."""
@@ -50,7 +53,7 @@ def apply_plan(room: ControlRoom, *, version: int | None = None) -> Finding:
     """Send the approved plan to the network and watch the next interval."""
     policy = room.find(version)
     room.require_confirmed("apply_plan", {"version": version})
-    before, num_seen = room.latest.mean_utility, room.num_observed
+    before, num_seen = latest_interval(room).mean_utility, room.num_observed
     outcome = room.apply(policy)
     is_seen = room.num_observed > num_seen
     data: dict[str, object] = {
@@ -158,6 +161,8 @@ def resolve_goal(
     if metric not in known:
         raise AgentInputInvalid(f"goal metric {metric[:40]!r} is unknown; metrics are {', '.join(known)}")
     cells = () if cell is None else (cell,)
+    if when not in list(ContextKind):
+        raise AgentInputInvalid(f"goal context {when[:40]!r} is unknown; {', '.join(ContextKind)} are allowed")
     context = ContextKind(when)
     try:
         target, amount = known[metric]
@@ -168,7 +173,8 @@ def resolve_goal(
             wanted.append(
                 Expectation(metric=TargetMetric.PRIORITY, value=less, slices=giver, cells=cells, context=context)
             )
-    except ValueError as error:
-        raise AgentInputInvalid(f"goal {metric} {given:g}: {str(error).splitlines()[2].strip()}") from error
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise AgentInputInvalid(f"goal {metric} {given:g}: {why}") from error
     name = "network" if slice is None else require_slice(room.topology, slice).name.replace(" ", "-")
     return Goal(id=f"chat-{metric.replace('_', '-')}-{name}", expectations=tuple(wanted))

@@ -11,6 +11,7 @@ from agent.store.decisions import list_decisions
 from agent.store.policies import list_policies
 from agent.tools.finding import Finding, percent, require_cell, require_slice, sparkline
 from agent.tools.goal_words import describe_expectation, told_value
+from agent.tools.seen import latest_interval, seen_intervals
 from agent.tools.slice_rows import cell_table, slice_load, slice_row, slice_sentence, slice_table, trend
 from agent.utility import slice_worth
 
@@ -60,7 +61,7 @@ def describe_topology(room: ControlRoom, *, cell: int | None = None) -> Finding:
         return Finding(text=text, data=data, focus={"cell": site.id})
     slices = [_promise(profile) for profile in topology.slices]
     cells = [site.id for site in topology.cells]
-    num_devices = sum(row.num_devices for digest in room.latest.digests for row in digest.slices)
+    num_devices = sum(row.num_devices for digest in latest_interval(room).digests for row in digest.slices)
     lines = [f"{len(cells)} cells ({', '.join(map(str, cells[:20]))}), {len(slices)} slices and {num_devices} devices."]
     lines += [
         f"- {s['slice']}: {s['in_time_target_pct']:g} % within {s['delay_budget_ms']:g} ms, weight {s['weight']:g}"
@@ -75,10 +76,9 @@ def describe_topology(room: ControlRoom, *, cell: int | None = None) -> Finding:
 
 def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | None = None) -> Finding:  # noqa: A002 - the operator's word
     """How utility, or a slice's in-time ratio, went over the last intervals, and which policies were kept."""
-    if cell is not None:
-        require_cell(room.topology, cell)
     profile = None if slice is None else require_slice(room.topology, slice)
-    values = [percent(_measure(interval, cell, profile)) for interval in room.intervals][-40:]
+    seen = seen_intervals(room, cell)
+    values = [percent(_measure(interval, profile)) for interval in seen][-40:]
     what = "utility" if profile is None else f"{profile.name} in time"
     where = "" if cell is None else f" of cell {cell}"
     kept = room.store.read(lambda connection: list_policies(connection, limit=_SHOWN))
@@ -86,7 +86,7 @@ def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | Non
     decisions = len(room.store.read(lambda connection: list_decisions(connection, limit=50)))
     data: dict[str, object] = {"series_pct": values, "versions": versions, "num_decisions": decisions}
     data |= {"num_intervals": len(values), "version_in_force": room.gate.desired.version}
-    under = _by_version(room, cell, profile)
+    under = _by_version(seen, profile)
     data["by_version"] = under
     on_record = "1 decision is" if decisions == 1 else f"{decisions} decisions are"
     span = f"{values[0]:g} % to {values[-1]:g} % over {len(values)} intervals"
@@ -107,29 +107,26 @@ def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | Non
 
 def search_incidents(room: ControlRoom, *, cell: int | None = None) -> Finding:
     """Anomalies and log events of the intervals seen so far, the most frequent first."""
-    if cell is not None:
-        require_cell(room.topology, cell)
+    seen = seen_intervals(room, cell)
     found: Counter[tuple[int, str, str]] = Counter()
     last_s: dict[tuple[int, str, str], float] = {}
-    for interval in room.intervals:
-        for digest in interval.digests:
-            if cell is None or digest.cell == cell:
-                seen = [((digest.cell, a.kind.value, a.severity.value), 1) for a in digest.anomalies]
-                seen += [((digest.cell, event.name, "event"), event.count) for event in digest.events]
-                for what_seen, count in seen:
-                    found[what_seen] += count
-                    last_s[what_seen] = digest.end_s
+    for digest in (digest for interval in seen for digest in interval.digests):
+        incidents = [((digest.cell, a.kind.value, a.severity.value), 1) for a in digest.anomalies]
+        incidents += [((digest.cell, event.name, "event"), event.count) for event in digest.events]
+        for incident, count in incidents:
+            found[incident] += count
+            last_s[incident] = digest.end_s
     rows = [
         {"cell": key[0], "what": key[1], "severity": key[2], "count": count, "last_s": last_s[key]}
         for key, count in found.most_common(_SHOWN)
     ]
-    data: dict[str, object] = {"num_intervals": len(room.intervals), "num_kinds": len(found), "incidents": rows}
+    data: dict[str, object] = {"num_intervals": len(seen), "num_kinds": len(found), "incidents": rows}
     if not rows:
         place = "" if cell is None else f" at cell {cell}"
-        text = f"No incidents{place} in the last {len(room.intervals)} intervals."
+        text = f"No incidents{place} in the last {len(seen)} intervals."
         return Finding(text=text, data=data | {"cell": cell}, focus=_focus(cell, None))
     kinds = "1 kind" if len(found) == 1 else f"{len(found)} kinds"
-    lines = [f"{kinds} of incident in the last {len(room.intervals)} intervals, the most frequent first:"]
+    lines = [f"{kinds} of incident in the last {len(seen)} intervals, the most frequent first:"]
     lines += [
         f"- cell {r['cell']}: {str(r['what']).replace('_', ' ')} ({r['severity']}), "
         f"{'once' if r['count'] == 1 else str(r['count']) + ' times, last'} in the interval to {r['last_s']:g} s"
@@ -164,7 +161,7 @@ def write_report(room: ControlRoom) -> Finding:
 
 
 def _network_overview(room: ControlRoom) -> Finding:
-    latest = room.latest
+    latest = latest_interval(room)
     rows = [slice_row(room, profile) for profile in room.topology.slices]
     misses = [row for row in rows if not row["is_met"]]
     worst = min(zip(latest.utility, latest.digests, strict=True), key=lambda pair: pair[0])[1].cell
@@ -194,12 +191,13 @@ def _network_overview(room: ControlRoom) -> Finding:
 
 
 def _cell_status(room: ControlRoom, cell: int) -> Finding:
-    digest, utility = _of_cell(room.latest, cell)
+    seen = latest_interval(room, cell)
+    digest = seen.digests[0]
     rows = [slice_row(room, profile, cell) for profile in room.topology.slices]
     misses = [str(row["slice"]) for row in rows if not row["is_met"]]
     data: dict[str, object] = {
         "cell": cell,
-        "utility_pct": percent(utility),
+        "utility_pct": percent(seen.utility[0]),
         "prb_used_pct": percent(digest.prb_used / digest.num_prb),
         "edge_pct": percent(digest.edge_utilisation),
         "is_up": digest.is_up,
@@ -231,7 +229,7 @@ def _slice_status(room: ControlRoom, profile: SliceProfile, cell: int | None) ->
 
 def _slice_in_cell(room: ControlRoom, profile: SliceProfile, cell: int) -> Finding:
     """With what it is granted there and how busy the cell is: the evidence for a `why`."""
-    digest, _ = _of_cell(room.latest, cell)
+    digest = latest_interval(room, cell).digests[0]
     plan = room.plan_in_force(cell).slices[room.topology.slice_index(profile.id)]
     row = _in_use(room, cell) | slice_row(room, profile, cell)
     row |= {"guaranteed_pct": plan.min_pct, "scheduler": plan.scheduler.value}
@@ -247,7 +245,7 @@ def _slice_in_cell(room: ControlRoom, profile: SliceProfile, cell: int) -> Findi
 
 
 def _worst_cell(room: ControlRoom) -> Finding:
-    latest = room.latest
+    latest = latest_interval(room)
     ranked = sorted(zip(latest.utility, latest.digests, latest.terms, strict=True), key=lambda entry: entry[0])
     utility, digest, terms = ranked[0]
     losses = _losses(digest, terms)
@@ -308,13 +306,9 @@ def _promise(profile: SliceProfile) -> dict[str, object]:
     }
 
 
-def _of_cell(interval: Interval, cell: int) -> tuple[EdgeDigest, float]:
-    return next((d, u) for d, u in zip(interval.digests, interval.utility, strict=True) if d.cell == cell)
-
-
 def _in_use(room: ControlRoom, cell: int) -> dict[str, object]:
     """How much of a cell is used, and by how many devices."""
-    digest, _ = _of_cell(room.latest, cell)
+    digest = latest_interval(room, cell).digests[0]
     return {
         "num_devices": sum(row.num_devices for row in digest.slices),
         "prb_used_pct": percent(digest.prb_used / digest.num_prb),
@@ -322,22 +316,21 @@ def _in_use(room: ControlRoom, cell: int) -> dict[str, object]:
     }
 
 
-def _by_version(room: ControlRoom, cell: int | None, profile: SliceProfile | None) -> list[dict[str, object]]:
+def _by_version(seen: list[Interval], profile: SliceProfile | None) -> list[dict[str, object]]:
     """The mean under each version that was in force, the newest first."""
     under: dict[int, list[float]] = {}
-    for interval in room.intervals:
-        under.setdefault(interval.version, []).append(_measure(interval, cell, profile))
+    for interval in seen:
+        under.setdefault(interval.version, []).append(_measure(interval, profile))
     return [
         {"version": version, "num_intervals": len(values), "mean_pct": percent(fmean(values))}
         for version, values in sorted(under.items(), reverse=True)
     ]
 
 
-def _measure(interval: Interval, cell: int | None, profile: SliceProfile | None) -> float:
-    chosen = [(d, u) for d, u in zip(interval.digests, interval.utility, strict=True) if cell is None or d.cell == cell]
+def _measure(interval: Interval, profile: SliceProfile | None) -> float:
     if profile is None:
-        return sum(u for _, u in chosen) / len(chosen)
-    rows = [row for d, _ in chosen for row in d.slices if row.slice == profile.id]
+        return sum(interval.utility) / len(interval.utility)
+    rows = [row for digest in interval.digests for row in digest.slices if row.slice == profile.id]
     demand = sum(row.demand_kbps for row in rows)
     return sum(row.in_time_ratio * row.demand_kbps for row in rows) / demand if demand else 1.0
 

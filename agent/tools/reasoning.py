@@ -12,7 +12,8 @@ from agent.errors import AgentInputInvalid
 from agent.planner import baseline_planners
 from agent.policy import REASON_WORDS
 from agent.tools.change_rows import change_rows
-from agent.tools.finding import Finding, percent, require_cell, require_slice
+from agent.tools.finding import Finding, percent, require_slice
+from agent.tools.seen import latest_interval
 from telemetry_sim.actions import ControlAction, SliceAction
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _MOST_FACTOR = 20.0
 
 def propose_plan(room: ControlRoom) -> Finding:
     """A new policy for the whole network under the goals of now; nothing is sent."""
+    # Nothing is planned, nor noted in the store, for cells that nobody hears.
+    latest_interval(room)
     proposal = room.propose()
     changes = changes_of(room, proposal.policy.actions)
     found = room.examine(proposal.policy)
@@ -82,12 +85,13 @@ def show_diff(room: ControlRoom, *, version: int | None = None) -> Finding:
 
 def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
     """Why the last proposal is what it is: who wrote it, what it saw, what the twin expects."""
+    digests = {digest.cell: digest for digest in latest_interval(room, cell).digests}
     is_new = room.proposal is None
     proposal = room.proposal or room.propose()
-    digests = {digest.cell: digest for digest in room.latest.digests}
-    if cell is not None:
-        require_cell(room.topology, cell)
-    wanted = [d for d in proposal.decision.cells if cell is None or d.cell == cell]
+    wanted = [decided for decided in proposal.decision.cells if decided.cell in digests]
+    if cell is not None and not wanted:
+        version = proposal.policy.version
+        raise AgentInputInvalid(f"cell {cell} had no digest when version {version} was proposed; ask for a new plan")
     rows = [_explained(room, proposal, decided.cell, digests[decided.cell]) for decided in wanted]
     data: dict[str, object] = {
         "version": proposal.policy.version,
@@ -121,8 +125,7 @@ def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
 
 def compare_planners(room: ControlRoom, *, cell: int | None = None) -> Finding:
     """What each planner would reach in the twin, on the same digests and goals."""
-    if cell is not None:
-        require_cell(room.topology, cell)
+    wanted = {digest.cell for digest in latest_interval(room, cell).digests}
     digests = room.latest.digests
     terms = room.terms(digests)
     planners = {planner.name: planner for planner in (room.planner, *baseline_planners())}
@@ -130,7 +133,7 @@ def compare_planners(room: ControlRoom, *, cell: int | None = None) -> Finding:
     worth = [
         room.twin.outlook(digest, term).utilities([one.plan or room.plan_in_force(one.cell) for one in decided])
         for digest, term, decided in zip(digests, terms, zip(*decisions, strict=True), strict=True)
-        if cell is None or digest.cell == cell
+        if digest.cell in wanted
     ]
     rows = [
         {"planner": name, "utility_pct": percent(fmean(map(float, found)))}
@@ -146,11 +149,10 @@ def compare_planners(room: ControlRoom, *, cell: int | None = None) -> Finding:
 
 def what_if_down(room: ControlRoom, *, cell: int) -> Finding:
     """A cell's outage in the twin: its load goes to its neighbours, under the plan in force."""
-    require_cell(room.topology, cell)
+    lost = latest_interval(room, cell).digests[0]
     site = next(s for s in room.topology.cells if s.id == cell)
-    digests = {digest.cell: digest for digest in room.latest.digests}
+    digests = {digest.cell: digest for digest in room.latest.digests if digest.cell != cell}
     heirs = [n for n in site.neighbours if n in digests and digests[n].is_up]
-    lost = digests.pop(cell)
     loaded = tuple(_with_load_of(d, lost, len(heirs)) if d.cell in heirs else d for d in digests.values())
     rows = _twin_rows(room, tuple(digests.values()), loaded)
     before, after = fmean([r["now"] for r in rows] or [0.0]), fmean([r["then"] for r in rows] or [0.0])
@@ -186,13 +188,11 @@ def what_if_demand(
 ) -> Finding:
     """Another demand of a slice in the twin; `change` is times, up_pct or down_pct."""
     profile = require_slice(room.topology, slice)
-    if cell is not None:
-        require_cell(room.topology, cell)
+    before = latest_interval(room, cell).digests
     factor = {"times": value, "up_pct": 1.0 + value / 100.0, "down_pct": 1.0 - value / 100.0}.get(change)
     if factor is None or not 0.0 <= factor <= _MOST_FACTOR:
         raise AgentInputInvalid(f"demand {change} {value:g}: a factor of 0 to {_MOST_FACTOR:g} is needed")
     index = room.topology.slice_index(profile.id)
-    before = tuple(d for d in room.latest.digests if cell is None or d.cell == cell)
     after = tuple(_with_demand(digest, index, factor) for digest in before)
     rows = _twin_rows(room, before, after)
     in_time = [_expected(room, d, index) for d in after]
@@ -223,17 +223,15 @@ def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | No
     profile = require_slice(room.topology, slice)
     if not 0 <= value <= 100:
         raise AgentInputInvalid(f"share {value:g} %: 0 to 100 is allowed")
-    if cell is not None:
-        require_cell(room.topology, cell)
+    seen = latest_interval(room, cell)
     index = room.topology.slice_index(profile.id)
     now, then, in_time = [], [], []
-    for digest, term in zip(room.latest.digests, room.latest.terms, strict=True):
-        if cell is None or digest.cell == cell:
-            current = room.plan_in_force(digest.cell)
-            other = _with_share(current, index, round(value))
-            now.append(room.twin.utility(current, digest, term))
-            then.append(room.twin.utility(other, digest, term))
-            in_time.append(float(room.twin.expected_in_time(other, digest, term)[index]))
+    for digest, term in zip(seen.digests, seen.terms, strict=True):
+        current = room.plan_in_force(digest.cell)
+        other = _with_share(current, index, round(value))
+        now.append(room.twin.utility(current, digest, term))
+        then.append(room.twin.utility(other, digest, term))
+        in_time.append(float(room.twin.expected_in_time(other, digest, term)[index]))
     data: dict[str, object] = {
         "slice": profile.name,
         "cell": cell,
@@ -289,11 +287,12 @@ def describe_policy(room: ControlRoom, policy: SchedulingPolicy) -> dict[str, ob
 
 def describe_rollback(room: ControlRoom, to_version: int) -> dict[str, object]:
     """What a person must see before going back: the resolved diff and the forecast."""
+    seen = latest_interval(room)
     actions = room.changes_back(to_version)
     desired = room.gate.desired
     after = desired.after(actions, version=desired.version + 1)
     now, then = [], []
-    for digest, term in zip(room.latest.digests, room.latest.terms, strict=True):
+    for digest, term in zip(seen.digests, seen.terms, strict=True):
         now.append(room.twin.utility(room.plan_in_force(digest.cell), digest, term))
         then.append(room.twin.utility(plan_of(digest.cell, after, room.topology), digest, term))
     return {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agent.tools.finding import percent, sparkline
+from agent.tools.seen import latest_interval
 from agent.tools.text_table import text_table
 
 if TYPE_CHECKING:
@@ -20,11 +21,9 @@ _TREND = 8
 def slice_row(room: ControlRoom, profile: SliceProfile, cell: int | None = None) -> dict[str, object]:
     """A slice's figures in the latest interval, in one cell or over all, with how its in-time ratio went."""
     index = room.topology.slice_index(profile.id)
-    parts = _parts(room.latest.digests, index, cell)
-    row = _figures(profile, parts) | {
-        "trend_pct": [
-            percent(_in_time(_parts(interval.digests, index, cell))) for interval in list(room.intervals)[-_TREND:]
-        ]
+    lately = [_parts(interval.digests, index, cell) for interval in list(room.intervals)[-_TREND:]]
+    row = _figures(profile, _parts(latest_interval(room, cell).digests, index, cell)) | {
+        "trend_pct": [percent(_in_time(parts)) for parts in lately if parts]
     }
     return row if cell is None else row | {"cell": cell}
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from agent.commands.bench import bench
 from agent.commands.corpus import corpus
 from agent.commands.pretrain import pretrain
+from agent.errors import AgentInputInvalid
 from agent.pretraining.corpus import read_examples
 from agent.prompting import Prompt, parse_answer
 
@@ -120,6 +121,11 @@ def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> Non
     for name, row in again["planners"].items():
         assert row["utility"] == first["planners"][name]["utility"]
     assert "optimiser" in typed(bench, *tiny, *where).stdout
+
+    store.write_text("\n".join([lines[0], "{}", *lines[2:], ""]))
+    with pytest.raises(AgentInputInvalid, match=f"{store.name}', line 2: '{{}}'"):
+        typed(bench, *tiny, *where)
+    store.write_text("\n".join([*resumed, ""]))
 
     # Another model is compared with the same formulas, which are not run again.
     document(bench, *tiny, "--model", str(tmp_path / "another"), "--work", str(tmp_path / "work"))
