@@ -168,7 +168,8 @@ async def decisions_after_requests(operations: Operations, texts: list[str]) -> 
         for text in texts:
             answers = [await client.request(method, path, **rest) for method, path, rest in requests_with(text)]
             policy, _ = operations.propose()
-            is_orderly = all(answer.status_code < 500 for answer in answers)
+            # Where callers are locked out, nothing was read.
+            is_orderly = all(answer.status_code < 500 and answer.status_code != 403 for answer in answers)
             found.append((_bytes_of(operations.digests, policy, operations.topology), is_orderly))
     return found
 
