@@ -78,8 +78,13 @@ def edge(
     if ended is not None and not keep_open:
         node.finish(offset=ended)
     node.stop()
-    summary = {"digests": node.num_digests, "out": str(out), "ended": "source" if ended is not None else "signal"}
+    ended_by = "source" if ended is not None else "signal"
+    untold = dict(node.untold)
+    summary = {"digests": node.num_digests, "out": str(out), "ended": ended_by, "untold": untold}
     click.echo(json.dumps(summary) if as_json else f"{node.num_digests} digests written to {out}", err=not as_json)
+    if untold:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in untold.items())
+        click.echo(f"{sum(untold.values())} lines or rows could not be taken and are in no digest: {reasons}", err=True)
 
 
 class _Stop(Exception):

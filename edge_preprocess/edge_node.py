@@ -30,6 +30,7 @@ from telemetry_sim.records import LogRecord, TelemetryFrame
 from telemetry_sim.topology import Topology
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LOG = logging.getLogger("edgewright.edge")
@@ -113,6 +114,11 @@ class EdgeNode:
         self._take(raw, offset)
         if self._journal is not None:
             self._recent.append(mark(raw))
+
+    @property
+    def untold(self) -> Mapping[str, int]:
+        """What could not be taken since the last digest, by reason: no digest tells of it yet."""
+        return self._open.unreadable
 
     def finish(self, *, offset: int = 0) -> None:
         """The source has ended at `offset`: write the open interval too."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.planner import Planner
 
 _HELD_OUT = "Seeds below 100000 are never used in training."
+_STAND_IN = "For gated planners the expert stands in, raw ones make no plan; every such decision is counted."
 
 
 @click.command()
@@ -81,7 +82,7 @@ def run(
     refuse_training_seeds(seed + num_seeds - 1)
     planners, warnings = _planners(model, adapter, device, only, on_events=on_events)
     for warning in warnings:
-        click.secho(f"WARNING: {warning}. The expert stands in and every such decision is counted.", err=True, fg="red")
+        click.secho(f"WARNING: {warning}. {_STAND_IN}", err=True, fg="red")
     seeds = tuple(range(seed, seed + num_seeds))
     folder = None if no_report else _claim_report_folder(out, settings, seeds)
     with LiveView(is_quiet=as_json and not sys.stderr.isatty()) as view:
@@ -105,6 +106,11 @@ def _planners(
     from agent.event_planner import EventPlanner
     from agent.planner import GatedModelPlanner, RawModelPlanner, baseline_planners
 
+    if adapter is not None and only and not any(name.startswith("llm_tuned_") for name in only):
+        raise AgentInputInvalid(
+            f"--planner {', '.join(only)}: none of them uses --adapter {str(adapter)!r}; "
+            "llm_tuned_gated and llm_tuned_raw do"
+        )
     formulas = list(baseline_planners())
     if only and set(only) <= {planner.name for planner in formulas}:
         return [planner for planner in formulas if planner.name in only], []

@@ -349,6 +349,15 @@ def test_sigterm_ends_a_piped_node_and_the_next_one_goes_on(tmp_path, lines):
     assert out.read_bytes() == expected
 
 
+def test_lines_that_no_digest_tells_of_are_told_at_the_end(tmp_path):
+    source = tmp_path / "rubbish.jsonl"
+    source.write_bytes(b"xx\n[]\n")
+    result = _command(source, "--state", tmp_path / "state", "--out", tmp_path / "out.jsonl", "--json")
+    summary = json.loads(result.stdout)
+    assert (summary["digests"], sum(summary["untold"].values())) == (0, 2)
+    assert "2 lines or rows could not be taken and are in no digest: line_" in result.stderr
+
+
 def test_a_damaged_or_foreign_state_is_refused(tmp_path, lines):
     folder, out = tmp_path / "whole", tmp_path / "whole.jsonl"
     _uninterrupted(tmp_path, lines)

@@ -72,3 +72,8 @@ def test_a_corpus_that_can_not_be_put_in_its_place_names_it(tmp_path: Path) -> N
             corpus, "--scenario", "smart-home", "--devices", 4, "--runs", 1, "--intervals", 2, "--variants", 1,
             "--out", tmp_path,
         )  # fmt: skip
+
+
+def test_planners_that_use_no_adapter_are_not_run_as_if_they_did(tmp_path: Path) -> None:
+    with pytest.raises(AgentInputInvalid, match=r"llm_raw: none of them uses --adapter .*; llm_tuned_gated and"):
+        invoke(run, "--no-report", "--adapter", tmp_path, "--planner", "llm_raw")
