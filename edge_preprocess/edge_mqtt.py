@@ -8,9 +8,10 @@ not acknowledged is sent again by the next start.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 TELEMETRY_TOPIC = f"{ROOT}/telemetry"
 """JSON lines as in `edge_preprocess.wire`, one a message."""
 _SESSION_S = 86_400
+_PASSWORD = re.compile(r":[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +45,20 @@ class BrokerUrl:
     host: str
     port: int
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     client_id: str
 
     @classmethod
     def parse(cls, text: str) -> BrokerUrl:
         """Read a URL; raises SourceUnreadable."""
+        shown = _PASSWORD.sub(":***@", text)
         try:
             parts = urlsplit(text)
             host, port = parts.hostname, parts.port or 1883
         except ValueError as error:
-            raise SourceUnreadable(f"broker {text!r}: {error}") from error
+            raise SourceUnreadable(f"broker {shown!r}: {error}") from error
         if parts.scheme != "mqtt" or not host:
-            raise SourceUnreadable(f"broker {text!r}: mqtt://[user:password@]host[:port][/client-name] was expected")
+            raise SourceUnreadable(f"broker {shown!r}: mqtt://[user:password@]host[:port][/client-name] was expected")
         name = parts.path.strip("/") or "edgewright-edge"
         user, password = (None if part is None else unquote(part) for part in (parts.username, parts.password))
         return cls(host=host, port=port, username=user, password=password, client_id=name)

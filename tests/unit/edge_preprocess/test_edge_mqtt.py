@@ -48,6 +48,14 @@ def test_a_broker_url_is_read_or_refused():
             BrokerUrl.parse(text)
 
 
+def test_a_brokers_password_is_not_shown():
+    assert "geheim" not in repr(BrokerUrl.parse("mqtt://anna:geheim@box"))
+    for text in ("mqtt://anna:geheim@box:notaport", "http://anna:geheim@box", "mqtt://anna:geheim@"):
+        with pytest.raises(SourceUnreadable, match=r"//anna:\*\*\*@") as told:
+            BrokerUrl.parse(text)
+        assert "geheim" not in str(told.value)
+
+
 class _Peer:
     """The network's side: sends lines, hears digests."""
 
