@@ -113,11 +113,12 @@ def _rate_miss(goal: Goal, rate_kbps: float, cells: list[_Cell]) -> _Miss | None
 
 
 def _ratio_misses(goal: Goal, cells: list[_Cell]) -> Iterator[_Miss]:
+    digests = [cell.digest for cell in cells]
     for expectation in goal.expectations:
         if expectation.metric is not TargetMetric.IN_TIME_RATIO or expectation.context is not ContextKind.ALWAYS:
             continue
         least = expectation.value - _RATIO_TOLERANCE
-        for index, row in in_scope(expectation, [cell.digest for cell in cells]):
+        for index, row in in_scope(expectation, digests):
             cell = cells[index]
             seen, foreseen = cell.digest.slices[row], float(cell.expected_in_time[row])
             where = f"cell {cell.digest.cell}, slice {seen.slice}"

@@ -18,8 +18,7 @@ from agent.chat.room_options import RoomOptions
 from agent.chat.session import ChatSession
 from agent.chat.slash import COMMANDS, run_slash
 from agent.control_room import ControlRoom, goal_document
-from agent.dispatch.desired import DesiredState
-from agent.dispatch.port import Dispatcher, DispatchOutcome, TargetState
+from agent.dispatch.port import Dispatcher, DispatchOutcome
 from agent.errors import AgentError
 from agent.models.scripted_chat_model import ScriptedChatModel
 from agent.policy import SchedulingPolicy
@@ -28,6 +27,7 @@ from agent.store.policies import list_policies
 from agent.store.store import Store
 from agent.tools.toolbox import ACTING, LOOKING
 from telemetry_sim.errors import TelemetrySimError
+from tests.dispatch_stage import PassingDispatcher
 
 _TOOLS = [tool.__name__ for tool in (*LOOKING, *ACTING)]
 _CHANGING = [tool.__name__ for tool in ACTING]
@@ -90,25 +90,16 @@ class Witness:
         return found
 
 
-class WitnessedDispatcher:
+class WitnessedDispatcher(PassingDispatcher):
     """Hands everything on and writes down what goes out."""
 
     def __init__(self, inner: Dispatcher, witness: Witness) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._witness = witness
 
     def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
         self._witness.dispatched.append(policy)
-        return self._inner.dispatch(policy)
-
-    def reconcile(self) -> DispatchOutcome | None:
-        return self._inner.reconcile()
-
-    def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
-        return self._inner.restore(desired, latest)
-
-    def states(self) -> tuple[TargetState, ...]:
-        return self._inner.states()
+        return super().dispatch(policy)
 
 
 def steps() -> st.SearchStrategy[list[Step]]:

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.dispatch.desired import DesiredState
 from agent.dispatch.in_process import InProcessDispatcher
-from agent.dispatch.mqtt_ledger import withdrawn_outcome
-from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.gate.gate import Gate, GateSettings
 from agent.gate.limits import Limits
 from agent.gate.risk import Mode
@@ -46,29 +43,6 @@ class RecordingNetwork:
             Acknowledgement(cell=cell, policy_version=policy_version, applied=cell not in self.down)
             for cell in dict.fromkeys(action.cell for action in actions)
         )
-
-
-class BrokerLikeDispatcher:
-    """In process, but withdraws every policy from all while its broker is away."""
-
-    def __init__(self, network: RecordingNetwork) -> None:
-        self.is_away = False
-        self._inner = InProcessDispatcher(network, TOPOLOGY)
-
-    def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
-        if self.is_away:
-            cells = tuple(dict.fromkeys(action.cell for action in policy.actions))
-            return withdrawn_outcome(policy, cells, "the broker can't be reached")
-        return self._inner.dispatch(policy)
-
-    def reconcile(self) -> DispatchOutcome | None:
-        return self._inner.reconcile()
-
-    def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
-        return self._inner.restore(desired, latest)
-
-    def states(self) -> tuple[TargetState, ...]:
-        return self._inner.states()
 
 
 class SettableClock:

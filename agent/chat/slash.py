@@ -62,7 +62,7 @@ def run_slash(session: ChatSession, line: str) -> Finding:
     session.room.refresh()
     try:
         return command.run(session, arguments)
-    except (ValueError, IndexError, OverflowError) as error:
+    except (ValueError, IndexError) as error:
         raise AgentInputInvalid(f"{line.strip()[:80]!r}: expected {word} {command.usage}") from error
 
 

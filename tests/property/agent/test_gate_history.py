@@ -10,45 +10,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from agent.dispatch.desired import DesiredState, Target, target_of
 from agent.dispatch.in_process import InProcessDispatcher
-from agent.dispatch.mqtt_ledger import withdrawn_outcome
-from agent.dispatch.port import DispatchOutcome, TargetState
+from agent.dispatch.port import DispatchOutcome
 from agent.errors import PolicyInvalid, PolicyRejected
 from agent.gate.gate import Gate, GateSettings
 from agent.gate.history import state_as_of, stored_state
 from agent.gate.limits import Limits
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops
-from agent.policy import SchedulingPolicy
 from agent.store.store import Store
 from telemetry_sim.actions import CellAction, ControlAction
-from tests.property.agent.test_gate_model import TOPOLOGY, ObservedNetwork, shares
+from tests.dispatch_stage import FatefulDispatcher
+from tests.property.agent.test_gate_model import TOPOLOGY, ObservedNetwork, next_policy, shares
 
 SETTINGS = GateSettings(limits=Limits(max_share_step_pct=100), default_stops=Stops(mode=Mode.AUTONOMOUS))
 FATES = st.sampled_from(("obeyed", "obeyed", "withdrawn", "refused"))
-
-
-class FatefulDispatcher:
-    """Obeys, withdraws from all or refuses, as it is told."""
-
-    def __init__(self, network: ObservedNetwork) -> None:
-        self.fate = "obeyed"
-        self._inner = InProcessDispatcher(network, TOPOLOGY)
-
-    def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
-        if self.fate == "refused":
-            raise PolicyRejected("the network refused it")
-        if self.fate == "withdrawn":
-            return withdrawn_outcome(policy, (policy.actions[0].cell,), "no answer")
-        return self._inner.dispatch(policy)
-
-    def reconcile(self) -> DispatchOutcome | None:
-        return self._inner.reconcile()
-
-    def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
-        return self._inner.restore(desired, latest)
-
-    def states(self) -> tuple[TargetState, ...]:
-        return self._inner.states()
 
 
 class HistoryMachine(RuleBasedStateMachine):
@@ -64,7 +39,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.dispatcher = FatefulDispatcher(self.network)
+        self.dispatcher = FatefulDispatcher(InProcessDispatcher(self.network, TOPOLOGY))
         self.gate = Gate(store=self.store, dispatcher=self.dispatcher, topology=TOPOLOGY, settings=SETTINGS)
         self.gate.resume()
 
@@ -77,14 +52,7 @@ class HistoryMachine(RuleBasedStateMachine):
         actions = [action for cell, one in ones.items() for action in shares(cell, one)]
         if power_db is not None:
             actions.append(CellAction(cell=0, tx_power_step_db=power_db))
-        policy = SchedulingPolicy(
-            version=self.gate.next_version(),
-            parent_version=self.gate.desired.version,
-            planner="any",
-            valid_from_s=0,
-            valid_until_s=1e9,
-            actions=tuple(actions),
-        )
+        policy = next_policy(self.gate, *actions)
         self.dispatcher.fate = fate
         with contextlib.suppress(PolicyRejected):
             self._note(self.gate.submit(policy, now_s=0))

@@ -56,6 +56,17 @@ def shares(cell: int, one: int) -> tuple[ControlAction, ...]:
     )
 
 
+def next_policy(gate: Gate, *actions: ControlAction) -> SchedulingPolicy:
+    return SchedulingPolicy(
+        version=gate.next_version(),
+        parent_version=gate.desired.version,
+        planner="any",
+        valid_from_s=0,
+        valid_until_s=1e9,
+        actions=actions,
+    )
+
+
 class ApprovalMachine(RuleBasedStateMachine):
     """Proposals, edits, replays, races, approvals, time and restarts in any order, beside a model of live approvals."""
 
@@ -81,14 +92,7 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     @rule(cell=st.sampled_from((0, 1)), one=st.integers(0, 100))
     def propose(self, cell: int, one: int) -> None:
-        policy = SchedulingPolicy(
-            version=self.gate.next_version(),
-            parent_version=self.gate.desired.version,
-            planner="any",
-            valid_from_s=0,
-            valid_until_s=1e9,
-            actions=shares(cell, one),
-        )
+        policy = next_policy(self.gate, *shares(cell, one))
         self.seen.append(policy)
         self._submit(policy)
 

@@ -16,35 +16,26 @@ from agent.tools.toolbox import Toolbox
 
 SILENT = 1
 NOTHING = Interval(digests=(), terms=(), utility=(), version=0)
-OF_THE_NETWORK: tuple[tuple[str, dict[str, Any]], ...] = (
+EITHER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("network_status", {}),
     ("network_status", {"slice": "video"}),
+    ("describe_topology", {}),
+    ("show_history", {}),
+    ("show_history", {"slice": "video"}),
+    ("search_incidents", {}),
+    ("explain_decision", {}),
+    ("compare_planners", {}),
+    ("what_if_demand", {"slice": "video", "value": 2.0}),
+    ("what_if_share", {"slice": "video", "value": 20.0}),
+)
+OF_THE_NETWORK = (
+    *EITHER,
     ("find_worst", {}),
     ("find_worst", {"kind": "slice"}),
-    ("describe_topology", {}),
-    ("show_history", {}),
-    ("show_history", {"slice": "video"}),
-    ("search_incidents", {}),
     ("write_report", {}),
     ("propose_plan", {}),
-    ("explain_decision", {}),
-    ("compare_planners", {}),
-    ("what_if_demand", {"slice": "video", "value": 2.0}),
-    ("what_if_share", {"slice": "video", "value": 20.0}),
 )
-OF_A_CELL: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("network_status", {}),
-    ("network_status", {"slice": "video"}),
-    ("describe_topology", {}),
-    ("show_history", {}),
-    ("show_history", {"slice": "video"}),
-    ("search_incidents", {}),
-    ("explain_decision", {}),
-    ("compare_planners", {}),
-    ("what_if_down", {}),
-    ("what_if_demand", {"slice": "video", "value": 2.0}),
-    ("what_if_share", {"slice": "video", "value": 20.0}),
-)
+OF_A_CELL = (*EITHER, ("what_if_down", {}))
 
 
 def without_cell(interval: Interval, cell: int = SILENT) -> Interval:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from agent.dispatch.in_process import InProcessDispatcher
 from agent.gate.gate import Gate
 from agent.gate.history import state_as_of, stored_state
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops
 from agent.policy import SchedulingPolicy
 from agent.store.policies import PolicyStatus
-from tests.gate_stage import ONE, SETTINGS, TOPOLOGY, BrokerLikeDispatcher, policy, shares, status
+from tests.dispatch_stage import FatefulDispatcher
+from tests.gate_stage import ONE, SETTINGS, TOPOLOGY, policy, shares, status
 
 
 @pytest.fixture
-def dispatcher(network) -> BrokerLikeDispatcher:
-    return BrokerLikeDispatcher(network)
+def dispatcher(network) -> FatefulDispatcher:
+    return FatefulDispatcher(InProcessDispatcher(network, TOPOLOGY))
 
 
 @pytest.fixture
@@ -25,10 +27,10 @@ def gate(store, dispatcher) -> Gate:
     return made
 
 
-def submit_in_vain(gate: Gate, dispatcher: BrokerLikeDispatcher, wanted: SchedulingPolicy, *, now_s: float) -> None:
-    dispatcher.is_away = True
+def submit_in_vain(gate: Gate, dispatcher: FatefulDispatcher, wanted: SchedulingPolicy, *, now_s: float) -> None:
+    dispatcher.fate = "withdrawn"
     assert gate.submit(wanted, now_s=now_s).is_reverted
-    dispatcher.is_away = False
+    dispatcher.fate = "obeyed"
 
 
 def go_bad(gate: Gate, *, at_s: float) -> object:
@@ -72,11 +74,11 @@ def test_a_rollback_that_is_withdrawn_leaves_what_was_normal_and_is_tried_again(
     for _ in range(4):
         gate.observe(0.8, version=1, now_s=10)
     gate.submit(policy(2, *shares(90, 10), at_s=20), now_s=20)
-    dispatcher.is_away = True
+    dispatcher.fate = "withdrawn"
     assert go_bad(gate, at_s=30).is_reverted
     assert status(store, 2) is PolicyStatus.ENFORCED
     assert gate.last_good_version == 1
-    dispatcher.is_away = False
+    dispatcher.fate = "obeyed"
     assert go_bad(gate, at_s=50).is_enforced
     assert network.state[10, ONE].min_pct == 60
     assert status(store, 2) is PolicyStatus.REVERTED
