@@ -37,8 +37,8 @@ class Changes(Protocol):
         """Those of them that operators set, and may clear."""
         ...
 
-    def keep(self, policy: SchedulingPolicy) -> None:
-        """Note a proposal, where others are to find it."""
+    def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
+        """Note a proposal and the goals that it was planned with, where others are to find it."""
         ...
 
     def hold(self, policy: SchedulingPolicy, *, now_s: float) -> Examination:
@@ -92,9 +92,9 @@ class GatedChanges:
     def own_goals(self) -> tuple[Goal, ...]:
         return self.goals()
 
-    def keep(self, policy: SchedulingPolicy) -> None:
+    def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
         """Nobody else is there to find it."""
-        del policy
+        del policy, goals
 
     def hold(self, policy: SchedulingPolicy, *, now_s: float) -> Examination:
         return self._gate.hold(policy, now_s=now_s, actor=_ACTOR)

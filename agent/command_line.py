@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -10,6 +11,8 @@ from importlib.metadata import entry_points, version
 import click
 
 _GROUP = "edgewright.commands"
+_BAD_INPUT = 2
+_MOST_SHOWN = 80
 _ORDER = ("run", "replay", "chat", "serve", "finetune", "casestudy", "bench", "corpus", "pretrain", "audit")
 
 
@@ -51,7 +54,25 @@ def main() -> None:
     except Exception as error:
         # Each package's error root says how the process ends; anything else is a defect and keeps its traceback.
         status = getattr(error, "exit_status", None)
-        if not isinstance(status, int):
+        if isinstance(status, int):
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(status)
+        fault = _path_fault(error)
+        if not fault:
             raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(status)
+        click.echo(f"Error: {fault}", err=True)
+        sys.exit(_BAD_INPUT)
+
+
+def _path_fault(error: Exception) -> str:
+    """What is wrong with a path that no file can have, whichever option gave it; empty for every other error.
+
+    Even asking whether such a file exists fails, so each command would have to ask first.
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        path = str(error.filename)
+        shown = path if len(path) <= _MOST_SHOWN else f"{path[:_MOST_SHOWN]}…"
+        return f"path {shown!r} of {len(path)} characters: {error.strerror}; a name may have 255 bytes, a path 4095"
+    if isinstance(error, ValueError) and str(error).startswith("embedded null"):
+        return "a path holds a NUL character, which no file's name may"
+    return ""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import median_low
 from typing import Protocol
 
 from agent.cell_plan import CellPlan, SlicePlan, largest_remainder, to_actions
@@ -127,7 +128,7 @@ class ControlLoop:
                 expected.extend(_expectations(decided, self.source.topology))
         if not actions:
             return None
-        now_s = max(digest.end_s for digest in digests)
+        now_s = network_time_s(digests)
         return SchedulingPolicy(
             version=self.version + 1,
             parent_version=self.version,
@@ -151,6 +152,14 @@ def initial_plan(cell: int, num_slices: int) -> CellPlan:
     """The network's initial state: equal shares."""
     shares = largest_remainder((1.0,) * num_slices, 100)
     return CellPlan(cell=cell, slices=tuple(SlicePlan(min_pct=s, compute_pct=s) for s in shares))
+
+
+def network_time_s(digests: Sequence[EdgeDigest]) -> float:
+    """What time it is in the network that the digests tell of; 0 where there are none.
+
+    The median of their ends, of two in the middle the earlier: no single edge, whose clock may be wrong, moves it.
+    """
+    return median_low([digest.end_s for digest in digests]) if digests else 0.0
 
 
 def digest_hash(digest: EdgeDigest) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier, to_actions
 from agent.changes import LIVE_S, Changes, GatedChanges
-from agent.control_loop import TelemetrySource, digest_hash
+from agent.control_loop import TelemetrySource, digest_hash, network_time_s
 from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import DispatchOutcome
 from agent.errors import AgentError, ApprovalNeeded, PolicyInvalid, PolicyRejected
@@ -117,7 +117,7 @@ class ControlRoom:
 
     @property
     def now_s(self) -> float:
-        return max((digest.end_s for digest in self.latest.digests), default=0.0) if self.intervals else 0.0
+        return network_time_s(self.latest.digests) if self.intervals else 0.0
 
     def observe(self, num_intervals: int = 1) -> None:
         """Let the network run on and look; nothing is decided."""
@@ -157,9 +157,9 @@ class ControlRoom:
 
     def propose(self) -> Proposal:
         """A policy for the network as it is now, with its evidence in the store."""
-        decision = self.decide(self.planner)
-        digests = self.latest.digests
-        terms = self.terms(digests)
+        goals, digests = self.goals(), self.latest.digests
+        terms = tuple(resolve_goals(goals, self.topology, digest) for digest in digests)
+        decision = self.planner.decide(digests, terms, [self.plan_in_force(digest.cell) for digest in digests])
         actions: list[ControlAction] = []
         for decided, term in zip(decision.cells, terms, strict=True):
             if decided.plan is not None:
@@ -174,7 +174,7 @@ class ControlRoom:
             actions=self.gate.within_steps(actions, now_s=self.now_s),
             rationale=tuple(reasons),
         )
-        self.changes.keep(policy)
+        self.changes.keep(policy, goals=goals)
         both = []
         for decided, digest, term in zip(decision.cells, digests, terms, strict=True):
             current = self.plan_in_force(digest.cell)

@@ -10,7 +10,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agent.control_loop import Turn
+from agent.cell_plan import CellPlan
+from agent.control_loop import Turn, initial_plan
+from agent.planner import CellDecision
+from edge_preprocess.digest import EdgeDigest
 
 _BARS = "▁▂▃▄▅▆▇█"
 _GOOD, _FAIR = 0.95, 0.8
@@ -32,6 +35,8 @@ class LiveView:
         self._task = self._progress.add_task("starting", total=None)
         self._live = Live(self._progress, console=console, refresh_per_second=4, transient=True)
         self._history: dict[int, str] = {}
+        self._plans: dict[int, CellPlan] = {}
+        """As last decided, to tell what the next ones take away."""
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -49,6 +54,7 @@ class LiveView:
     def start(self, planner: str, seed: int) -> None:
         """Name the episode that begins."""
         self._history.clear()
+        self._plans.clear()
         self._progress.update(self._task, description=f"{planner} · seed {seed}")
         if self._plain is not None:
             done = self._progress.tasks[self._task].percentage
@@ -79,9 +85,30 @@ class LiveView:
                 self._history[digest.cell],
                 "—" if plan is None else " ".join(f"{part.min_pct:2d}" for part in plan.slices),
                 decided.source.value,
-                "—" if plan is None else ", ".join(reason.value for reason in plan.reasons),
+                "—" if plan is None else self._why(plan, decided, digest),
             )
+            self._plans[digest.cell] = plan or self._plan_before(digest)
         return table
+
+    def _plan_before(self, digest: EdgeDigest) -> CellPlan:
+        return self._plans.get(digest.cell) or initial_plan(digest.cell, len(digest.slices))
+
+    def _why(self, plan: CellPlan, decided: CellDecision, digest: EdgeDigest) -> str:
+        """The plan's reasons, and what makes do without a guarantee from now on."""
+        reasons = ", ".join(reason.value for reason in plan.reasons)
+        before = self._plan_before(digest)
+        lost = [row for row, part in enumerate(before.slices) if part.min_pct > 0 and plan.slices[row].min_pct == 0]
+        if not lost:
+            return reasons
+        is_pool = not any(part.min_pct for part in plan.slices)
+        names = "all slices" if is_pool else ", ".join(str(digest.slices[row].slice) for row in lost)
+        expected = decided.expected_in_time
+        told = (
+            ""
+            if expected is None
+            else f" ({' '.join(f'{100 * expected[row]:.0f}' for row in lost)} % in time expected)"
+        )
+        return f"{reasons}; {names} without guarantee, {'one pool' if is_pool else 'lent what is idle'}{told}"
 
 
 def _bar(ratio: float) -> str:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from api.errors import NetworkSilent
 from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.mqtt_client import BrokerRefused
 from telemetry_sim.mqtt_protocol import DIGESTS_FILTER, cell_of_topic
 from telemetry_sim.mqtt_target import BrokerAddress
 from telemetry_sim.records import LogRecord, Telemetry, TelemetryFrame
@@ -45,6 +46,8 @@ class BrokerFeed:
         self._monotonic = monotonic
         self._digests: dict[int, tuple[float, EdgeDigest]] = {}
         """With when each came in: edges' clocks are not ours, and one of them may be wrong."""
+        self._refusal = ""
+        """Why the broker sends us nothing; empty where it does."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="broker-feed", daemon=True)
         self._thread.start()
@@ -62,10 +65,12 @@ class BrokerFeed:
     ) -> tuple[EdgeDigest, ...]:
         """The latest digest of every cell that still speaks, in the topology's order; none before the first.
 
-        Raises NetworkSilent where all have fallen silent.
+        Raises NetworkSilent where all have fallen silent, or the broker refuses to send what they say.
         """
         del frames, logs, unreadable
         known = {cell: digest for cell, (came_s, digest) in dict(self._digests).items() if self._is_fresh(came_s)}
+        if self._refusal and not known:
+            raise NetworkSilent(self._refusal)
         if self._digests and not known:
             raise NetworkSilent(f"no cell has sent a digest for {self._lifetime_s:g} s")
         return tuple(known[cell.id] for cell in self.topology.cells if cell.id in known)
@@ -92,10 +97,13 @@ class BrokerFeed:
         while True:
             try:
                 async with self._broker.client("edgewright-feed") as client:
-                    wait_s = 0.1
-                    await client.subscribe(DIGESTS_FILTER, qos=1)
+                    await client.subscribe(DIGESTS_FILTER)
+                    wait_s, self._refusal = 0.1, ""
                     async for message in client.messages:
                         self._take(message)
+            except BrokerRefused as error:
+                self._refusal = str(error)
+                LOG.warning("%s", error)
             except aiomqtt.MqttError as error:
                 LOG.warning("the broker was lost: %s", error)
             await asyncio.sleep(wait_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.dispatch.port import TargetState
@@ -65,6 +65,10 @@ class GoalBook:
         known = sorted(self._goals.values(), key=lambda stored: (stored.updated_us, stored.key))
         return tuple((stored.key, stored.revision, stored.goal) for stored in known if stored.goal is not None)
 
+    def live_goals(self) -> tuple[Goal, ...]:
+        """The same, without where they came from."""
+        return tuple(goal for _, _, goal in self.live())
+
     async def put(self, wanted: StoredGoal, *, actor: str, check: Check | None = None) -> tuple[StoredGoal, bool]:
         """Create or replace; the same again is answered from what is kept."""
         known = self._goals.get(wanted.key)
@@ -88,9 +92,11 @@ class GoalBook:
             self._enforced_revision.pop((policy_type, goal_id), None)
         return is_gone
 
-    def planned(self, revisions: Mapping[Key, int]) -> None:
-        """A policy that heeds these goals, in these revisions, was dispatched."""
+    def planned(self, goals: Iterable[Goal]) -> None:
+        """A policy that was planned with these goals was dispatched; what was put meanwhile is not among them."""
+        heeded = frozenset(goals)
         with self._lock:
+            revisions = {key: stored.revision for key, stored in self._goals.items() if stored.goal in heeded}
             self._enforced_revision.update(revisions)
 
     def stored(self) -> tuple[StoredGoal, ...]:

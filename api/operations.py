@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent.cell_plan import CellPlan, to_actions
-from agent.control_loop import ControlLoop, TelemetrySource, Turn
+from agent.control_loop import ControlLoop, TelemetrySource, Turn, network_time_s
 from agent.control_room import plan_of
 from agent.dispatch.desired import target_of
 from agent.dispatch.port import DispatchOutcome, TargetState
@@ -30,6 +30,7 @@ from agent.store.store import Store
 from api.fulfilment import Fulfilment
 from api.goal_book import GoalBook, StatusChange
 from api.metrics import Metrics
+from api.planned_goals import PlannedGoals
 from api.yardstick import Yardstick, mean_utility
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.actions import ControlAction
@@ -84,6 +85,7 @@ class Operations:
         self.failure = ""
         """Why the loop stands still; empty while it turns."""
         self.goals = GoalBook(store, self._status_changed)
+        self._planned = PlannedGoals(store, self.goals)
 
     @property
     def topology(self) -> Topology:
@@ -109,8 +111,8 @@ class Operations:
 
     @property
     def now_s(self) -> float:
-        """Network time at the latest interval's end."""
-        return max((digest.end_s for digest in self.digests), default=0.0)
+        """Network time at the latest interval's end, as most edges' clocks have it."""
+        return network_time_s(self.digests)
 
     def states(self) -> tuple[TargetState, ...]:
         return self.dispatcher.states()
@@ -141,8 +143,7 @@ class Operations:
     def turn(self) -> Turn | None:
         """One interval: observe, decide, gate, dispatch, keep the evidence; None when the source has ended."""
         with self._planning:
-            heeded = self.goals.live()
-            self._loop.goals = tuple(goal for _, _, goal in heeded)
+            goals = self._loop.goals = self.goals.live_goals()
             version, plans = self.gate.desired.version, dict(self._loop.current)
             turn = self._loop.turn()
         if turn is None:
@@ -151,9 +152,11 @@ class Operations:
         self.history.append(turn.digests)
         self.last_turn_unix_s = self.store.clock()
         if turn.policy is not None and self._is_dispatched(turn):
-            self.goals.planned({key: revision for key, revision, _ in heeded})
+            self.goals.planned(goals)
             if not self._is_desired(turn.policy):
                 self._take_up_plans()
+        elif turn.outcome is not None and turn.outcome.policy_version:
+            self._planned.note_version(turn.outcome.policy_version, goals)
         self._observe(turn, version, plans)
         self.gate.reconcile()
         plans_now = {digest.cell: self._loop.plan_in_force(digest.cell) for digest in turn.digests}
@@ -170,10 +173,12 @@ class Operations:
         digests = self.digests
         if not digests:
             raise AgentError("no digest has come in yet; ask again after the first interval")
-        wanted = tuple(goal for _, _, goal in self.goals.live()) if goals is None else goals
+        wanted = self.goals.live_goals() if goals is None else goals
         terms = tuple(resolve_goals(wanted, self.topology, digest) for digest in digests)
         decision = self.decide(digests, terms)
-        return self._as_policy(decision, terms), decision
+        policy = self._as_policy(decision, terms)
+        self._planned.note(policy.content_hash(), wanted)
+        return policy, decision
 
     def decide(self, digests: tuple[EdgeDigest, ...], terms: tuple[GoalTerms, ...]) -> Decision:
         """What the loop's planner would do; nothing is kept or sent."""
@@ -181,8 +186,13 @@ class Operations:
             current = [self._loop.plan_in_force(digest.cell) for digest in digests]
             return self._loop.planner.decide(digests, terms, current)
 
-    def keep(self, policy: SchedulingPolicy, *, actor: str) -> None:
-        """Note a proposal, so that it can be read, submitted and approved by its version and hash."""
+    def keep(self, policy: SchedulingPolicy, *, actor: str, goals: tuple[Goal, ...] | None = None) -> None:
+        """Note a proposal, so that it can be read, submitted and approved by its version and hash.
+
+        `goals` are what it was planned with, where this is not known already.
+        """
+        if goals is not None:
+            self._planned.note(policy.content_hash(), goals)
         self.store.write(lambda transaction: save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor))
 
     def hold(self, policy: SchedulingPolicy, *, actor: str) -> Examination:
@@ -202,7 +212,7 @@ class Operations:
     def submit(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
         """Through the gate to the network; raises PolicyRejected, PolicyInvalid or ApprovalNeeded."""
         self.require_resumed()
-        heeded = {key: revision for key, revision, _ in self.goals.live()}
+        heeded = self._planned.of(policy)
         outcome = self.gate.submit(policy, now_s=self.now_s, actor=actor)
         self._after_dispatch(outcome, heeded)
         return outcome
@@ -213,7 +223,7 @@ class Operations:
         outcome = self.gate.rollback(
             to_version, now_s=self.now_s, lifetime_s=2 * self.interval_s, actor=actor, reason=reason
         )
-        self._after_dispatch(outcome, {})
+        self._after_dispatch(outcome, ())
         return outcome
 
     def live_state(self) -> dict[str, object]:
@@ -274,7 +284,7 @@ class Operations:
         desired = self.gate.desired.actions
         return all(desired.get(target_of(action)) == action for action in policy.actions)
 
-    def _after_dispatch(self, outcome: DispatchOutcome, heeded: dict[tuple[str, str], int]) -> None:
+    def _after_dispatch(self, outcome: DispatchOutcome, heeded: tuple[Goal, ...]) -> None:
         if not outcome.is_reverted:
             self._take_up_plans()
             self.goals.planned(heeded)

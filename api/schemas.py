@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from agent.gate.risk import Mode
 from agent.gate.stops import MaintenanceWindow
 from agent.goal import Expectation, Goal
+from edge_preprocess.digest import Count, NonNegative, Ratio
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -101,6 +102,51 @@ class ChatAnswer(BaseModel):
     exit_status: int
     tokens: dict[str, int]
     timings: dict[str, float]
+
+
+class KpiRow(BaseModel):
+    """One slice in one cell over the latest interval, downlink."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
+
+    cell: int
+    slice: str
+    end_s: Annotated[float, Field(description="End of the interval, in seconds of the network's time.")]
+    num_devices: Count
+    demand_kbps: Annotated[NonNegative, Field(description="Offered to all the slice's devices together, in kbit/s.")]
+    served_kbps: Annotated[
+        NonNegative,
+        Field(
+            description="Delivered to all the slice's devices together, in kbit/s. An aggregate: TS 28.552's "
+            "DRB.UEThpDl (5.1.1.3.1) is the mean of a single device while data waits for it, which no digest tells."
+        ),
+    ]
+    in_time_ratio: Annotated[
+        Ratio, Field(description="Bits delivered within the delay budget over bits offered; 1 where none were offered.")
+    ]
+    delay_p95_ms: Annotated[
+        NonNegative | None,
+        Field(
+            description="95th percentile of the packet delay of what was served, in ms, waiting included; null where "
+            "nothing was served, whether or not something waits. No mean, so not TS 28.552's "
+            "DRB.RlcSduDelayDl (5.1.3.3.3)."
+        ),
+    ]
+    prb_used: Annotated[
+        NonNegative,
+        Field(
+            alias="RRU.PrbUsedDl",
+            description="Mean number of physical resource blocks used, of this slice. Source: TS 28.552, 5.1.1.2.5.",
+        ),
+    ]
+    guaranteed_kbps: Annotated[
+        NonNegative | None,
+        Field(description="Greatest rate that A1 policies guarantee the slice here, in kbit/s; null without one."),
+    ]
+    is_fulfilled: Annotated[
+        bool | None, Field(description="Whether every guarantee holds over all cells in its scope; null without one.")
+    ]
+    units: Annotated[dict[str, str], Field(description="Unit of each figure that has one.")]
 
 
 class StopsBody(_Body):

@@ -46,7 +46,8 @@ class ServedNetwork:
 
     operations: Operations
     _unseen: deque[tuple[EdgeDigest, ...]] = field(default_factory=deque)
-    _seen_until_s: float = -1.0
+    _seen: tuple[EdgeDigest, ...] = ()
+    """The latest interval that was taken up."""
 
     @property
     def topology(self) -> Topology:
@@ -54,11 +55,19 @@ class ServedNetwork:
 
     def catch_up(self) -> int:
         """Take up what has come since; how many intervals that is."""
-        fresh = [digests for digests in tuple(self.operations.history) if _end_s(digests) > self._seen_until_s]
+        fresh: list[tuple[EdgeDigest, ...]] = []
+        for digests in reversed(tuple(self.operations.history)):
+            if digests is self._seen:
+                break
+            fresh.insert(0, digests)
         most = max(1, _MOST_CELL_INTERVALS // max(1, len(self.topology.cells)))
-        self._unseen.extend(fresh[-most:])
-        if fresh:
-            self._seen_until_s = _end_s(fresh[-1])
+        for digests in fresh:
+            # Not by whether time goes on: an edge's clock may be ahead for a while. The loop may see a digest twice.
+            if _ends_s(digests) != _ends_s(self._seen):
+                self._unseen.append(digests)
+            self._seen = digests
+        while len(self._unseen) > most:
+            self._unseen.popleft()
         return len(self._unseen)
 
     def next_interval(self, duration_s: float) -> Telemetry | None:
@@ -111,14 +120,14 @@ class ServedChanges:
 
     def goals(self) -> tuple[Goal, ...]:
         """Those that came over A1-P included."""
-        return tuple(goal for _, _, goal in self.operations.goals.live())
+        return self.operations.goals.live_goals()
 
     def own_goals(self) -> tuple[Goal, ...]:
         return tuple(goal for (kind, _), _, goal in self.operations.goals.live() if kind == OPERATOR_TYPE)
 
-    def keep(self, policy: SchedulingPolicy) -> None:
+    def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
         self._require("request_approval")
-        self.operations.keep(policy, actor=self.caller.name)
+        self.operations.keep(policy, actor=self.caller.name, goals=goals)
 
     def hold(self, policy: SchedulingPolicy, *, now_s: float) -> Examination:
         del now_s
@@ -215,5 +224,6 @@ def open_served_room(
     return room
 
 
-def _end_s(digests: Sequence[EdgeDigest]) -> float:
-    return max((digest.end_s for digest in digests), default=0.0)
+def _ends_s(digests: Sequence[EdgeDigest]) -> dict[int, float]:
+    """Of each cell's interval."""
+    return {digest.cell: digest.end_s for digest in digests}

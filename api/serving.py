@@ -35,9 +35,11 @@ from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.scenarios import scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from agent.models.port import Answer, PolicyModel
     from agent.planner import Planner
+    from agent.prompting import Prompt
     from telemetry_sim.actions import Acknowledgement, ControlAction
     from telemetry_sim.records import Telemetry
     from telemetry_sim.topology import Topology
@@ -64,7 +66,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     store_url: str = "sqlite:///edgewright.db"
-    planner: str = "optimiser"
+    planner: str = "llm"
     model: str | None = None
     adapter: Path | None = None
     scenario: str = "smart-city"
@@ -107,11 +109,29 @@ class DeferredNetwork:
             return self._network
 
 
+class DeferredModel:
+    """The embedded model, read when it is first asked, so that the server answers before torch is loaded."""
+
+    name = "policy"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._model: PolicyModel | None = None
+
+    def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
+        with self._lock:
+            if self._model is None:
+                self._model = _load_or_warn(None, adapter=None)
+            model = self._model
+        return model.answer(prompts)
+
+
 def build_operations(options: ServeOptions) -> Operations:
     """A control loop over an embedded simulated network or over a broker; not started yet."""
     topology = scenario(options.scenario, options.num_devices).topology
-    store = Store.open(options.store_url)
+    # First what may be refused, so that nobody's mistake leaves a new store behind.
     loop = _broker_loop(options, topology) if options.broker else _embedded_loop(options, topology)
+    store = Store.open(options.store_url)
     if options.traces is not None:
         loop.planner = TracedPlanner(loop.planner)
     mode = options.mode or (Mode.SUGGEST_ONLY if options.broker else Mode.AUTONOMOUS)
@@ -273,16 +293,24 @@ def _planner(options: ServeOptions) -> Planner:
     from agent.planner import GatedModelPlanner, baseline_planners
 
     if options.planner == "llm":
-        from agent.bootstrap import load_model_or_absent
-
-        model, warning = load_model_or_absent(options.model, adapter=options.adapter)
-        if warning:
-            logging.getLogger("edgewright.serve").warning("%s; the optimiser decides instead", warning)
-        return GatedModelPlanner(model=model)
+        if options.model is None and options.adapter is None:
+            return GatedModelPlanner(model=DeferredModel())
+        return GatedModelPlanner(model=_load_or_warn(options.model, adapter=options.adapter))
+    if options.model is not None or options.adapter is not None:
+        raise ServerMisconfigured(f"planner {options.planner!r} asks no model: leave --model and --adapter out")
     known = {planner.name: planner for planner in baseline_planners()}
     if options.planner not in known:
         raise ServerMisconfigured(f"planner {options.planner!r}: expected llm or one of {', '.join(known)}")
     return known[options.planner]
+
+
+def _load_or_warn(model: str | None, *, adapter: Path | None) -> PolicyModel:
+    from agent.bootstrap import load_model_or_absent
+
+    loaded, warning = load_model_or_absent(model, adapter=adapter)
+    if warning:
+        logging.getLogger("edgewright.serve").warning("%s; the expert decides instead", warning)
+    return loaded
 
 
 def _wall_interval_s(options: ServeOptions) -> float:

@@ -122,7 +122,7 @@ def duplicates(rig: Rig, rng: random.Random) -> str:
     async def send() -> None:
         async with BrokerAddress(port=rig.broker.port).client(f"noise-{rng.random()}") as client:
             for document in again:
-                await client.publish(f"edgewright/v1/cells/{document.cell}/desired", document.model_dump_json(), qos=1)
+                await client.publish(f"edgewright/v1/cells/{document.cell}/desired", document.model_dump_json())
 
     asyncio.run(send())
     return ""

@@ -13,6 +13,7 @@ from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.actions import ControlAction, SliceAction
 from telemetry_sim.desired_state import initial_actions
 from telemetry_sim.errors import TraceUnreadable
+from telemetry_sim.mqtt_client import BrokerClient, BrokerRefused
 from telemetry_sim.mqtt_protocol import (
     OrderDocument,
     ReadingsDocument,
@@ -45,6 +46,10 @@ class BrokerEdge:
     """Telemetry messages that could not be read, and readings of devices that were for another cell."""
     num_late: int = 0
     """Rows of devices that came after their interval was digested."""
+    num_unsent: int = 0
+    """Digests that the broker refused to take."""
+    refusal: str = ""
+    """Why the broker does not pass the newest order on to the devices, which is tried again; empty where it does."""
     _orders: asyncio.Queue[OrderDocument] = field(default_factory=asyncio.Queue)
     _readings: list[ReadingsDocument] = field(default_factory=list)
     """Of devices with sessions of their own, since the last digest."""
@@ -74,20 +79,30 @@ class BrokerEdge:
             try:
                 async with self.broker.client(f"edgewright-edge-{self.cell}") as client:
                     wait_s = 0.1
-                    await client.subscribe([(telemetry_topic(self.cell), 1), (readings_topic(self.cell), 1)])
+                    await client.subscribe(telemetry_topic(self.cell), readings_topic(self.cell))
                     async with asyncio.TaskGroup() as group:
                         group.create_task(self._pass_orders(client))
                         group.create_task(self._digest(client, pipeline))
             except* aiomqtt.MqttError as errors:
-                LOG.warning("cell %d lost the broker: %s", self.cell, errors.exceptions[0])
+                LOG.warning("cell %d lost the broker or was refused: %s", self.cell, errors.exceptions[0])
+                if errors.subgroup(BrokerRefused) is not None:
+                    wait_s = _LONGEST_WAIT_S
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    async def _pass_orders(self, client: aiomqtt.Client) -> None:
+    async def _pass_orders(self, client: BrokerClient) -> None:
         while True:
             order = await self._orders.get()
             try:
-                await client.publish(orders_topic(self.cell), order.model_dump_json(), qos=1, retain=True)
+                await client.publish(orders_topic(self.cell), order.model_dump_json(), retain=True)
+                self.refusal = ""
+            except BrokerRefused as error:
+                self.refusal = str(error)
+                LOG.warning("cell %d: %s", self.cell, error)
+                if self._orders.empty():
+                    self._orders.put_nowait(order)
+                # Digests go on meanwhile.
+                await asyncio.sleep(_LONGEST_WAIT_S)
             except (aiomqtt.MqttError, asyncio.CancelledError):
                 # The newest order is what counts; keep this one only where none came after it. A lost connection may
                 # show first in the digests' task: this one is then cancelled.
@@ -95,7 +110,7 @@ class BrokerEdge:
                     self._orders.put_nowait(order)
                 raise
 
-    async def _digest(self, client: aiomqtt.Client, pipeline: EdgePipeline) -> None:
+    async def _digest(self, client: BrokerClient, pipeline: EdgePipeline) -> None:
         async for message in client.messages:
             payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
             if str(message.topic) == readings_topic(self.cell):
@@ -113,8 +128,13 @@ class BrokerEdge:
                 self.num_late += num_late
             digests = await asyncio.to_thread(pipeline.digest, telemetry.frames, telemetry.logs)
             own = next(digest for digest in digests if digest.cell == self.cell)
-            await client.publish(digest_topic(self.cell), own.model_dump_json(), qos=1, retain=True)
-            self.num_digests += 1
+            try:
+                await client.publish(digest_topic(self.cell), own.model_dump_json(), retain=True)
+            except BrokerRefused as error:
+                self.num_unsent += 1
+                LOG.warning("cell %d: %s", self.cell, error)
+            else:
+                self.num_digests += 1
 
     def _take_readings(self, payload: bytes) -> None:
         """Keep a device's rows for the digest; what can't be read, belongs elsewhere or floods is counted."""

@@ -48,6 +48,7 @@ def _document(file: Path, report: SignalReport) -> dict[str, object]:
     counts = report.counts
     return {
         "source": str(file),
+        "column": None if counts.column is None else {"number": counts.column.number, "name": counts.column.name},
         "rows": {
             "received": counts.num_received,
             "accepted": counts.num_accepted,
@@ -78,6 +79,9 @@ def _show(report: SignalReport, *, is_piped: bool) -> None:
     for alarm in report.alarms[:20]:
         table.add_row(str(alarm.row), escape(alarm.timestamp), f"{alarm.value:g}", f"{alarm.score:.3f}")
     console.print(table)
+    if counts.column is not None:
+        name = "" if counts.column.name is None else f", {counts.column.name!r}"
+        console.print(f"values of column {counts.column.number}{escape(name)}", highlight=False)
     console.print(
         f"{counts.num_received} rows = {counts.num_accepted} accepted + {counts.quarantined.total()} quarantined"
     )

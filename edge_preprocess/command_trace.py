@@ -113,10 +113,11 @@ def _show(report: TraceReport, shown: list[EdgeDigest]) -> None:
         table.add_column(name, justify="right", no_wrap=True, overflow="fold")
     for digest in shown:
         for one in digest.slices:
-            figures = (one.demand_kbps, one.served_kbps, one.in_time_ratio, one.delay_p95_ms, one.kbps_per_prb)
+            delay_ms = one.delay_p95_ms if one.is_delay_measured else None
+            figures = (one.demand_kbps, one.served_kbps, one.in_time_ratio, delay_ms, one.kbps_per_prb)
             place = (f"{digest.end_s:g}", str(digest.cell), str(one.slice), str(one.num_devices))
             risk = "" if one.sla_risk is None else f"{one.sla_risk:.2f}"
-            table.add_row(*place, *(f"{figure:g}" for figure in figures), risk)
+            table.add_row(*place, *("-" if figure is None else f"{figure:g}" for figure in figures), risk)
     console = Console()
     if not console.is_terminal:
         # Where nobody watches there is no edge to wrap at.

@@ -41,6 +41,7 @@ class SliceDigest(_Contract):
     backlog_kbit: NonNegative
     """Waiting at the interval's end."""
     delay_p95_ms: NonNegative
+    """Of what was served. Where nothing was, it stands for the wait: the interval's length, or 0 if nothing waits."""
     delay_budget_ms: Annotated[float, Gt(0)]
     prb_used: NonNegative
     """Mean number of PRBs."""
@@ -61,6 +62,11 @@ class SliceDigest(_Contract):
     forecast_tasks_per_s: NonNegative = 0.0
     sla_risk: Annotated[Ratio | None, Field(exclude_if=_is_absent)] = None
     """Chance that the next interval misses the in-time target; left out where the edge was not asked for it."""
+
+    @property
+    def is_delay_measured(self) -> bool:
+        """Whether `delay_p95_ms` is of packets that were served."""
+        return self.served_kbps > 0 and self.delay_p95_ms > 0
 
 
 class NeighbourDigest(_Contract):

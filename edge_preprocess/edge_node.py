@@ -1,6 +1,7 @@
 """An edge node as a process: lines of telemetry in, digests out, no interval lost or repeated by a restart.
 
-A line is journalled before anything is made of it. At the end of an interval the digests are written, then the state,
+A line is journalled before anything is made of it; once the journal is full, lines of the same interval are only
+counted. At the end of an interval the digests are written, then the state,
 then a new journal is begun. The state says how long the digest file was and which lines of which journal it covers, so
 that a process that dies between any two of these steps leaves enough to go on exactly where it was. It also says up to
 where the digests are known to have arrived at an outbox; the others are sent again, so that each arrives at least once.
@@ -89,6 +90,8 @@ class EdgeNode:
         self._clock = ClockCheck()
         self._num_doubted = 0
         """Frames in the open interval since the last one whose time was believed."""
+        self._num_dropped = 0
+        """Lines of the open interval that the journal had no room for."""
         self._open = OpenInterval()
         self._recent: deque[str] = deque(maxlen=MOST_RECENT)
         self.num_digests = 0
@@ -109,11 +112,15 @@ class EdgeNode:
 
     def accept(self, raw: bytes, *, offset: int = 0) -> None:
         """Take one line; `offset` is where it begins in a source that can be read again."""
-        if self._journal is not None:
+        if self._journal is None:
+            self._take(raw, offset)
+            return
+        if self._journal.is_full and not self._ends_interval(raw):
+            self._drop(raw)
+        else:
             self._journal.append(raw)
-        self._take(raw, offset)
-        if self._journal is not None:
-            self._recent.append(mark(raw))
+            self._take(raw, offset)
+        self._recent.append(mark(raw))
 
     @property
     def untold(self) -> Mapping[str, int]:
@@ -130,6 +137,31 @@ class EdgeNode:
         """Leave; the open interval goes on with the next start."""
         if self._journal is not None:
             self._journal.close()
+
+    def _ends_interval(self, raw: bytes) -> bool:
+        """Whether the line brings the next interval, and with it a new journal."""
+        found = parse_line(raw)
+        if not isinstance(found, TelemetryFrame):
+            return False
+        before = self._clock.state()
+        is_believed = not self._clock.judge(found.time_s, found.period_s)
+        number = interval_number(found.time_s, self._interval_s) if is_believed else self._number
+        if self._number is None or number is None or number <= self._number:
+            # What the clock has seen stays seen: a leap is believed once another frame carries on from it.
+            return False
+        self._clock.restore(before)
+        return True
+
+    def _drop(self, raw: bytes) -> None:
+        """Count a line that there is no room for until the next interval, and hold nothing of it."""
+        found = parse_line(raw)
+        if isinstance(found, TelemetryFrame):
+            self._open.refuse_rows(found, "journal_full")
+        else:
+            self._open.unreadable["journal_full"] += 1
+        self._num_dropped += 1
+        if self._num_dropped.bit_count() == 1:
+            LOG.warning("the journal is full and time stands still: %d lines have been dropped", self._num_dropped)
 
     def _take(self, raw: bytes, offset: int) -> None:
         found = parse_line(raw)
@@ -184,6 +216,7 @@ class EdgeNode:
             os.fsync(file.fileno())
             out_bytes = file.tell()
         self._open = OpenInterval()
+        self._num_dropped = 0
         self.num_digests += len(digests)
         self.position = offset
         self._save(out_bytes, clock, num_open=0 if next_line is None else 1)

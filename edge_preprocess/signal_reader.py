@@ -23,6 +23,7 @@ _TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "time_s", "reading
 _MAX_LINE = 65_536
 _MAX_ABSOLUTE = 1e100
 _MAX_STAMP = 40
+_MAX_NAME = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +36,22 @@ class SignalRow:
     """NaN where the row was quarantined."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalColumn:
+    """The column that the values are read from."""
+
+    number: int
+    """Counted from 1."""
+    name: str | None
+    """As the header has it, shortened; None without a header."""
+
+
 @dataclass(slots=True, kw_only=True)
 class SignalCounts:
-    """received = accepted + quarantined."""
+    """received = accepted + quarantined, and of which column."""
 
+    column: SignalColumn | None = None
+    """None before the first line is read."""
     num_received: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
 
@@ -60,7 +73,7 @@ class _Layout:
     delimiter: str
     num_columns: int
     time_column: int | None
-    value_column: int
+    value: SignalColumn
     has_header: bool
 
 
@@ -86,6 +99,7 @@ def read_signal(file: TextIO, counts: SignalCounts, *, column: str | None = None
     if first is None:
         return
     layout = _layout_of(first, column)
+    counts.column = layout.value
     latest: tuple[float, float] | None = None
     pending = [] if layout.has_header else [first]
     for line in _chained(pending, lines):
@@ -127,12 +141,13 @@ def _layout_of(first: str, column: str | None) -> _Layout:
     time_column = next((names.index(name) for name in _TIME_NAMES if name in names), None)
     if not has_header and len(cells) > 1:
         time_column = 0
-    value_column = _value_column(names, len(cells), time_column, column)
+    place = _value_column(names, len(cells), time_column, column)
+    name = cells[place].strip()[:_MAX_NAME] if has_header else None
     return _Layout(
         delimiter=delimiter,
         num_columns=len(cells),
         time_column=time_column,
-        value_column=value_column,
+        value=SignalColumn(number=place + 1, name=name),
         has_header=has_header,
     )
 
@@ -157,7 +172,7 @@ def _read_row(line: str, layout: _Layout, number: int) -> tuple[str, float, str]
     stamp = str(number) if layout.time_column is None else cells[layout.time_column].strip()
     if not stamp.isprintable() or len(stamp) > _MAX_STAMP:
         return str(number), math.nan, "bad_timestamp"
-    value = _number_of(cells[layout.value_column])
+    value = _number_of(cells[layout.value.number - 1])
     if value is None:
         return stamp, math.nan, "not_a_number"
     if math.isnan(value):

@@ -139,18 +139,18 @@ def _frame(document: dict[str, Any]) -> TelemetryFrame | Unreadable:
             period_s=float(document["period_s"]),
             devices=DeviceColumns(**_columns(DeviceColumns, devices, (num_devices,))),
             slices=None if slices is None else _slices(slices),
-            cells=None if cells is None else CellColumns(**_columns(CellColumns, cells, _shape(cells, "prb_used"))),
+            cells=None if cells is None else CellColumns(**_columns(CellColumns, cells, _shape(CellColumns, cells))),
             sensors=None
             if sensors is None
-            else SensorColumns(**_columns(SensorColumns, sensors, (len(sensors["value"]),))),
+            else SensorColumns(**_columns(SensorColumns, sensors, _shape(SensorColumns, sensors))),
             stream_names=names,
         )
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError, StopIteration):
         return Unreadable.BAD_FRAME
 
 
 def _slices(given: dict[str, Any]) -> SliceColumns:
-    shape = _shape(given, "num_devices")
+    shape = _shape(SliceColumns, given)
     columns = _columns(SliceColumns, {k: v for k, v in given.items() if k != "delay_counts"}, shape)
     counts = given.get("delay_counts")
     if counts is None:
@@ -160,8 +160,16 @@ def _slices(given: dict[str, Any]) -> SliceColumns:
     return SliceColumns(**columns)
 
 
-def _shape(given: dict[str, Any], name: str) -> tuple[int, ...]:
-    return np.asarray(given[name], dtype=np.float64).shape
+def _shape(kind: type[Any], given: dict[str, Any]) -> tuple[int, ...]:
+    """One entry per cell or reading, or per cell and slice, as the first column that is there has it."""
+    num_dimensions = 2 if kind is SliceColumns else 1
+    found = next(given[column.name] for column in fields(kind) if given.get(column.name) is not None)
+    shape = np.asarray(found, dtype=np.float64).shape
+    if kind is SliceColumns and found is given.get("delay_counts"):
+        shape = shape[:2]
+    if len(shape) != num_dimensions:
+        raise ValueError(f"{kind.__name__}: {len(shape)} dimensions, {num_dimensions} needed")
+    return shape
 
 
 def _columns(kind: type[Any], given: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfl_finetune.checkpoint import fingerprint
@@ -11,13 +12,13 @@ from sfl_finetune.errors import ModelUnsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from peft import PeftConfig, PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
 
 _BASE_NOTE = "edgewright_base.json"
+_CONFIG = "adapter_config.json"
 
 
 def base_digest(model: PreTrainedModel) -> str:
@@ -31,16 +32,27 @@ def adapter_digest(config: PeftConfig) -> str:
     return sha256(json.dumps(settings, sort_keys=True, default=sorted).encode()).hexdigest()
 
 
-def save_adapter(tuned: PeftModel, folder: Path, *, base: str) -> None:
-    """Write the adapter as plain peft does, and beside it the digest of the base it belongs to."""
+def place_free(name: str) -> str:
+    """A folder by its own name where the way to it is this machine's alone; relative ones and hub names as given."""
+    path = Path(name)
+    return path.resolve().name if path.is_absolute() or ".." in path.parts else name
+
+
+def save_adapter(tuned: PeftModel, folder: Path, *, base: str, readme: str) -> None:
+    """Write the adapter for plain peft, beside it the digest of its base and a README; no path of this machine."""
     tuned.save_pretrained(str(folder))
+    # Only what is written is changed: while it saves, peft asks a hub for a base that is not where the config says.
+    config = json.loads((folder / _CONFIG).read_text())
+    config["base_model_name_or_path"] = place_free(config["base_model_name_or_path"])
+    (folder / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True))
     (folder / _BASE_NOTE).write_text(json.dumps({"base_sha256": base}))
+    (folder / "README.md").write_text(readme)
 
 
 def read_adapter(folder: Path, *, base: str, model_name: str) -> tuple[PeftConfig, Mapping[str, Tensor]]:
     """Configuration and weights; refused where they were made for another base than `base`, loaded from `model_name`.
 
-    A folder that plain peft wrote has no digest, so the name of its base must be the same.
+    A folder that plain peft wrote has no digest, so the name of its base must be the same, or that of its folder.
     """
     from peft import PeftConfig
     from safetensors import SafetensorError
@@ -49,7 +61,7 @@ def read_adapter(folder: Path, *, base: str, model_name: str) -> tuple[PeftConfi
     try:
         # The files are opened here, not by peft, which would ask a hub for those that are missing.
         weights: Mapping[str, Tensor] = load_file(folder / "adapter_model.safetensors")
-        json.loads((folder / "adapter_config.json").read_text())
+        json.loads((folder / _CONFIG).read_text())
         config = PeftConfig.from_pretrained(str(folder))
         note = folder / _BASE_NOTE
         found = json.loads(note.read_text())["base_sha256"] if note.exists() else None
@@ -58,13 +70,13 @@ def read_adapter(folder: Path, *, base: str, model_name: str) -> tuple[PeftConfi
             f"{str(folder)!r} can't be read as a PEFT adapter: {str(error).splitlines()[0]}; "
             "give a folder with adapter_config.json and adapter_model.safetensors"
         ) from error
-    is_same = config.base_model_name_or_path == model_name if found is None else found == base
+    named = config.base_model_name_or_path
+    is_same = named in {model_name, place_free(model_name)} if found is None else found == base
     if not is_same:
-        raise ModelUnsupported(
-            f"the adapter in {str(folder)!r} belongs to another base, {config.base_model_name_or_path!r}; "
-            f"got {model_name!r}"
-        )
+        raise ModelUnsupported(f"the adapter in {str(folder)!r} belongs to another base, {named!r}; got {model_name!r}")
     config.inference_mode = False
+    # Where the base lies here: peft would ask a hub for a name that is no folder.
+    config.base_model_name_or_path = model_name
     return config, weights
 
 

@@ -87,7 +87,8 @@ def load_checkpoint(
     if meta["run"] != run:
         raise CheckpointInvalid(
             f"the checkpoint in {str(folder)!r} belongs to another run, or an older version: base, adapter, texts, "
-            "those held out, or settings differ; resume with the former command, or choose another --out"
+            "those held out, or settings differ (with a deadline also devices and link); resume with the former "
+            "command, or choose another --out"
         )
     for owner, optimiser in optimisers.items():
         _restore(optimiser, owner, tensors)

@@ -53,9 +53,7 @@ class _Row(BaseModel):
 
 def read_corpus(folder: Path, tokenizer: Any, *, max_tokens: int) -> Corpus:
     """Every `*.jsonl` of `folder`, tokenised; a site that can't be read is refused, the others go on."""
-    if not folder.is_dir():
-        raise CorpusInvalid(f"corpus folder {str(folder)!r} does not exist; wanted a folder with a JSONL file per site")
-    files = sorted(folder.glob("*.jsonl"))
+    files = _site_files(folder)
     if not files:
         raise CorpusInvalid(f"{str(folder)!r} holds no *.jsonl file; wanted one per site")
     sites: list[Site] = []
@@ -76,6 +74,16 @@ def read_corpus(folder: Path, tokenizer: Any, *, max_tokens: int) -> Corpus:
     if not sites:
         raise CorpusInvalid("no site can be learnt from: " + "; ".join(refused.values()))
     return Corpus(sites=tuple(sites), refused=refused, num_too_long=num_too_long)
+
+
+def _site_files(folder: Path) -> list[Path]:
+    wanted = "wanted a folder with a JSONL file per site"
+    try:
+        if not folder.is_dir():
+            raise CorpusInvalid(f"corpus folder {str(folder)!r} does not exist; {wanted}")
+        return sorted(folder.glob("*.jsonl"))
+    except OSError as error:
+        raise CorpusInvalid(f"corpus folder {str(folder)!r}: {error.strerror}; {wanted}") from error
 
 
 def _rows(file: Path) -> list[_Row]:

@@ -193,7 +193,8 @@ class Federation:
             else:
                 self._parallel_round(present, round_, tally)
         if not tally.targets:
-            raise TrainingFailed(f"round {round_}: no client took part: {tally.dropped}")
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in tally.dropped.items())
+            raise TrainingFailed(f"round {round_}: no client took part: {reasons}")
         num_targets = sum(tally.targets.values())
         return RoundReport(
             round=round_,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +16,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sfl_finetune.adapter_folder import save_adapter
+from sfl_finetune.adapter_readme import Made, adapter_readme
 from sfl_finetune.by_site import numbers, pairs
+from sfl_finetune.devices import SERVER, read_registry
+from sfl_finetune.divergence import REMEDY, LossCourse, loss_on, sample_of
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.faults import parse_fault
 from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.interruption import INTERRUPTED
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.optimisation import OptimiserSettings
+from sfl_finetune.output_folder import claim_folder
 from sfl_finetune.recipes import Prepared, prepare_causal_lm, site_clock
 from sfl_finetune.schemes import scheme_named
-from sfl_finetune.training import RunResult, RunSettings, train
+from sfl_finetune.training import RunSettings, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sfl_finetune.devices import Channel, Device
     from sfl_finetune.round_report import RoundReport
 
 _CLOCK_TOKENS = 128
@@ -37,7 +44,8 @@ _CLOCK_TOKENS = 128
 
 def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
     """Run the command with its parsed options, until `should_stop` is true after a round."""
-    prepared = _prepare(options)
+    clock = _clock(options)
+    prepared = _prepare(options, clock)
     out: Path = options["out"]
     run = RunSettings(
         folder=out / "run",
@@ -46,25 +54,42 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
         patience=options["patience"],
         is_resumed=options["resume"],
         has_tensorboard=options["tensorboard"],
-        fingerprint=_texts_digest(prepared),
+        # The clock decides who sits out: with other devices or another link the rounds to come would be another run's.
+        fingerprint=_texts_digest(prepared) + ("" if clock is None else repr(clock)),
     )
+    claim_folder("--out", out)
     for site, reason in prepared.corpus.refused.items():
         click.echo(f"Site {site} is refused: {reason}", err=True)
     if prepared.corpus.num_too_long:
         click.echo(f"{prepared.corpus.num_too_long} rows exceed the token limit and are left out", err=True)
-    with _bar(prepared, run) as on_round:
-        result = train(
-            prepared.federation, run, validation=prepared.validation, on_round=on_round, should_stop=should_stop
-        )
-    if not result.was_interrupted:
-        save_adapter(prepared.federation.tuned, out, base=prepared.base)
-    _report(prepared, result, options)
-    if result.was_interrupted:
-        click.echo(f"Interrupted after round {result.num_rounds}; run again with --resume to go on", err=True)
+    made = _train(prepared, run, options, should_stop)
+    if not made.result.was_interrupted:
+        save_adapter(prepared.federation.tuned, out, base=prepared.base, readme=adapter_readme(made))
+    _report(made, options)
+    if made.result.was_interrupted:
+        click.echo(f"Interrupted after round {made.result.num_rounds}; run again with --resume to go on", err=True)
         sys.exit(INTERRUPTED)
 
 
-def _prepare(options: Mapping[str, Any]) -> Prepared:
+def _train(prepared: Prepared, run: RunSettings, options: Mapping[str, Any], should_stop: Callable[[], bool]) -> Made:
+    """The run, and the loss on the same texts before and after it."""
+    federation, sample = prepared.federation, sample_of(prepared.corpus.sites)
+    start = end = None
+    if not should_stop():
+        start = loss_on(federation, sample, otherwise="the base, or the adapter to start from, is damaged")
+    with _bar(prepared, run) as on_round:
+        result = train(federation, run, validation=prepared.validation, on_round=on_round, should_stop=should_stop)
+    if not result.was_interrupted:
+        end = loss_on(federation, sample, otherwise=f"the run diverged; {REMEDY}")
+    losses = LossCourse(start=start, end=end, guess=math.log(federation.model.config.vocab_size))
+    if losses.warning:
+        click.secho(f"WARNING: {losses.warning}; {REMEDY}", err=True, fg="red")
+    return Made(
+        model=options["model"], start_from=options["start_from"], prepared=prepared, result=result, losses=losses
+    )
+
+
+def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
     settings = FederationSettings(
         task="causal_lm",
         scheme=scheme_named(options["scheme"], wire=options["wire"], precision=options["precision"]),
@@ -91,7 +116,7 @@ def _prepare(options: Mapping[str, Any]) -> Prepared:
         device=options["device"],
         start_from=options["start_from"],
         faults=[parse_fault(text) for text in options["faults"]],
-        finish_seconds=_clock(options, settings, lora),
+        finish_seconds=None if clock is None else clock.finish_seconds(options["model"], settings, lora),
     )
 
 
@@ -109,10 +134,33 @@ def _for_each(
     return dict.fromkeys(sites, default) | own
 
 
-def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraSettings) -> Any:
-    """The virtual clock that the deadline is held against, or None without a deadline."""
-    from sfl_finetune.devices import SERVER, read_registry
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Clock:
+    """What the virtual clock that the deadline is held against is made of."""
 
+    devices: dict[str, Device]
+    """By site."""
+    server: Device
+    channel: Channel
+    num_tokens: int
+
+    def finish_seconds(
+        self, model: str, settings: FederationSettings, lora: LoraSettings
+    ) -> Callable[[int, Sequence[str]], Mapping[str, float]]:
+        """When each site would finish a round."""
+        return site_clock(
+            model,
+            self.devices,
+            settings,
+            lora,
+            num_tokens=self.num_tokens,
+            server=self.server,
+            channel=self.channel,
+        )
+
+
+def _clock(options: Mapping[str, Any]) -> _Clock | None:
+    """The virtual clock, or None without a deadline."""
     registry = read_registry(options["devices"])
     channel = registry.channel(options["link"], options["mbps"])
     if options["deadline"] is None:
@@ -122,14 +170,11 @@ def _clock(options: Mapping[str, Any], settings: FederationSettings, lora: LoraS
         raise SettingInvalid(
             f"--deadline wants --site-device SITE=DEVICE for every site; devices: {', '.join(registry.devices)}"
         )
-    return site_clock(
-        options["model"],
-        {site: registry.device(name) for site, name in named.items()},
-        settings,
-        lora,
-        num_tokens=options["max_tokens"] or _CLOCK_TOKENS,
+    return _Clock(
+        devices={site: registry.device(name) for site, name in sorted(named.items())},
         server=registry.device(SERVER),
         channel=channel,
+        num_tokens=options["max_tokens"] or _CLOCK_TOKENS,
     )
 
 
@@ -158,7 +203,8 @@ def _bar(prepared: Prepared, run: RunSettings) -> Iterator[Callable[[RoundReport
         yield show
 
 
-def _report(prepared: Prepared, result: RunResult, options: Mapping[str, Any]) -> None:
+def _report(made: Made, options: Mapping[str, Any]) -> None:
+    prepared, result = made.prepared, made.result
     last = result.reports[-1] if result.reports else None
     evaluation = result.evaluations[-1][1] if result.evaluations else None
     summary = {
@@ -170,6 +216,10 @@ def _report(prepared: Prepared, result: RunResult, options: Mapping[str, Any]) -
         "rounds": result.num_rounds,
         "interrupted": result.was_interrupted,
         "loss": None if last is None else last.loss,
+        "loss_at_start": made.losses.start,
+        "loss_at_end": made.losses.end,
+        "has_diverged": made.losses.has_diverged,
+        "is_guessing": made.losses.is_guessing,
         "validation_loss": None if evaluation is None else evaluation.loss,
         "validation_accuracy": None if evaluation is None else evaluation.accuracy,
         "uplink_bytes": sum(report.uplink_bytes for report in result.reports),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sfl_finetune.adapter_folder import base_digest, fill_adapter, read_adapter
+from sfl_finetune.adapter_folder import base_digest, fill_adapter, place_free, read_adapter
 from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.output_folder import claim_folder
 from sfl_finetune.recipes import load_causal_lm
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> dict[str, str]:
     if out.resolve() == model.resolve():
         raise SettingInvalid(f"out={str(out)!r} is the base's own folder; give another one")
     base = load_causal_lm(model)
-    note = {"base_sha256": base_digest(base), "adapter": str(adapter)}
+    note = {"base_sha256": base_digest(base), "adapter": place_free(str(adapter))}
     config, weights = read_adapter(adapter, base=note["base_sha256"], model_name=str(model))
     config.inference_mode = True
     with warnings.catch_warnings():
@@ -39,7 +40,7 @@ def merge_adapter(model: Path, adapter: Path, out: Path) -> dict[str, str]:
         tuned = get_peft_model(base, config)
     fill_adapter(tuned, weights)
     merged = tuned.merge_and_unload()
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder("--out", out)
     for path in sorted(model.iterdir()):
         if path.is_file() and not _is_weights(path):
             shutil.copyfile(path, out / path.name)

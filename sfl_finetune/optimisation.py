@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import nn
+
+
+_MOST_RATE = 1e30
+"""Adam multiplies it, and beyond 3.4e38 it is no number of the weights' format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +34,10 @@ class OptimiserSettings:
 
     def __post_init__(self) -> None:
         """Refuse rates that can't learn."""
-        if not 0 < self.learning_rate < math.inf:
-            raise SettingInvalid(f"learning_rate={self.learning_rate} must be above 0 and finite")
+        if not 0 < self.learning_rate <= _MOST_RATE:
+            raise SettingInvalid(
+                f"learning_rate={self.learning_rate} is out of range; allowed: above 0, to {_MOST_RATE:g}"
+            )
         if not 0.0 <= self.warmup_share < 1.0:
             raise SettingInvalid(
                 f"warmup_share={self.warmup_share} is out of range; allowed: 0 up to but not including 1"

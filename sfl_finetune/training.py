@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sfl_finetune.adapter_folder import adapter_digest
 from sfl_finetune.checkpoint import fingerprint, has_checkpoint, load_checkpoint, save_checkpoint
+from sfl_finetune.divergence import check_finite
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.whole import Evaluation, evaluate
 
@@ -100,6 +101,7 @@ def train(
         while done < federation.settings.num_rounds and not progress.has_ended(run) and not should_stop():
             began = time.perf_counter()
             report = federation.run_round(done)
+            check_finite(federation.state, done)
             done += 1
             progress.seconds += time.perf_counter() - began
             progress.reports.append(report)

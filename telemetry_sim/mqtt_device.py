@@ -10,6 +10,7 @@ import aiomqtt
 from pydantic import ValidationError
 
 from telemetry_sim.actions import SliceAction
+from telemetry_sim.mqtt_client import BrokerClient, BrokerRefused
 from telemetry_sim.mqtt_protocol import (
     OFFLINE,
     ONLINE,
@@ -38,6 +39,8 @@ class DeviceSession:
         """Rows."""
         self.num_quarantined = 0
         """Messages that could not be read."""
+        self.num_refused = 0
+        """Messages, and orders to listen for, that the broker did not take."""
         self.obeyed: ObeyedDocument | None = None
         self._slices = tuple(profile.id for profile in topology.slices)
         self._broker = broker
@@ -55,22 +58,25 @@ class DeviceSession:
                 async with self._broker.client(f"edgewright-device-{self.device}", will=will) as client:
                     wait_s = 0.1
                     self._cell = None
-                    await client.subscribe(sensed_topic(self.device), qos=1)
-                    await client.publish(topic, ONLINE, qos=1, retain=True)
+                    await client.subscribe(sensed_topic(self.device))
+                    await client.publish(topic, ONLINE, retain=True)
                     try:
                         async for message in client.messages:
                             await self._take(client, message)
                     except asyncio.CancelledError:
                         # An orderly disconnect sends no last will.
                         with contextlib.suppress(aiomqtt.MqttError):
-                            await client.publish(topic, OFFLINE, qos=1, retain=True)
+                            await client.publish(topic, OFFLINE, retain=True)
                         raise
+            except BrokerRefused as error:
+                self._note_refusal(error)
+                wait_s = _LONGEST_WAIT_S
             except aiomqtt.MqttError as error:
                 LOG.debug("device %d lost the broker: %s", self.device, error)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    async def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
+    async def _take(self, client: BrokerClient, message: aiomqtt.Message) -> None:
         payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
         try:
             if str(message.topic) == sensed_topic(self.device):
@@ -80,8 +86,14 @@ class DeviceSession:
         except ValidationError as error:
             self.num_quarantined += 1
             LOG.warning("device %d: unreadable message: %d faults", self.device, error.error_count())
+        except BrokerRefused as error:
+            self._note_refusal(error)
 
-    async def _report(self, client: aiomqtt.Client, sensed: ReadingsDocument) -> None:
+    def _note_refusal(self, error: BrokerRefused) -> None:
+        self.num_refused += 1
+        LOG.warning("device %d: %s", self.device, error)
+
+    async def _report(self, client: BrokerClient, sensed: ReadingsDocument) -> None:
         """Pass on to the edge node what was measured, as often as was ordered."""
         if sensed.device != self.device or sensed.slice >= len(self._slices):
             self.num_quarantined += 1
@@ -91,11 +103,11 @@ class DeviceSession:
             if self._cell is not None:
                 await client.unsubscribe(orders_topic(self._cell))
             self._cell = sensed.cell
-            await client.subscribe(orders_topic(sensed.cell), qos=1)
+            await client.subscribe(orders_topic(sensed.cell))
         rows = tuple(row for row in sensed.rows if self._is_due(row))
         self.num_reported += len(rows)
         document = sensed.model_copy(update={"rows": rows})
-        await client.publish(readings_topic(sensed.cell), document.model_dump_json(), qos=1)
+        await client.publish(readings_topic(sensed.cell), document.model_dump_json())
 
     def _is_due(self, row: tuple[float | None, ...]) -> bool:
         interval_s = 1.0 if self.obeyed is None else self.obeyed.report_interval_s
@@ -105,7 +117,7 @@ class DeviceSession:
             self._last_report_s = time_s
         return is_due
 
-    async def _obey(self, client: aiomqtt.Client, order: OrderDocument) -> None:
+    async def _obey(self, client: BrokerClient, order: OrderDocument) -> None:
         """Put into force what the cell orders for the device's slice, and say so."""
         own = [action for action in order.actions if isinstance(action, SliceAction) and action.slice == self._slice]
         if not own:
@@ -119,4 +131,4 @@ class DeviceSession:
             offload_device_pct=action.offload_device_pct,
             ue_rate_cap_mbps=action.ue_rate_cap_mbps,
         )
-        await client.publish(obeyed_topic(self.device), self.obeyed.model_dump_json(), qos=1, retain=True)
+        await client.publish(obeyed_topic(self.device), self.obeyed.model_dump_json(), retain=True)

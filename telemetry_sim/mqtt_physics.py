@@ -10,6 +10,7 @@ import aiomqtt
 from pydantic import ValidationError
 
 from telemetry_sim.errors import ActionInvalid
+from telemetry_sim.mqtt_client import BrokerClient, BrokerRefused
 from telemetry_sim.mqtt_protocol import ORDERS_FILTER, OrderDocument, cell_of_topic, sensed_topic, telemetry_topic
 from telemetry_sim.mqtt_readings import readings_by_device, without_devices
 from telemetry_sim.mqtt_telemetry import encode_telemetry
@@ -43,6 +44,8 @@ class Physics:
         self.num_obeyed = 0
         self.num_refused = 0
         self.num_quarantined = 0
+        self.num_unsent = 0
+        """Messages that the broker refused to take."""
         self._network = network
         self._broker = broker
         self._interval_s = interval_s
@@ -57,6 +60,7 @@ class Physics:
         while left is None or left > 0:
             try:
                 async with self._broker.client("edgewright-physics") as client:
+                    await client.subscribe(ORDERS_FILTER)
                     wait_s = 0.1
                     listening = asyncio.create_task(self._listen(client))
                     try:
@@ -67,12 +71,11 @@ class Physics:
                         listening.cancel()
                         await asyncio.gather(listening, return_exceptions=True)
             except aiomqtt.MqttError as error:
-                LOG.warning("the broker was lost: %s", error)
+                LOG.warning("the broker was lost or refused us: %s", error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, 5.0)
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
-        await client.subscribe(ORDERS_FILTER, qos=1)
+    async def _listen(self, client: BrokerClient) -> None:
         async for message in client.messages:
             cell = cell_of_topic(str(message.topic))
             if cell is None or not isinstance(message.payload, bytes | bytearray):
@@ -80,7 +83,7 @@ class Physics:
                 continue
             self._orders[cell] = bytes(message.payload)
 
-    async def _step(self, client: aiomqtt.Client) -> None:
+    async def _step(self, client: BrokerClient) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         self._obey()
@@ -92,14 +95,22 @@ class Physics:
             telemetry = without_devices(telemetry)
         for index, cell in enumerate(self._network.topology.cells):
             payload = await asyncio.to_thread(encode_telemetry, telemetry, index)
-            await client.publish(telemetry_topic(cell.id), payload, qos=1)
+            await self._send(client, telemetry_topic(cell.id), payload)
         await asyncio.sleep(max(0.0, self._pace_s - (loop.time() - began_s)))
 
-    async def _let_devices_measure(self, client: aiomqtt.Client, telemetry: Telemetry) -> None:
+    async def _let_devices_measure(self, client: BrokerClient, telemetry: Telemetry) -> None:
         documents = list(readings_by_device(telemetry, self._network.topology))
         for start in range(0, len(documents), _IN_FLIGHT):
             part = documents[start : start + _IN_FLIGHT]
-            await asyncio.gather(*(client.publish(sensed_topic(d.device), d.model_dump_json(), qos=1) for d in part))
+            await asyncio.gather(*(self._send(client, sensed_topic(d.device), d.model_dump_json()) for d in part))
+
+    async def _send(self, client: BrokerClient, topic: str, payload: str | bytes) -> None:
+        """One cell or device that the broker keeps out must not keep the others from being heard."""
+        try:
+            await client.publish(topic, payload)
+        except BrokerRefused as error:
+            self.num_unsent += 1
+            LOG.warning("%s", error)
 
     def _obey(self) -> None:
         orders, self._orders = self._orders, {}

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from telemetry_sim.actions import ControlAction
 from telemetry_sim.desired_state import Apply, StateKeeper
 from telemetry_sim.errors import ScenarioInvalid
+from telemetry_sim.mqtt_client import BrokerClient, BrokerRefused
 from telemetry_sim.mqtt_protocol import (
     CONFIRMATION_TOPIC,
     OFFLINE,
@@ -46,8 +47,8 @@ class BrokerAddress:
     with_tls: bool = False
     keepalive_s: int = 10
 
-    def client(self, identifier: str, *, will: aiomqtt.Will | None = None) -> aiomqtt.Client:
-        return aiomqtt.Client(
+    def client(self, identifier: str, *, will: aiomqtt.Will | None = None) -> BrokerClient:
+        inner = aiomqtt.Client(
             self.host,
             self.port,
             username=self.username,
@@ -64,6 +65,7 @@ class BrokerAddress:
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             max_concurrent_outgoing_calls=1000,
         )
+        return BrokerClient(inner)
 
 
 def parse_broker(text: str) -> BrokerAddress:
@@ -78,6 +80,8 @@ def parse_broker(text: str) -> BrokerAddress:
 
 class MqttTarget:
     """One cell's session; reconnects with back-off and tells its presence by retained message and last will.
+
+    While the broker refuses its subscriptions or reports it says that it is offline: nobody may count on it.
 
     `initial` is in force before anything is desired, and what a first trial goes back to.
     """
@@ -94,10 +98,12 @@ class MqttTarget:
         self.cell = cell
         self.num_quarantined = 0
         """Messages that could not be read."""
+        self.refusal = ""
+        """What the broker does not let the target do; empty where it lets it do everything."""
         self.keeper = StateKeeper(cell, apply, initial=initial)
         self._broker = broker
         self._monotonic = monotonic
-        self._client: aiomqtt.Client | None = None
+        self._client: BrokerClient | None = None
         self._trial_changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -122,8 +128,12 @@ class MqttTarget:
             report = self.keeper.tick(now_s=self._monotonic())
             if report is not None:
                 LOG.info("cell %d went back to version %d", self.cell, report.version)
-                with contextlib.suppress(aiomqtt.MqttError):
+                try:
                     await self._say(report, None)
+                except BrokerRefused as error:
+                    self._note_refusal(error)
+                except aiomqtt.MqttError as error:
+                    LOG.debug("cell %d: the report waits for the broker: %s", self.cell, error)
 
     async def _stay_connected(self) -> None:
         wait_s = 0.1
@@ -135,11 +145,14 @@ class MqttTarget:
                     self._client = client
                     try:
                         await self._serve(client)
-                    except asyncio.CancelledError:
+                    except (asyncio.CancelledError, BrokerRefused):
                         # An orderly disconnect sends no last will.
                         with contextlib.suppress(aiomqtt.MqttError):
-                            await client.publish(presence_topic(self.cell), OFFLINE, qos=1, retain=True)
+                            await client.publish(presence_topic(self.cell), OFFLINE, retain=True)
                         raise
+            except BrokerRefused as error:
+                self._note_refusal(error)
+                wait_s = _LONGEST_WAIT_S
             except aiomqtt.MqttError as error:
                 LOG.debug("cell %d lost the broker: %s", self.cell, error)
             finally:
@@ -147,10 +160,11 @@ class MqttTarget:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, client: BrokerClient) -> None:
         await self._say(self.keeper.last_report, None)
-        await client.subscribe([(CONFIRMATION_TOPIC, 1), (desired_topic(self.cell), 1)])
-        await client.publish(presence_topic(self.cell), ONLINE, qos=1, retain=True)
+        await client.subscribe(CONFIRMATION_TOPIC, desired_topic(self.cell))
+        await client.publish(presence_topic(self.cell), ONLINE, retain=True)
+        self.refusal = ""
         async for message in client.messages:
             await self._take(message)
             self._trial_changed.set()
@@ -177,9 +191,11 @@ class MqttTarget:
         correlation = None if request is None else getattr(request.properties, "CorrelationData", None)
         if correlation is not None:
             properties.CorrelationData = correlation
-        await client.publish(
-            reported_topic(self.cell), report.model_dump_json(), qos=1, retain=True, properties=properties
-        )
+        await client.publish(reported_topic(self.cell), report.model_dump_json(), retain=True, properties=properties)
+
+    def _note_refusal(self, error: BrokerRefused) -> None:
+        self.refusal = str(error)
+        LOG.warning("cell %d: %s", self.cell, error)
 
     def _seconds_left(self) -> float | None:
         ends_s = self.keeper.trial_ends_s

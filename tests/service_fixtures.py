@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -72,15 +73,16 @@ class Broker:
     def __init__(self, binary: str, folder: Path, *, saves_every_change: bool = True) -> None:
         self.port = free_port()
         self._binary = binary
-        self._config = folder / "mosquitto.conf"
+        self._config, self._access = folder / "mosquitto.conf", folder / "access.conf"
+        self._process: subprocess.Popen[bytes] | None = None
         user = f"user {pwd.getpwuid(os.geteuid()).pw_name}\n"
         self._config.write_text(
             f"{user}listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {folder}/\n"
             + ("autosave_interval 1\nautosave_on_changes true\n" if saves_every_change else "")
-            + "max_queued_messages 10000\nset_tcp_nodelay true\n"
+            + f"max_queued_messages 10000\nset_tcp_nodelay true\nacl_file {self._access}\n"
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self.deny()
 
     def start(self) -> None:
         self._process = subprocess.Popen(
@@ -95,6 +97,14 @@ class Broker:
             else:
                 return
         pytest.fail(f"mosquitto did not listen on port {self.port}")
+
+    def deny(self, *topics: str) -> None:
+        """From soon on nobody may publish on these topics, and on any other again."""
+        self._access.write_text("".join(f"topic deny {topic}\n" for topic in topics) + "topic readwrite #\n")
+        self._access.chmod(0o700)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -154,12 +154,15 @@ class MqttDispatcher:
         canary = online[:1] if self._with_canary and len(online) > 1 else []
         is_online = set(online)
         for group in (canary, [cell for cell in cells if cell not in canary]):
-            await self._publish(trial[cell] for cell in group)
-            faults = await self._answers(trial[cell] for cell in group if cell in is_online)
+            faults = await self._publish(trial[cell] for cell in group)
+            faults = faults or await self._answers(trial[cell] for cell in group if cell in is_online)
             if faults:
                 await self._withdraw(policy, cells, before)
                 return withdrawn_outcome(policy, cells, faults)
-        await self._confirm(policy.version)
+        fault = await self._confirm(policy.version)
+        if fault:
+            await self._withdraw(policy, cells, before)
+            return withdrawn_outcome(policy, cells, f"the confirmation: {fault}")
         self._desired = desired
         return self._ledger.outcome(policy)
 
@@ -169,21 +172,22 @@ class MqttDispatcher:
             await asyncio.sleep(self._timing.presence_within_s)
         made = self._documents_for(tuple(self._ledger.cells), desired, latest, is_confirmed=True)
         documents = [document for document in made.values() if document.version]
-        await self._publish(documents)
+        refused = await self._publish(documents)
         await self._confirm(latest.version)
-        await self._answers(document for document in documents if document.cell in self._ledger.online)
+        await self._answers(self._to_answer(documents, refused))
 
     async def _offer_again(self) -> None:
-        """Publish again for targets that are online and behind."""
-        behind = [cell for cell in self._ledger.behind() if cell in self._ledger.online]
+        """Publish again for targets that are behind and online, or that the broker kept the last from."""
+        reachable = self._ledger.online | self._ledger.undelivered.keys()
+        behind = [cell for cell in self._ledger.behind() if cell in reachable]
         documents = [
             self._ledger.documents[cell].model_copy(update={"is_confirmed": True})
             for cell in behind
             if cell in self._ledger.documents
         ]
         if documents and await self._is_connected():
-            await self._publish(documents)
-            await self._answers(documents)
+            refused = await self._publish(documents)
+            await self._answers(self._to_answer(documents, refused))
 
     def _documents_for(
         self, cells: tuple[int, ...], desired: DesiredState, policy: SchedulingPolicy, *, is_confirmed: bool
@@ -202,28 +206,49 @@ class MqttDispatcher:
             for cell, (version, actions) in desired.by_cell(cells).items()
         }
 
-    async def _publish(self, documents: Iterable[DesiredDocument]) -> None:
-        """Keep as desired and send, all at once; a broken connection sends them when it is back."""
+    async def _publish(self, documents: Iterable[DesiredDocument]) -> dict[int, str]:
+        """Keep as desired and send, all at once; a broken connection sends them when it is back.
+
+        The cells whose document the broker refused to take, and why.
+        """
         kept = tuple(documents)
         self._ledger.documents.update((document.cell, document) for document in kept)
-        await self._send(self._ledger.publications(kept))
+        refused = await self._send(self._ledger.publications(kept))
+        if refused is None:
+            return {}
+        self._ledger.note_sent(kept, refused)
+        return {d.cell: self._ledger.undelivered[d.cell] for d in kept if d.cell in self._ledger.undelivered}
 
-    async def _confirm(self, version: int) -> None:
-        self._confirmed_version = max(self._confirmed_version, version)
-        await self._send([self._confirmation()])
+    async def _confirm(self, version: int) -> str:
+        """Why the broker refused to take the confirmation; empty where it did not."""
+        before = self._confirmed_version
+        self._confirmed_version = max(before, version)
+        refused = await self._send([self._confirmation()]) or {}
+        if refused:
+            self._confirmed_version = before
+        return next(iter(refused.values()), "")
 
-    async def _send(self, publications: list[Publication]) -> None:
+    async def _send(self, publications: list[Publication]) -> dict[bytes, str] | None:
+        """The topics that the broker refused, and why; None where the connection broke."""
         session = self._session
         if session is None:
-            return
+            return None
         try:
-            await session.publish(publications)
+            return await session.publish(publications)
         except BrokerLost as error:
             LOG.warning("publishing failed, it is repeated after reconnecting: %s", error)
+            return None
 
     def _confirmation(self) -> Publication:
         document = Confirmation(version=self._confirmed_version).model_dump_json()
         return Publication(topic=CONFIRMATION_TOPIC.encode(), payload=document.encode())
+
+    def _to_answer(
+        self, documents: Iterable[DesiredDocument], refused: Mapping[int, str]
+    ) -> tuple[DesiredDocument, ...]:
+        """Those that somebody has been sent who is there."""
+        reached = self._ledger.online - refused.keys()
+        return tuple(document for document in documents if document.cell in reached)
 
     async def _answers(self, documents: Iterable[DesiredDocument]) -> dict[int, str]:
         wanted = {document.cell: document for document in documents}
@@ -245,9 +270,9 @@ class MqttDispatcher:
                 actions=self._desired.of_cell(cell),
             )
             documents.append(had.model_copy(update={"revision": 2 * policy.version + 1, "is_confirmed": True}))
-        await self._publish(documents)
+        refused = await self._publish(documents)
         # Waiting here makes "all reverted" true on return for everyone who can be reached.
-        await self._answers(document for document in documents if document.cell in self._ledger.online)
+        await self._answers(self._to_answer(documents, refused))
 
     async def _is_connected(self) -> bool:
         try:
@@ -267,8 +292,10 @@ class MqttDispatcher:
                 wait_s = 0.1
                 await session.subscribe(PRESENCE_FILTER, REPORTS_FILTER)
                 # A broker that lost its memory is told again; the same documents change nothing at the targets.
-                again = self._ledger.publications(self.documents())
-                await session.publish([*again, *([self._confirmation()] if self._confirmed_version else [])])
+                documents = self.documents()
+                again = self._ledger.publications(documents)
+                confirmation = [self._confirmation()] if self._confirmed_version else []
+                self._ledger.note_sent(documents, await session.publish([*again, *confirmation]))
                 self._session = session
                 self._connected.set()
                 await session.keep_alive(self._broker.keepalive_s / 2)

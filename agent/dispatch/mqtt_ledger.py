@@ -31,6 +31,8 @@ class Ledger:
         """As last sent, one for each cell that a policy has named."""
         self.reports: dict[int, ReportDocument] = {}
         self.online: set[int] = set()
+        self.undelivered: dict[int, str] = {}
+        """Cells whose desired document the broker refused to take, and why."""
         self.num_quarantined = 0
         """Messages that could not be read."""
         self.cells = frozenset(cell.id for cell in topology.cells)
@@ -72,6 +74,15 @@ class Ledger:
             for document in documents
         ]
 
+    def note_sent(self, documents: Iterable[DesiredDocument], refused: Mapping[bytes, str]) -> None:
+        """The broker has answered; `refused` has the topics of what it did not take."""
+        for document in documents:
+            why = refused.get(desired_topic(document.cell).encode())
+            if why is None:
+                self.undelivered.pop(document.cell, None)
+            else:
+                self.undelivered[document.cell] = why
+
     async def answers(self, wanted: Mapping[int, DesiredDocument], within_s: float) -> dict[int, str]:
         """Wait until every cell has answered its document; why not, for those that refused or kept silent."""
         self._awaited = {cell: document.revision for cell, document in wanted.items()}
@@ -97,7 +108,7 @@ class Ledger:
             desired_version=0 if document is None else document.version,
             reported_version=0 if report is None else report.version,
             is_online=cell in self.online,
-            reason="" if report is None else report.reason,
+            reason=self._reason(cell),
         )
 
     def states(self) -> tuple[TargetState, ...]:
@@ -115,12 +126,17 @@ class Ledger:
         for cell in dict.fromkeys(action.cell for action in policy.actions):
             report = reports.get(cell)
             is_applied = report is not None and report.version == version
-            reason = "" if report is None else report.reason
+            reason = self._reason(cell)
             # Built from what was checked, so not checked again: there is one for every target.
             answers.append(
                 Acknowledgement.model_construct(cell=cell, policy_version=version, applied=is_applied, reason=reason)
             )
         return DispatchOutcome(policy_version=version, acknowledgements=tuple(answers))
+
+    def _reason(self, cell: int) -> str:
+        """Why the cell does not run what it should; what it said itself comes second."""
+        report = self.reports.get(cell)
+        return self.undelivered.get(cell) or ("" if report is None else report.reason)
 
     def _take_presence(self, topic: bytes, payload: bytes) -> None:
         cell = self._presence_of.get(topic)

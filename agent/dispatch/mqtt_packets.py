@@ -18,6 +18,20 @@ _RESPONSE_TOPIC, _CORRELATION_DATA = 0x08, 0x09
 _NUMBER_SIZES = {0x01: 1, 0x17: 1, 0x19: 1, 0x24: 1, 0x25: 1, 0x28: 1, 0x29: 1, 0x2A: 1, 0x13: 2, 0x21: 2, 0x22: 2}
 _NUMBER_SIZES |= {0x02: 4, 0x11: 4, 0x18: 4, 0x27: 4}
 _TEXTS = frozenset({0x03, 0x08, 0x09, 0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F})
+_REASONS = {
+    0x80: "unspecified error",
+    0x83: "implementation specific error",
+    0x86: "bad user name or password",
+    0x87: "not authorized",
+    0x8F: "topic filter invalid",
+    0x90: "topic name invalid",
+    0x91: "packet identifier in use",
+    0x95: "packet too large",
+    0x97: "quota exceeded",
+    0x99: "payload format invalid",
+    0x9A: "retain not supported",
+    0xA2: "wildcard subscriptions not supported",
+}
 _U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 
 
@@ -74,6 +88,22 @@ def read_publication(flags: int, body: bytes) -> tuple[bytes, bytes, int]:
     if start + length > len(body) or len(topic) + 2 > len(body):
         raise ValueError("a publication is cut short")
     return topic, body[start + length :], packet_id
+
+
+def read_subscription(body: bytes) -> tuple[int, ...]:
+    """Reason codes, one for each topic that was asked for; below 128 is success. Raises ValueError."""
+    try:
+        length, start = _read_varint(body, 2)
+    except IndexError as error:
+        raise ValueError("a SUBACK is cut short") from error
+    if start + length >= len(body):
+        raise ValueError("a SUBACK is cut short")
+    return tuple(body[start + length :])
+
+
+def told_reason(reason: int) -> str:
+    """As in `not authorized (0x87)`."""
+    return f"{_REASONS.get(reason, 'a reason unknown here')} ({reason:#04x})"
 
 
 def read_acknowledgement(body: bytes) -> tuple[int, int]:

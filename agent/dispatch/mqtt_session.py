@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.dispatch import mqtt_packets as packets
 from agent.dispatch.mqtt_packets import Publication
@@ -30,6 +30,7 @@ OnMessage = Callable[[bytes, bytes], None]
 class _Batch:
     num_left: int
     done: asyncio.Future[None]
+    refused: dict[bytes, str] = field(default_factory=dict)
 
 
 class MqttSession(asyncio.Protocol):
@@ -40,7 +41,7 @@ class MqttSession(asyncio.Protocol):
         self._splitter = packets.Splitter()
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[Publication, _Batch]] = deque()
-        self._in_flight: dict[int, _Batch] = {}
+        self._in_flight: dict[int, tuple[Publication, _Batch]] = {}
         self._window = 1
         self._last_id = 0
         self._num_acknowledged = 0
@@ -49,6 +50,7 @@ class MqttSession(asyncio.Protocol):
         self._ended: asyncio.Future[None] = loop.create_future()
         self._accepted: asyncio.Future[None] = loop.create_future()
         self._subscribed: asyncio.Future[None] | None = None
+        self._filters: tuple[str, ...] = ()
         self._is_answering = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -75,18 +77,18 @@ class MqttSession(asyncio.Protocol):
 
     async def subscribe(self, *filters: str) -> None:
         """Raises BrokerLost, also where the broker refuses."""
-        self._subscribed = asyncio.get_running_loop().create_future()
+        self._subscribed, self._filters = asyncio.get_running_loop().create_future(), filters
         self._write(packets.subscribe(self._next_id(), filters))
         await self._within(self._subscribed)
 
-    async def publish(self, publications: Iterable[Publication]) -> None:
-        """Send all, retained; returns once the broker has acknowledged every one, however many there are.
+    async def publish(self, publications: Iterable[Publication]) -> dict[bytes, str]:
+        """Send all, retained; once the broker has answered every one, the topics of those that it refused, and why.
 
         Raises BrokerLost, also where acknowledgements cease to come.
         """
         wanted = tuple(publications)
         if not wanted:
-            return
+            return {}
         if self._ended.done():
             raise BrokerLost("the broker was lost")
         batch = _Batch(num_left=len(wanted), done=asyncio.get_running_loop().create_future())
@@ -100,6 +102,7 @@ class MqttSession(asyncio.Protocol):
             if self._num_acknowledged == seen:
                 self._end(f"no acknowledgement from the broker within {_TIMEOUT_S:g} s")
         batch.done.result()
+        return batch.refused
 
     async def keep_alive(self, every_s: float) -> None:
         """Until the connection ends; a broker that stays silent for two rounds is given up. Raises BrokerLost."""
@@ -133,18 +136,25 @@ class MqttSession(asyncio.Protocol):
         elif kind == packets.CONNACK:
             self._let_in(*packets.read_connack(body))
         elif kind == packets.SUBACK and self._subscribed is not None and not self._subscribed.done():
-            self._settle(self._subscribed, "the subscription was refused" if body[-1] >= 128 else "")
+            self._settle(self._subscribed, self._fault_of(packets.read_subscription(body)))
         elif kind == packets.DISCONNECTED:
             self._end(f"the broker hung up with reason {body[0] if body else 0}")
 
+    def _fault_of(self, reasons: tuple[int, ...]) -> str:
+        """Which subscription was refused and why; empty where all were granted."""
+        asked = zip(self._filters, reasons, strict=False)
+        refused = [f"{topic}: {packets.told_reason(reason)}" for topic, reason in asked if reason >= 128]
+        return f"the broker refused to send {'; '.join(refused)}" if refused else ""
+
     def _acknowledged(self, packet_id: int, reason: int) -> None:
-        batch = self._in_flight.pop(packet_id, None)
-        if batch is None:
+        publication, batch = self._in_flight.pop(packet_id, (None, None))
+        if publication is None or batch is None:
             return
         self._num_acknowledged += 1
         if reason >= 128:
-            # The target will keep silent, and the commit is withdrawn for that.
-            LOG.warning("the broker refused a publication with reason %d", reason)
+            why = f"the broker refused to take it: {packets.told_reason(reason)}"
+            batch.refused[publication.topic] = why
+            LOG.warning("%s: %s", publication.topic.decode(), why)
         batch.num_left -= 1
         if batch.num_left == 0:
             self._settle(batch.done, "")
@@ -152,7 +162,7 @@ class MqttSession(asyncio.Protocol):
     def _let_in(self, reason: int, receive_maximum: int) -> None:
         self._window = min(receive_maximum, _MAX_IN_FLIGHT)
         if not self._accepted.done():
-            self._settle(self._accepted, f"the broker refused us with reason {reason}" if reason else "")
+            self._settle(self._accepted, f"the broker refused us: {packets.told_reason(reason)}" if reason else "")
 
     def _pump(self) -> None:
         """Send acknowledgements, and as many publications as the broker takes at once, in one write."""
@@ -160,7 +170,7 @@ class MqttSession(asyncio.Protocol):
         while self._waiting and len(self._in_flight) < self._window:
             publication, batch = self._waiting.popleft()
             packet_id = self._next_id()
-            self._in_flight[packet_id] = batch
+            self._in_flight[packet_id] = publication, batch
             out.append(publication.packet(packet_id))
         if out:
             self._write(b"".join(out))
@@ -200,7 +210,7 @@ class MqttSession(asyncio.Protocol):
         if self._ended.done():
             return
         pending = [self._ended, self._accepted, *(batch.done for _, batch in self._waiting)]
-        pending += [batch.done for batch in self._in_flight.values()]
+        pending += [batch.done for _, batch in self._in_flight.values()]
         if self._subscribed is not None:
             pending.append(self._subscribed)
         for future in pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class Gate:
         self._desired = DesiredState.initial(topology)
         self._window_start_s = -settings.limits.window_s
         self._window_state = self._desired
-        self._cooldown_until_s = 0.0
+        self._cooldown_start_s = -math.inf
         self._latest: SchedulingPolicy | None = None
         self._watch = RollbackWatch()
 
@@ -109,8 +110,7 @@ class Gate:
 
     def window_state(self, now_s: float) -> DesiredState:
         """The state that rate-of-change caps count from at this network time."""
-        is_over = now_s >= self._window_start_s + self._settings.limits.window_s
-        return self._desired if is_over else self._window_state
+        return self._desired if self._is_window_over(now_s) else self._window_state
 
     def within_steps(self, actions: Iterable[ControlAction], *, now_s: float) -> tuple[ControlAction, ...]:
         """The same actions, moved only as far as rate-of-change caps allow at this network time."""
@@ -267,7 +267,7 @@ class Gate:
             if not self._changes_towards(back_to):
                 self._watch.restart(self._desired.version)
                 return None
-            self._cooldown_until_s = now_s + self._settings.cooldown_s
+            self._cooldown_start_s = now_s
             lifetime_s = self._latest.valid_until_s - self._latest.valid_from_s
             why = f"utility {utility:.4f} was worse than normal for {trigger.num_intervals} intervals"
             return self.rollback(back_to, now_s=now_s, lifetime_s=lifetime_s, actor="watch", reason=why)
@@ -313,13 +313,18 @@ class Gate:
     def _check_freshness(self, policy: SchedulingPolicy, now_s: float) -> None:
         if now_s >= policy.valid_until_s:
             raise PolicyRejected(f"version {policy.version} expired at {policy.valid_until_s:g} s, it is {now_s:g} s")
-        if now_s < self._cooldown_until_s:
-            raise PolicyRejected(f"cooling down after a rollback until {self._cooldown_until_s:g} s, it is {now_s:g} s")
+        # Both ways, here and for windows: a clock that was ahead and is set right must not hold changes up for ever.
+        if abs(now_s - self._cooldown_start_s) < self._settings.cooldown_s:
+            until_s = self._cooldown_start_s + self._settings.cooldown_s
+            raise PolicyRejected(f"cooling down after a rollback until {until_s:g} s, it is {now_s:g} s")
         if policy.parent_version != self._desired.version:
             raise PolicyRejected(
                 f"version {policy.version} was planned against {policy.parent_version}, in force is "
                 f"{self._desired.version}"
             )
+
+    def _is_window_over(self, now_s: float) -> bool:
+        return abs(now_s - self._window_start_s) >= self._settings.limits.window_s
 
     def _check_limits(self, policy: SchedulingPolicy, now_s: float) -> None:
         since = self.window_state(now_s)
@@ -353,7 +358,7 @@ class Gate:
 
     def _send_new(self, policy: SchedulingPolicy, *, now_s: float, actor: str) -> DispatchOutcome:
         before, latest = self._desired, self._latest
-        if now_s >= self._window_start_s + self._settings.limits.window_s:
+        if self._is_window_over(now_s):
             self._window_start_s, self._window_state = now_s, before
         self._desired = before.after(policy.actions, version=policy.version)
         self._latest = policy

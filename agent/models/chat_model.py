@@ -20,8 +20,11 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
+from agent.models.operator_grammar import untaken_places
+from agent.models.operator_hearing import Heard, hear
 from agent.models.operator_language import ARGUMENTS, Call, call
 from agent.models.operator_model import OperatorModel, Reading, load_operator_model
+from agent.models.operator_quantities import Quantity
 
 if TYPE_CHECKING:
     from telemetry_sim.topology import Topology
@@ -37,6 +40,7 @@ _QUESTIONS = {
     "slice": "Which slice do you mean? {slices}.",
     "value": "Which value do you mean? Say it with its unit, for instance 10 ms or 20 Mb/s.",
     "number": "I can't place {number} in that. Cells are {cells}; slices are {slices}.",
+    "unit": "I can't place {number} in that. I take ms for a delay, Mb/s for a rate, % or times for a change.",
     "request": "I'm not sure what you want. Ask for a status, a plan, an explanation or a what-if; `help` lists more.",
 }
 _DECLINED = (
@@ -170,7 +174,8 @@ class EmbeddedChatModel(BaseChatModel):
         reading = replace(reading, calls=self._with_every_cell(reading.calls, text))
         unplaced = self._unplaced(reading, text)
         if unplaced:
-            return self._answer(self._question("number", number=unplaced), reading)
+            about = "number" if _NUMBER.fullmatch(unplaced) else "unit"
+            return self._answer(self._question(about, number=unplaced), reading)
         made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
         steps = [self._step(call, tools) for call in reading.calls]
         pending = [step for step in steps if not isinstance(step, str)]
@@ -190,14 +195,20 @@ class EmbeddedChatModel(BaseChatModel):
             reading = self.load().read(
                 text,
                 cells=self.cells,
-                slices=tuple(_ORDER.sub("", name, count=1) or "x" for name in self.slices) or ("all",),
-                aliases=tuple(tuple(_ORDER.sub("", alias, count=1) for alias in each) for each in self.aliases),
+                **self._names(),
                 cell=focus.get("cell"),
                 slice_number=slice_number,
                 plan=focus.get("plan"),
             )
             self._last = (key, reading)
         return self._last[1]
+
+    def _names(self) -> dict[str, Any]:
+        """Slices and aliases as they are listened for."""
+        return {
+            "slices": tuple(_ORDER.sub("", name, count=1) or "x" for name in self.slices) or ("all",),
+            "aliases": tuple(tuple(_ORDER.sub("", alias, count=1) for alias in each) for each in self.aliases),
+        }
 
     def _step(self, call: Call, tools: frozenset[str]) -> tuple[str, dict[str, Any]] | str:
         """A tool call, or what is said instead."""
@@ -220,7 +231,10 @@ class EmbeddedChatModel(BaseChatModel):
 
     def _with_every_cell(self, calls: Sequence[Call], text: str) -> tuple[Call, ...]:
         """A look at one of several cells that were named is a look at each of them."""
-        said = [int(number) for number in self._numbers(text) if number.isdecimal()]
+        heard = hear(text, cells=self.cells, **self._names())
+        if set(heard.quantities) - {Quantity.PLAIN, Quantity.CELL}:
+            return tuple(calls)
+        said = [int(n) for n in self._numbers(text) if n.isdecimal() and n not in heard.names]
         looks = [call for call in calls if call.tool in _AT_A_CELL and dict(call.arguments).get("cell") in said]
         if len(calls) != 1 or not looks or not set(said) <= set(self.cells):
             return tuple(calls)
@@ -234,12 +248,16 @@ class EmbeddedChatModel(BaseChatModel):
 
     def _unplaced(self, reading: Reading, text: str) -> str:
         """A number in the request that no call took up, where a number could belong."""
+        heard = hear(text, cells=self.cells, **self._names())
         used = {float(value) for call in reading.calls for _, value in call.arguments if isinstance(value, int | float)}
         takes = any(
-            set(ARGUMENTS[call.tool]) & {"cell", "version", "value"} or ("about", "cell") in call.arguments
+            set(ARGUMENTS[call.tool]) & {"cell", "version", "value"}
+            or ("about", "cell") in call.arguments
+            or (call.tool == "ask" and Quantity.OTHER in heard.quantities)
             for call in reading.calls
         )
-        left = [number for number in self._numbers(text) if float(number) not in used]
+        left = [heard.said[place] for place in untaken_places(heard, reading.calls) if _has_unit(heard, place)]
+        left += [n for n in self._numbers(text) if float(n) not in used and n not in heard.names]
         return left[0] if takes and left else ""
 
     def _question(self, about: str, *, number: str = "") -> str:
@@ -260,6 +278,14 @@ def _calling(step: tuple[str, dict[str, Any]], reading: Reading) -> AIMessage:
     tool, arguments = step
     call = {"name": tool, "args": arguments, "id": f"call-{uuid.uuid4().hex[:12]}", "type": "tool_call"}
     return AIMessage(content="", id=_new_id(), tool_calls=[call], usage_metadata=_usage(reading, reading.num_tokens))
+
+
+def _has_unit(heard: Heard, place: int) -> bool:
+    """Whether a number has a unit, and so is not what a call with an equal number took up."""
+    quantity = heard.quantities[place]
+    bare = {Quantity.PLAIN, Quantity.CELL, Quantity.VERSION, Quantity.SLICE, Quantity.ORDINAL}
+    # `the last two hours` is a way of speaking.
+    return quantity not in bare and (heard.said[place][0].isdigit() or quantity is not Quantity.DURATION)
 
 
 def _missing(tool: str, given: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@
 The slices' names come first, then what the conversation was last about, then the request. A slice said by its name, or
 by an alias that the network gives it, is its place in the list, so that a name never seen in training is as easy as any
 other; any other nickname stays a word and has to be understood. `<n2>` is the second number said and the number of a
-cell, `<m1>` the first and none.
+cell, `<m1>` the first and none. Digits in a name, as 5QI or n78, are left out: they number nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+
+from agent.models.operator_quantities import APART, OWNING, TOUCHING, Quantity, is_slip, quantity_of
 
 MAX_SLICES = 8
 MAX_NUMBERS = 8
@@ -50,6 +52,12 @@ class Heard:
     """In the order in which they were said."""
     is_cell: tuple[bool, ...]
     """Whether each number is a cell's."""
+    quantities: tuple[Quantity, ...]
+    """What each number counts."""
+    said: tuple[str, ...]
+    """Each number as it was said, with its unit."""
+    names: tuple[str, ...]
+    """Digits that are part of a name, as the 5 of 5QI, and so no numbers."""
     num_slices: int
     cell: int | None
     """What the conversation was last about."""
@@ -76,16 +84,19 @@ def hear(
     """
     names = [_name_pieces(name) for name in slices[:MAX_SLICES]]
     others = [[_name_pieces(alias) for alias in each] for each in aliases[:MAX_SLICES]]
-    pieces = _with_slices(normal_text(text).split(), names, others)
-    pieces, numbers, is_cell = _with_numbers(pieces, frozenset(cells))
+    pieces, gaps = _with_slices(normal_text(text).split(), _gaps(text), names, others)
+    pieces, numbers, left_out = _with_numbers(pieces, gaps, frozenset(cells))
     known = [
         word for word, is_known in (("cell", cell is not None), ("slice", slice_number), ("plan", has_plan)) if is_known
     ]
     listed = " ".join(f"<s{n}> {_shown(name)}" for n, name in enumerate(names, start=1))
     return Heard(
         prompt=" ".join(f"{listed} <f> {' '.join(known)} <u> {' '.join(pieces)}".split()),
-        numbers=tuple(numbers),
-        is_cell=tuple(is_cell),
+        numbers=tuple(number.value for number in numbers),
+        is_cell=tuple(number.value in cells for number in numbers),
+        quantities=tuple(number.quantity for number in numbers),
+        said=tuple(_as_typed(number.said, text) for number in numbers),
+        names=tuple(left_out),
         num_slices=len(names),
         cell=cell,
         slice=slice_number,
@@ -94,8 +105,24 @@ def hear(
 
 def normal_text(text: str) -> str:
     """Lower case, plain characters, a blank between any two pieces, at most 300 characters."""
-    plain = unicodedata.normalize("NFKC", text[: 4 * _MAX_TEXT]).lower()
-    return " ".join(_PIECE.findall(_APOSTROPHE.sub("", plain)))[:_MAX_TEXT]
+    return " ".join(_PIECE.findall(_APOSTROPHE.sub("", _plain(text))))[:_MAX_TEXT]
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text[: 4 * _MAX_TEXT]).lower()
+
+
+def _gaps(text: str) -> list[str]:
+    """What stands before each piece of the normal text: nothing, a blank, or an apostrophe that was left out."""
+    plain = _plain(text)
+    owning = {match.start() - place for place, match in enumerate(_APOSTROPHE.finditer(plain))}
+    plain = _APOSTROPHE.sub("", plain)
+    gaps, end = [], -1
+    for match in _PIECE.finditer(plain):
+        is_apart = end < 0 or any(map(str.isspace, plain[end : match.start()]))
+        gaps.append(OWNING if match.start() in owning else APART if is_apart else TOUCHING)
+        end = match.end()
+    return gaps
 
 
 def _name_pieces(name: str) -> list[str]:
@@ -108,22 +135,27 @@ def _shown(name: Sequence[str]) -> str:
 
 
 def _with_slices(
-    pieces: list[str], names: Sequence[Sequence[str]], aliases: Sequence[Sequence[Sequence[str]]]
-) -> list[str]:
-    """Longest names first, from left to right; then parts of names and names with a slip of the finger."""
+    pieces: list[str], gaps: list[str], names: Sequence[Sequence[str]], aliases: Sequence[Sequence[Sequence[str]]]
+) -> tuple[list[str], list[str]]:
+    """The pieces and what stands before each.
+
+    Longest names first, from left to right; then parts of names and names with a slip of the finger.
+    """
     whole = _distinct_aliases(aliases)
     whole |= {_stem("".join(name)): number for number, name in reversed(list(enumerate(names, start=1)))}
     parts = {part: number for part, number in _distinct_parts(names).items() if part not in whole}
     longest = 2 * max(map(len, (*names, *chain.from_iterable(aliases))), default=1) - 1
     made: list[str] = []
+    starts: list[int] = []
     at = 0
     while at < len(pieces):
         number, length = _slice_at(pieces, at, longest, whole, parts)
         if not number and not (made and made[-1].startswith("<s")):
             number, length = _numbered_slice(pieces, at, len(names))
         made.append(f"<s{number}>" if number else pieces[at])
+        starts.append(at)
         at += length
-    return made
+    return made, [gaps[start] for start in starts]
 
 
 def _slice_at(
@@ -142,7 +174,7 @@ def _slice_at(
     if word in parts:
         return parts[word], 1
     near = [
-        number for name, number in whole.items() if min(len(name), len(word)) >= _LEAST_TYPO and _is_slip(word, name)
+        number for name, number in whole.items() if min(len(name), len(word)) >= _LEAST_TYPO and is_slip(word, name)
     ]
     return (near[0] if len(near) == 1 else 0), 1
 
@@ -181,36 +213,42 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) >= _LEAST_PLURAL and word.endswith("s") and not word.endswith("ss") else word
 
 
-def _is_slip(word: str, name: str) -> bool:
-    """Whether one letter was missed, added, changed or swapped with the next."""
-    if abs(len(word) - len(name)) > 1 or word[0] != name[0]:
-        return False
-    short, long = sorted((word, name), key=len)
-    first = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
-    if len(short) < len(long):
-        return short[first:] == long[first + 1 :]
-    rest = short[first + 1 :] == long[first + 1 :]
-    swapped = short[first : first + 2] == long[first : first + 2][::-1] and short[first + 2 :] == long[first + 2 :]
-    return rest or swapped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Number:
+    value: float
+    quantity: Quantity
+    said: tuple[str, ...]
 
 
-def _with_numbers(pieces: Sequence[str], cells: frozenset[int]) -> tuple[list[str], list[float], list[bool]]:
+def _with_numbers(
+    pieces: Sequence[str], gaps: Sequence[str], cells: frozenset[int]
+) -> tuple[list[str], list[_Number], list[str]]:
+    """The pieces with places for numbers, the numbers, and the digits of names, which are left out."""
     made: list[str] = []
-    numbers: list[float] = []
-    is_cell: list[bool] = []
+    numbers: list[_Number] = []
+    names: list[str] = []
     at = 0
     while at < len(pieces):
         value, length = _number_at(pieces, at)
-        at += length
+        start, at = at, at + length
         if value is None:
-            made.append(pieces[at - 1])
+            made.append(pieces[start])
+            continue
+        quantity, end = quantity_of(pieces, gaps, start, at)
+        if quantity is Quantity.NAME:
+            names.append(pieces[start])
         elif len(numbers) == MAX_NUMBERS:
             made.append("<more>")
         else:
-            numbers.append(value)
-            is_cell.append(value in cells)
-            made.append(f"<{'n' if is_cell[-1] else 'm'}{len(numbers)}>")
-    return made, numbers, is_cell
+            numbers.append(_Number(value=value, quantity=quantity, said=tuple(pieces[start:end])))
+            made.append(f"<{'n' if value in cells else 'm'}{len(numbers)}>")
+    return made, numbers, names
+
+
+def _as_typed(words: Sequence[str], text: str) -> str:
+    """Pieces of the normal text as they stand in the text itself."""
+    found = re.search(r"\W*".join(map(re.escape, words)), text[: 4 * _MAX_TEXT], re.IGNORECASE)
+    return found.group() if found else " ".join(words)
 
 
 def _number_at(pieces: Sequence[str], at: int) -> tuple[float | None, int]:

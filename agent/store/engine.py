@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from agent.errors import StoreUnusable
+from agent.store.address import parse_address, told_address
 from agent.store.tables import AUDIT_HEAD, METADATA
 
 SCHEMA_REVISION = "0001"
@@ -18,42 +19,48 @@ SCHEMA_REVISION = "0001"
 _CREATION_LOCK = 0x65646765
 """Any number that no other program takes."""
 _BUSY_S, _PAUSE_S = 10.0, 0.02
+_POSTGRES_PORT, _SHORTEST_SECRET = 5432, 3
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_engine(url: str) -> Engine:
     """An engine on a database whose schema is current; raises StoreUnusable."""
     engine: Engine | None = None
+    parsed = parse_address(url)
     try:
-        parsed = _parse(url)
+        if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, **_options(parsed))
-        if parsed.get_backend_name() == "sqlite":
+        if parsed.drivername == "sqlite":
             _tune_sqlite(engine)
         _migrate(engine)
-    except (SQLAlchemyError, OSError, ImportError) as error:
+    except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
         if engine is not None:
             engine.dispose()
-        raise StoreUnusable(f"store {_without_password(url)}: {str(error).splitlines()[0]}") from error
+        raise StoreUnusable(f"store {told_address(url)}: {_told(error, parsed)}") from error
     return engine
 
 
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
-        allowed = "sqlite:///path/to/file.db or postgresql+psycopg://user@host/database"
-        raise StoreUnusable(f"store {_without_password(url)}: expected {allowed}") from error
-    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    return parsed
+def _told(error: Exception, url: URL) -> str:
+    """In a line, without the password, and with what was expected where a server did not let us in."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+    secrets = (url.password, *(value for name, value in url.query.items() if "pass" in name.lower()))
+    for secret in secrets:
+        # Shorter ones can't be told from the words around them.
+        if isinstance(secret, str) and len(secret) >= _SHORTEST_SECRET:
+            reason = reason.replace(secret, "***")
+    if isinstance(error, OperationalError) and url.drivername != "sqlite":
+        where = f"{url.host or 'localhost'}:{url.port or _POSTGRES_PORT}"
+        reason += f"; expected a PostgreSQL server at {where} that lets {url.username or 'this user'} in"
+    return reason
 
 
 def _options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
-        return {"pool_pre_ping": True, "pool_size": 4}
+        # A host that drops packets would otherwise hold the start up for minutes.
+        patience = {} if "connect_timeout" in url.query else {"connect_timeout": round(_BUSY_S)}
+        return {"pool_pre_ping": True, "pool_size": 4, "connect_args": patience}
     if url.database in (None, "", ":memory:"):
         from sqlalchemy.pool import QueuePool
 
@@ -104,13 +111,18 @@ def _migrate(engine: Engine) -> None:
         return
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.connect().execution_options(writes=True) as connection:
         config.attributes["connection"] = connection
-        with connection.begin():
-            command.upgrade(config, "head")
+        try:
+            with connection.begin():
+                command.upgrade(config, "head")
+        except CommandError as error:
+            newest = f"this version knows schemas up to {SCHEMA_REVISION!r}; use the version that wrote it"
+            raise ValueError(f"schema {revision!r}: {error}; {newest}") from error
 
 
 def _create(engine: Engine) -> bool:
@@ -133,10 +145,3 @@ def _current_revision(engine: Engine) -> str | None:
         if not inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(select(text("version_num")).select_from(text("alembic_version"))).scalar()
-
-
-def _without_password(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return repr(url[:80])

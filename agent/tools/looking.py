@@ -220,10 +220,10 @@ def _cell_status(room: ControlRoom, cell: int) -> Finding:
 def _slice_status(room: ControlRoom, profile: SliceProfile, cell: int | None) -> Finding:
     if cell is not None:
         return _slice_in_cell(room, profile, cell)
-    row = slice_row(room, profile)
+    row = slice_row(room, profile) | {"qos_identifier": f"5QI {profile.five_qi}"}
     cells = [slice_row(room, profile, digest.cell) for digest in room.latest.digests]
     cells.sort(key=lambda r: float(str(r["in_time_pct"])))
-    lines = [slice_sentence(row), slice_load(row), *cell_table(cells[:_SHOWN])]
+    lines = [slice_sentence(row), slice_load(row), f"- {row['qos_identifier']}", *cell_table(cells[:_SHOWN])]
     return Finding(text="\n".join(lines), data=row | {"cells": cells}, focus={"slice": profile.name})
 
 

@@ -13,6 +13,7 @@ from agent.planner import baseline_planners
 from agent.policy import REASON_WORDS
 from agent.tools.change_rows import change_rows
 from agent.tools.finding import Finding, percent, require_slice
+from agent.tools.lost_guarantees import lost_guarantees
 from agent.tools.seen import latest_interval
 from telemetry_sim.actions import ControlAction, SliceAction
 
@@ -36,6 +37,7 @@ def propose_plan(room: ControlRoom) -> Finding:
     latest_interval(room)
     proposal = room.propose()
     changes = changes_of(room, proposal.policy.actions)
+    lost = lost_guarantees(room, proposal.policy.actions, room.latest.digests)
     found = room.examine(proposal.policy)
     sources = [decided.source.value for decided in proposal.decision.cells]
     data: dict[str, object] = {
@@ -48,6 +50,7 @@ def propose_plan(room: ControlRoom) -> Finding:
         "num_cells": len(sources),
         "sources": {source: sources.count(source) for source in dict.fromkeys(sources)},
         "reasons": [reason.value for reason in proposal.policy.rationale],
+        "lost_guarantees": [each.document() for each in lost[:_SHOWN]],
         "gate": examination_document(found),
         "changes": changes[:_SHOWN_CHANGES],
     }
@@ -60,6 +63,9 @@ def propose_plan(room: ControlRoom) -> Finding:
         f"It makes {len(changes)} changes at {data['gate']['risk']} risk; {verdict}.",  # type: ignore[index]  # a dict
         f"Reasons: {_reasons(proposal.policy)}.",
     ]
+    lines += [f"- {each.told()}" for each in lost[:_SHOWN_BRIEFLY]]
+    if len(lost) > _SHOWN_BRIEFLY:
+        lines.append(f"- and {len(lost) - _SHOWN_BRIEFLY} more slices no longer have a guarantee")
     lines += [f"- {where}: {what}" for where, what in change_rows(changes)[:_SHOWN_BRIEFLY]]
     return Finding(text="\n".join(lines), data=data, focus={"plan": proposal.policy.version})
 
@@ -93,12 +99,14 @@ def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
         version = proposal.policy.version
         raise AgentInputInvalid(f"cell {cell} had no digest when version {version} was proposed; ask for a new plan")
     rows = [_explained(room, proposal, decided.cell, digests[decided.cell]) for decided in wanted]
+    lost = lost_guarantees(room, proposal.policy.actions, [digests[decided.cell] for decided in wanted])
     data: dict[str, object] = {
         "version": proposal.policy.version,
         "planner": proposal.policy.planner,
         "decision": proposal.decision_id,
         "reasons": [reason.value for reason in proposal.policy.rationale],
         "cells": rows,
+        "lost_guarantees": [each.document() for each in lost[:_SHOWN]],
     }
     lines = [
         (
@@ -117,6 +125,7 @@ def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
             f"{s['demand_mbps']:g} Mb/s asked, {s['in_time_pct']:g} % in time"
             for s in row["slices"]  # type: ignore[attr-defined]  # a list of dicts
         ]
+        lines += [f"  - {each.told()}" for each in lost if each.cell == row["cell"]]
     focus: dict[str, object] = {"plan": proposal.policy.version}
     if cell is not None:
         focus["cell"] = cell

@@ -18,6 +18,7 @@ from api.errors import refuse
 from api.guarantees import RateSeen, guaranteed_kbps, rate_scope, rate_seen
 from api.problems import problem_responses
 from api.schedules import schedule_of
+from api.schemas import KpiRow
 from api.slice_sla import POLICY_TYPE_ID
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.topology import CellSite
@@ -26,6 +27,13 @@ COMMON = problem_responses(400, 401, 403, 404, 413, 415, 429, 503)
 router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON)
 CellId = Annotated[int, Path(ge=0, le=0xFFFF)]
 _KEEP_ALIVE_S = 15.0
+_UNITS = {
+    "demand_kbps": "kbit/s",
+    "served_kbps": "kbit/s",
+    "delay_p95_ms": "ms",
+    "RRU.PrbUsedDl": "PRB",
+    "guaranteed_kbps": "kbit/s",
+}
 
 
 @router.get("/topology")
@@ -50,8 +58,11 @@ async def read_digest(cell: CellId, ctx: InContext) -> Response:
 
 
 @router.get("/kpis")
-async def list_kpis(ctx: InContext) -> list[dict[str, Any]]:
-    """TS 28.552 figures of the latest interval, per cell and slice, and what A1 policies ask of them."""
+async def list_kpis(ctx: InContext) -> list[KpiRow]:
+    """Figures of the latest interval, per cell and slice, and what A1 policies ask of them.
+
+    A name of TS 28.552 is used only where the figure is what the standard defines under it.
+    """
     digests = ctx.operations.digests
     guarantees = _guarantees(ctx.operations.goals.of_type(POLICY_TYPE_ID), digests)
     return [
@@ -130,21 +141,25 @@ def _site(ctx: Context, cell: int) -> CellSite:
     return found
 
 
-def _kpis_of(digest: EdgeDigest, row: int, guarantees: list[RateSeen]) -> dict[str, Any]:
+def _kpis_of(digest: EdgeDigest, row: int, guarantees: list[RateSeen]) -> KpiRow:
     """Of one slice in one cell; a guarantee is judged over all cells in its scope."""
     seen = digest.slices[row]
-    return {
-        "cell": digest.cell,
-        "slice": str(seen.slice),
-        "end_s": digest.end_s,
-        "DRB.UEThpDl": seen.served_kbps,
-        "DRB.RlcSduDelayDl": seen.delay_p95_ms,
-        "RRU.PrbTotDl": seen.prb_used,
-        "demand_kbps": seen.demand_kbps,
-        "in_time_ratio": seen.in_time_ratio,
-        "guaranteed_kbps": max((each.rate_kbps for each in guarantees), default=None),
-        "is_fulfilled": all(each.is_carried and each.is_served for each in guarantees) if guarantees else None,
-    }
+    return KpiRow.model_validate(
+        {
+            "cell": digest.cell,
+            "slice": str(seen.slice),
+            "end_s": digest.end_s,
+            "num_devices": seen.num_devices,
+            "demand_kbps": seen.demand_kbps,
+            "served_kbps": seen.served_kbps,
+            "in_time_ratio": seen.in_time_ratio,
+            "delay_p95_ms": seen.delay_p95_ms if seen.is_delay_measured else None,
+            "RRU.PrbUsedDl": seen.prb_used,
+            "guaranteed_kbps": max((each.rate_kbps for each in guarantees), default=None),
+            "is_fulfilled": all(each.is_carried and each.is_served for each in guarantees) if guarantees else None,
+            "units": _UNITS,
+        }
+    )
 
 
 def _guarantees(policies: Sequence[StoredGoal], digests: Sequence[EdgeDigest]) -> dict[tuple[int, int], list[RateSeen]]:

@@ -17,7 +17,13 @@ from agent.errors import PolicyRejected
 from agent.policy import SchedulingPolicy
 from telemetry_sim.actions import Acknowledgement, ControlAction, SliceAction
 from telemetry_sim.errors import ActionInvalid
-from telemetry_sim.mqtt_protocol import ReportDocument, ReportState, desired_topic, reported_topic
+from telemetry_sim.mqtt_protocol import (
+    CONFIRMATION_TOPIC,
+    ReportDocument,
+    ReportState,
+    desired_topic,
+    reported_topic,
+)
 from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
 from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
 from tests.service_fixtures import Broker
@@ -114,6 +120,7 @@ class MqttStage:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._targets: dict[int, Future[None]] = {}
+        self.targets: dict[int, MqttTarget] = {}
         for cell in small_topology().cells:
             self.bring_back(cell.id)
         self.dispatcher: MqttDispatcher = self._new_dispatcher()
@@ -124,7 +131,7 @@ class MqttStage:
         wait_until(lambda: not self._state(cell).is_online)
 
     def bring_back(self, cell: int) -> None:
-        target = MqttTarget(cell, self._apply_to(cell), self.address)
+        target = self.targets[cell] = MqttTarget(cell, self._apply_to(cell), self.address)
         self._targets[cell] = asyncio.run_coroutine_threadsafe(target.run(), self._loop)
         if hasattr(self, "dispatcher"):
             wait_until(lambda: self._state(cell).is_online)
@@ -346,9 +353,59 @@ def test_a_killed_broker_loses_nothing_that_was_enforced(mqtt_stage):
     assert [in_force(mqtt_stage, cell) for cell in (10, 11, 12)] == [80, 80, 80]
 
 
+@pytest.mark.broker
+def test_what_the_broker_refuses_to_take_is_told_for_its_target(mqtt_stage):
+    assert mqtt_stage.dispatcher.dispatch(full(1, 60)).is_enforced
+    mqtt_stage.broker.deny(desired_topic(11))
+    outcome = mqtt_stage.dispatcher.dispatch(full(2, 70))
+    assert outcome.is_reverted
+    reasons = {answer.cell: answer.reason for answer in outcome.refusals}
+    assert "not authorized (0x87)" in reasons[11]
+    assert "because of cell 11" in reasons[10]
+    assert [in_force(mqtt_stage, cell) for cell in (10, 11, 12)] == [60, 60, 60]
+    assert "0x87" in mqtt_stage._state(11).reason
+    mqtt_stage.broker.deny()
+    assert mqtt_stage.dispatcher.dispatch(full(3, 80)).is_enforced
+    assert mqtt_stage._state(11).reason == ""
+
+
+@pytest.mark.broker
+def test_what_the_broker_refuses_for_a_target_that_is_away_is_told_too(mqtt_stage):
+    mqtt_stage.take_down(11)
+    mqtt_stage.broker.deny(desired_topic(11))
+    outcome = mqtt_stage.dispatcher.dispatch(full(1, 60))
+    assert outcome.is_reverted
+    assert "0x87" in {answer.cell: answer.reason for answer in outcome.refusals}[11]
+
+
+@pytest.mark.broker
+def test_a_policy_whose_confirmation_the_broker_refuses_is_withdrawn(mqtt_stage):
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    mqtt_stage.broker.deny(CONFIRMATION_TOPIC)
+    outcome = mqtt_stage.dispatcher.dispatch(full(2, 70))
+    assert outcome.is_reverted
+    assert "0x87" in outcome.refusals[0].reason
+    assert [in_force(mqtt_stage, cell) for cell in (10, 11, 12)] == [60, 60, 60]
+    mqtt_stage.broker.deny()
+    assert mqtt_stage.dispatcher.dispatch(full(3, 80)).is_enforced
+
+
+@pytest.mark.broker
+def test_a_target_whose_reports_the_broker_refuses_says_that_it_is_away_and_why(mqtt_stage):
+    mqtt_stage.dispatcher.dispatch(full(1, 60))
+    mqtt_stage.broker.deny(reported_topic(11))
+    assert not mqtt_stage.dispatcher.dispatch(full(2, 70)).is_enforced
+    wait_until(lambda: not mqtt_stage._state(11).is_online)
+    assert "0x87" in mqtt_stage.targets[11].refusal
+    mqtt_stage.broker.deny()
+    wait_until(lambda: mqtt_stage._state(11).is_online)
+    assert mqtt_stage.targets[11].refusal == ""
+    assert mqtt_stage.dispatcher.dispatch(full(3, 80)).is_enforced
+
+
 def publish_raw(address: BrokerAddress, topic: str, payload: bytes) -> None:
     async def publish() -> None:
         async with address.client("test-publisher") as client:
-            await client.publish(topic, payload, qos=1)
+            await client.publish(topic, payload)
 
     asyncio.run(publish())

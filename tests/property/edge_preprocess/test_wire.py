@@ -6,28 +6,55 @@ import json
 from dataclasses import fields
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from edge_preprocess.wire import Unreadable, dump_frame, dump_log, parse_line
-from telemetry_sim.records import DeviceColumns, LogRecord, TelemetryFrame
+from telemetry_sim.records import (
+    CellColumns,
+    DeviceColumns,
+    LogRecord,
+    SensorColumns,
+    SliceColumns,
+    TelemetryFrame,
+)
 
 _PATIENT = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 _FLOATS = st.one_of(st.just(float("nan")), st.floats(-1e12, 1e12))
 
 
+_INTEGERS = {"device_id": np.int64, "cell": np.int16, "slice": np.int16, "stream": np.int16, "policy_version": np.int32}
+
+
+@st.composite
+def _columns(draw, kind, shape):
+    """Each column is all NaN now and then: a source that does not report it."""
+    return kind(**{column.name: draw(_column(column.name, shape)) for column in fields(kind)})
+
+
+def _column(name, shape):
+    if name == "delay_counts":
+        return st.integers(1, 4).flatmap(lambda bins: arrays(np.int64, (*shape, bins), elements=st.integers(0, 9)))
+    if name in _INTEGERS:
+        return arrays(_INTEGERS[name], shape, elements=st.integers(-1, 9))
+    return st.one_of(st.just(np.full(shape, np.nan)), arrays(np.float64, shape, elements=_FLOATS))
+
+
 @st.composite
 def _frames(draw):
-    count = draw(st.integers(0, 5))
-    columns = {
-        f.name: np.array(draw(st.lists(_FLOATS, min_size=count, max_size=count)), dtype=float)
-        for f in fields(DeviceColumns)
-        if f.name not in {"device_id", "cell", "slice"}
-    }
-    ids = np.array(draw(st.lists(st.integers(0, 2**62), min_size=count, max_size=count)), dtype=np.int64)
-    places = np.array(draw(st.lists(st.integers(-1, 9), min_size=count, max_size=count)), dtype=np.int16)
-    devices = DeviceColumns(device_id=ids, cell=places, slice=places, **columns)
-    return TelemetryFrame(time_s=draw(st.floats(0, 1e9)), period_s=1.0, devices=devices)
+    num_devices, num_readings = draw(st.integers(0, 4)), draw(st.integers(0, 3))
+    num_cells, num_slices = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return TelemetryFrame(
+        time_s=draw(st.floats(0, 1e9)),
+        period_s=draw(st.floats(0.1, 100)),
+        devices=draw(_columns(DeviceColumns, (num_devices,))),
+        slices=draw(st.none() | _columns(SliceColumns, (num_cells, num_slices))),
+        cells=draw(st.none() | _columns(CellColumns, (num_cells,))),
+        sensors=draw(st.none() | _columns(SensorColumns, (num_readings,))),
+        stream_names=tuple(draw(st.lists(st.text(max_size=64), max_size=3))),
+    )
 
 
 @_PATIENT
@@ -35,13 +62,45 @@ def _frames(draw):
 def test_a_frame_is_read_as_it_was_written(frame):
     again = parse_line(dump_frame(frame).encode())
     assert isinstance(again, TelemetryFrame)
-    assert again.time_s == frame.time_s
-    for column in fields(DeviceColumns):
-        assert np.array_equal(
-            getattr(again.devices, column.name),
-            getattr(frame.devices, column.name),
-            equal_nan=column.name not in {"device_id", "cell", "slice"},
-        )
+    for name in ("time_s", "period_s", "stream_names"):
+        assert getattr(again, name) == getattr(frame, name)
+    for name in ("devices", "slices", "cells", "sensors"):
+        part, found = getattr(frame, name), getattr(again, name)
+        assert (found is None) == (part is None)
+        for column in () if part is None else fields(part):
+            wanted, got = getattr(part, column.name), getattr(found, column.name)
+            assert got.dtype == wanted.dtype, column.name
+            np.testing.assert_array_equal(got, wanted)
+
+
+def _nothing_reported(kind, shape):
+    made = {column.name: np.full(shape, np.nan) for column in fields(kind)}
+    made |= {name: np.full(shape, -1, dtype) for name, dtype in _INTEGERS.items() if name in made}
+    return kind(**made | ({"delay_counts": np.zeros((*shape, 2), int)} if "delay_counts" in made else {}))
+
+
+def test_a_frame_in_which_nothing_is_reported_is_read_as_it_was_written():
+    frame = TelemetryFrame(
+        time_s=1.0,
+        period_s=1.0,
+        devices=_nothing_reported(DeviceColumns, (2,)),
+        slices=_nothing_reported(SliceColumns, (2, 3)),
+        cells=_nothing_reported(CellColumns, (2,)),
+        sensors=_nothing_reported(SensorColumns, (2,)),
+    )
+    again = parse_line(dump_frame(frame).encode())
+    assert isinstance(again, TelemetryFrame)
+    assert (again.slices.num_devices.shape, again.cells.prb_used.shape, again.sensors.value.shape) == (
+        (2, 3),
+        (2,),
+        (2,),
+    )
+
+
+@pytest.mark.parametrize("part", [{"cells": {}}, {"cells": {"prb_used": [[1]]}}, {"slices": {"num_devices": [1]}}])
+def test_a_part_without_a_shape_of_its_kind_is_named(part):
+    document = {"kind": "frame", "time_s": 1.0, "period_s": 1.0, "devices": {"device_id": []}}
+    assert parse_line(json.dumps(document | part).encode()) is Unreadable.BAD_FRAME
 
 
 @_PATIENT

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from agent.cell_plan import CellPlan, SlicePlan
 from agent.control_room import ControlRoom
 from agent.goal import ContextKind
+from agent.planner import FormulaPlanner
 from agent.tools import acting, looking, reasoning
 from agent.tools.change_rows import change_rows
 from agent.tools.finding import sparkline
 from agent.tools.goal_words import describe_goal
+from agent.tools.lost_guarantees import LostGuarantee
 from agent.tools.text_table import text_table
 
 
@@ -83,6 +86,70 @@ def test_a_setting_has_a_name_and_a_unit() -> None:
 def test_an_explanation_says_that_the_plan_was_made_for_it(room: ControlRoom) -> None:
     assert "just now, since nothing was proposed yet" in reasoning.explain_decision(room).text
     assert "just now" not in reasoning.explain_decision(room).text
+
+
+def planned(room: ControlRoom, *mins: int) -> None:
+    """From now on the planner divides every cell like this, and calls it steady."""
+    slices = tuple(SlicePlan(min_pct=pct) for pct in mins)
+    room.planner = FormulaPlanner(name="person", formula=lambda digest, _: CellPlan(cell=digest.cell, slices=slices))
+    room.proposal = None
+
+
+def test_a_plan_that_takes_a_guarantee_says_so_and_why_that_is_thought_fine(room: ControlRoom) -> None:
+    rest = len(room.topology.slices) - 2
+    planned(room, 0, 100 - 10 * rest, *[10] * rest)
+    name = room.topology.slices[0].name
+    for found in (reasoning.propose_plan(room), reasoning.explain_decision(room, cell=1)):
+        lost = found.data["lost_guarantees"][0]  # type: ignore[index]
+        wanted = (
+            f"cell {lost['cell']} {name} no longer has a guarantee ({lost['share_now_pct']} % before): it is lent what "
+            f"others leave idle; {lost['prb_use_pct']:g} % of "
+            f"the PRBs are used now, and the twin expects {lost['in_time_then_pct']:g} % of it in time instead of "
+            f"{lost['in_time_now_pct']:g} %"
+        )
+        assert wanted in found.text
+
+
+def test_a_plan_for_one_pool_says_that_the_pool_serves_all(room: ControlRoom) -> None:
+    planned(room, *[0] * len(room.topology.slices))
+    text = reasoning.explain_decision(room, cell=1).text
+    for profile in room.topology.slices:
+        assert f"cell 1 {profile.name} no longer has a guarantee" in text
+    assert "one pool serves all slices of the cell" in text
+
+
+def test_a_plan_that_takes_no_guarantee_speaks_of_none(room: ControlRoom) -> None:
+    rest = len(room.topology.slices) - 1
+    planned(room, 100 - 10 * rest, *[10] * rest)
+    for found in (reasoning.propose_plan(room), reasoning.explain_decision(room)):
+        assert "guarantee (" not in found.text
+        assert found.data["lost_guarantees"] == []
+
+
+@pytest.mark.parametrize(
+    ("in_time_pct", "utility_pct", "said"),
+    [
+        ((97.0, 98.0), (80.0, 70.0), "(target 95 %)"),
+        ((90.0, 90.0), (80.0, 70.0), "(target 95 %)"),
+        ((97.0, 80.0), (70.0, 80.0), "worse for it but better for the cell as a whole: utility 70 % to 80 %"),
+        ((97.0, 80.0), (80.0, 80.0), "worse for it and no better for the cell: utility 80 % to 80 %"),
+    ],
+)
+def test_what_is_worse_without_a_guarantee_is_called_worse(in_time_pct, utility_pct, said) -> None:  # type: ignore[no-untyped-def]
+    lost = LostGuarantee(
+        cell=1,
+        slice="cameras",
+        share_now_pct=20,
+        is_pool=True,
+        unguaranteed_pct=100,
+        prb_use_pct=40.0,
+        in_time_now_pct=in_time_pct[0],
+        in_time_then_pct=in_time_pct[1],
+        in_time_target_pct=95.0,
+        utility_now_pct=utility_pct[0],
+        utility_then_pct=utility_pct[1],
+    )
+    assert lost.told().endswith(said)
 
 
 def test_the_history_tells_what_each_version_brought(room: ControlRoom) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent.cell_plan import CellPlan, SlicePlan, to_actions
-from agent.control_loop import ControlLoop, Turn, digest_hash, initial_plan, plan_document
+from agent.control_loop import ControlLoop, Turn, digest_hash, initial_plan, network_time_s, plan_document
 from agent.dispatch.in_process import InProcessDispatcher
 from agent.goal import GoalTerms
 from agent.planner import CellDecision, Decision, FormulaPlanner, KeepPlanner, Planner, Source
@@ -178,13 +178,13 @@ def test_a_cell_that_is_not_decided_about_keeps_the_plan_it_had() -> None:
     assert network.versions == {1: 2, 2: 1, 3: 1}
 
 
-def test_a_policy_holds_for_two_intervals_from_the_newest_digest() -> None:
+def test_a_policy_holds_for_two_intervals_from_the_network_time() -> None:
     loop = loop_with(ListeningPlanner(), interval_s=5.0)
     mixed = (*digests(1, end_s=40.0), *digests(2, end_s=45.0))
     policy = loop.decide(Telemetry(frames=()), mixed).policy
 
     assert policy is not None
-    assert (policy.valid_from_s, policy.valid_until_s) == (45.0, 55.0)
+    assert (policy.valid_from_s, policy.valid_until_s) == (40.0, 50.0)
     assert policy.planner == "listening"
 
 
@@ -223,3 +223,12 @@ def test_the_initial_split_is_whole_and_equal_to_a_percent(num_slices: int) -> N
 
     assert sum(shares(plan)) == sum(part.compute_pct for part in plan.slices) == 100
     assert max(shares(plan)) - min(shares(plan)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "now_s"),
+    [([], 0.0), ([30.0], 30.0), ([20.0, 30.0], 20.0), ([30.0, 9e9, 20.0], 30.0), ([30.0, 9e9, 0.5, 30.0, 20.0], 30.0)],
+)
+def test_network_time_is_what_most_edges_say(ends_s, now_s):
+    digest = EdgePipeline(TOPOLOGY).digest((), ())[0]
+    assert network_time_s([digest.model_copy(update={"end_s": end_s}) for end_s in ends_s]) == now_s

@@ -1,6 +1,8 @@
-"""What `/v1/kpis` says of guaranteed rates."""
+"""What `/v1/kpis` says, under which names, and of guaranteed rates."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
@@ -61,3 +63,50 @@ async def test_where_two_meet_the_greater_is_told_and_both_must_be_fulfilled(cli
     assert await told(client) == {1: (8000, False), 2: (8000, False), 3: (8000, False)}
     await client.put(f"{POLICIES}/p2", json=guaranteeing(4000))
     assert await told(client) == {1: (5000, True), 2: (5000, True), 3: (4000, True)}
+
+
+async def test_a_slices_aggregate_is_not_told_under_the_name_of_a_single_devices_mean(client, busy):
+    rows = (await client.get("/v1/kpis")).json()
+    assert {row["cell"]: row["served_kbps"] for row in rows if row["slice"] == SLICE} == {1: 3000, 2: 2000, 3: 500}
+    assert not {"DRB.UEThpDl", "DRB.RlcSduDelayDl", "RRU.PrbTotDl"} & set().union(*rows)
+    assert all(row["RRU.PrbUsedDl"] >= 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("served_kbps", "delay_p95_ms", "told"),
+    [(0.0, 0.0, None), (0.0, 10_000.0, None), (5.0, 0.0, None), (5.0, 2.5, 2.5), (5.0, 10_000.0, 10_000.0)],
+)
+async def test_a_delay_is_told_only_of_what_was_served(
+    client, operations, monkeypatch, served_kbps, delay_p95_ms, told
+):
+    operations.turn()
+    change = {"served_kbps": served_kbps, "delay_p95_ms": delay_p95_ms}
+    digests = tuple(
+        digest.model_copy(update={"slices": tuple(row.model_copy(update=change) for row in digest.slices)})
+        for digest in operations.digests
+    )
+    monkeypatch.setattr(Operations, "digests", digests)
+    assert {row["delay_p95_ms"] for row in (await client.get("/v1/kpis")).json()} == {told}
+
+
+async def test_every_figure_states_its_unit_in_the_answer_and_its_meaning_in_the_document(client, busy):
+    row = (await client.get("/v1/kpis")).json()[0]
+    assert row["units"] == {
+        "demand_kbps": "kbit/s",
+        "served_kbps": "kbit/s",
+        "delay_p95_ms": "ms",
+        "RRU.PrbUsedDl": "PRB",
+        "guaranteed_kbps": "kbit/s",
+    }
+    document = (await client.get("/openapi.json")).json()
+    fields = document["components"]["schemas"]["KpiRow"]["properties"]
+    assert set(fields) == set(row)
+    assert "kbit/s" in fields["served_kbps"]["description"]
+    assert "DRB.UEThpDl" in fields["served_kbps"]["description"]
+    assert "null where nothing was served" in fields["delay_p95_ms"]["description"]
+    assert {"type": "null"} in fields["delay_p95_ms"]["anyOf"]
+
+
+async def test_a_row_fits_the_line_that_the_chat_shows_of_it(client, busy):
+    await client.put(f"{POLICIES}/p1", json=guaranteeing(90_000.5, **BOTH))
+    assert all(len(json.dumps(row)) < 400 for row in (await client.get("/v1/kpis")).json())

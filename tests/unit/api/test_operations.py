@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from agent.cell_plan import CellPlan, SlicePlan
 from agent.control_room import plan_of
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops
+from agent.goal import Goal
 from agent.planner import FormulaPlanner
 from agent.policy import SchedulingPolicy
 from agent.store.decisions import DecisionRecord, list_decisions
-from agent.store.goals import OPERATOR_TYPE
+from agent.store.goals import OPERATOR_TYPE, StoredGoal
 from agent.store.policies import PolicyStatus, find_policy
+from agent.store.tokens import TokenOwner
 from api.goal_book import ENFORCED, NOT_ENFORCED
+from api.served_room import open_served_room
 from telemetry_sim.actions import CellAction, SliceAction
 from tests.api_stage import TOPOLOGY, Stage, build_stage, client_for
 from tests.unit.api.test_operator import GOAL
@@ -105,6 +110,111 @@ async def test_a_goal_is_not_called_planned_while_its_policy_waits(stage):
         assert goal_status(stage) == NOT_ENFORCED
     approve(stage, 1)
     assert goal_status(stage) == ENFORCED
+
+
+async def test_a_goal_that_comes_while_a_policy_waits_is_not_heeded_by_it(stage):
+    stage.operations.turn()
+    await put_goal(stage)
+    approve(stage, 1)
+    assert goal_status(stage) == NOT_ENFORCED
+    stage.operations.turn()
+    assert stage.operations._loop.goals == stage.operations.goals.live_goals()
+    approve(stage, 2)
+    assert goal_status(stage) == ENFORCED
+
+
+async def test_a_goal_that_comes_while_its_policy_is_being_planned_is_not_heeded_by_it(stage, monkeypatch):
+    planner = stage.operations._loop.planner
+    goal = Goal.model_validate({"id": "g1", **GOAL})
+
+    class Slow:
+        name = "slow"
+
+        def decide(self, digests, terms, current):
+            stage.operations.goals._goals[OPERATOR_TYPE, "g1"] = StoredGoal(
+                policy_type=OPERATOR_TYPE, id="g1", document="{}", goal=goal, status=NOT_ENFORCED
+            )
+            return planner.decide(digests, terms, current)
+
+    stage.operations._loop.planner = Slow()
+    stage.operations.turn()
+    approve(stage, 1)
+    assert goal_status(stage) == NOT_ENFORCED
+
+
+@pytest.mark.parametrize(("is_put_first", "status"), [(True, ENFORCED), (False, NOT_ENFORCED)])
+async def test_after_a_restart_a_waiting_policy_heeds_what_was_put_before_it(
+    stage, clock, tmp_path, is_put_first, status
+):
+    if is_put_first:
+        await put_goal(stage)
+    clock.now_s += 1.0
+    stage.operations.turn()
+    clock.now_s += 1.0
+    if not is_put_first:
+        await put_goal(stage)
+    again = build_stage(f"sqlite:///{tmp_path}/store.db", clock)
+    again.operations.resume()
+    approve(again, 1)
+    assert goal_status(again) == status
+    again.store.close()
+
+
+async def test_a_goal_put_anew_while_a_policy_waits_is_heeded_only_where_it_says_the_same(stage):
+    await put_goal(stage)
+    stage.operations.turn()
+    async with client_for(stage.operations) as client:
+        await client.delete("/v1/goals/g1")
+        await client.put("/v1/goals/g1", json={**GOAL, "priority": 7})
+    approve(stage, 1)
+    assert goal_status(stage) == NOT_ENFORCED
+
+
+async def test_a_plan_for_other_goals_heeds_none_of_the_live_ones(stage):
+    stage.gate.set_stops(AUTONOMOUS, actor="ann")
+    stage.operations.turn()
+    await put_goal(stage)
+    policy, _ = stage.operations.propose(())
+    stage.operations.submit(policy, actor="ann")
+    assert goal_status(stage) == NOT_ENFORCED
+
+
+def with_clocks(stage: Stage, *ahead_s: float) -> None:
+    """From now on each edge's clock is so far ahead."""
+    digest = stage.operations._loop.pipeline.digest
+
+    def shifted(frames, logs):
+        return tuple(
+            d.model_copy(update={"start_s": d.start_s + s, "end_s": d.end_s + s})
+            for d, s in zip(digest(frames, logs), ahead_s, strict=True)
+        )
+
+    stage.operations._loop.pipeline = SimpleNamespace(digest=shifted)
+
+
+def test_one_edge_whose_clock_is_ahead_moves_nobodys_now(stage):
+    stage.gate.set_stops(AUTONOMOUS, actor="ann")
+    with_clocks(stage, 0.0, 9e9, 2.0)
+    turn = stage.operations.turn()
+    expected_s = turn.digests[2].end_s
+    assert (stage.operations.now_s, turn.policy.valid_from_s) == (expected_s, expected_s)
+    policy, _ = stage.operations.propose()
+    assert policy.valid_until_s == expected_s + 900.0
+
+
+def test_a_room_sees_each_interval_once_whatever_the_clocks_say(stage):
+    with_clocks(stage, 0.0, 9e9, 9e9)
+    stage.operations.turn()
+    room = open_served_room(stage.operations, TokenOwner(name="ann", role="admin"), is_read_only=True)
+    with_clocks(stage, 0.0, -9e9, -9e9)
+    stage.operations.turn()
+    room.refresh()
+    held = stage.operations.digests
+    stage.operations._loop.pipeline = SimpleNamespace(digest=lambda *_: (*held,))
+    stage.operations.turn()
+    room.refresh()
+    room.refresh()
+    assert room.num_observed == 2
 
 
 async def test_after_a_restart_a_waiting_policy_is_not_taken_for_the_one_in_force(stage, clock, tmp_path):

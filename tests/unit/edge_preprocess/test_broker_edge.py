@@ -40,7 +40,7 @@ class _Client:
         self._messages = messages
         self._fails = fails
 
-    async def subscribe(self, topics):
+    async def subscribe(self, *topics):
         pass
 
     @property

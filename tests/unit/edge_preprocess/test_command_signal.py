@@ -132,3 +132,33 @@ def test_a_file_without_one_usable_row_is_refused(tmp_path, content):
     (tmp_path / "in.csv").write_bytes(content)
     with pytest.raises(SourceUnreadable, match="none of"):
         _run(tmp_path / "in.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "number", "name"),
+    [
+        ("timestamp,value\n1,2.0\n", (), 2, "value"),
+        ("Time;Humidity;Speed km/h\n1;2.0;3.0\n", (), 2, "Humidity"),
+        ("Time;Humidity;Speed km/h\n1;2.0;3.0\n", ("--column", "speed KM/H"), 3, "Speed km/h"),
+        ("a,Value,b\n1,2.0,3.0\n", (), 2, "Value"),
+        ("1,2.0,3.0\n2,2.0,3.0\n", (), 2, None),
+        ("2.0\n3.0\n", (), 1, None),
+        ("[red]x[/red]\n3.0\n", (), 1, "[red]x[/red]"),
+    ],
+)
+def test_the_column_that_was_chosen_is_named(tmp_path, content, options, number, name):
+    (tmp_path / "in.csv").write_text(content)
+    document = json.loads(_run(tmp_path / "in.csv", "--json", *options).stdout)
+    assert document["column"] == {"number": number, "name": name}
+    told = f"values of column {number}" + ("" if name is None else f", {name!r}")
+    assert told in _run(tmp_path / "in.csv", *options).stdout.splitlines()
+
+
+def test_a_huge_column_name_is_told_shortened(tmp_path):
+    (tmp_path / "in.csv").write_text("x" * 5000 + "\n3.0\n")
+    assert json.loads(_run(tmp_path / "in.csv", "--json").stdout)["column"]["name"] == "x" * 80
+
+
+def test_an_empty_file_has_no_column(tmp_path):
+    (tmp_path / "in.csv").write_text("")
+    assert json.loads(_run(tmp_path / "in.csv", "--json").stdout)["column"] is None

@@ -98,22 +98,22 @@ def test_a_device_reports_as_often_as_its_cell_orders(broker, ran):
         session = DeviceSession(5, topology, address)
         running = asyncio.create_task(session.run())
         async with address.client("test") as client, asyncio.timeout(20):
-            await client.subscribe([(readings_topic(cell), 1), (OBEYED_FILTER, 1), (DEVICE_PRESENCE_FILTER, 1)])
+            await client.subscribe(readings_topic(cell), OBEYED_FILTER, DEVICE_PRESENCE_FILTER)
             lengths, obeyed = [], {}
             async for message in client.messages:
                 topic = str(message.topic)
                 if topic.endswith("presence"):
-                    await client.publish(sensed_topic(5), sensed.model_dump_json(), qos=1)
+                    await client.publish(sensed_topic(5), sensed.model_dump_json())
                 elif topic == readings_topic(cell):
                     lengths.append(len(ReadingsDocument.model_validate_json(message.payload).rows))
                     if len(lengths) == 2:
                         break
                     for payload in (b"rubbish", order.model_dump_json()):
-                        await client.publish(orders_topic(cell), payload, qos=1)
+                        await client.publish(orders_topic(cell), payload)
                 elif topic == obeyed_topic(5):
                     obeyed = json.loads(message.payload)
                     later = sensed.model_copy(update={"rows": tuple((row[0] + 10, *row[1:]) for row in sensed.rows)})
-                    await client.publish(sensed_topic(5), later.model_dump_json(), qos=1)
+                    await client.publish(sensed_topic(5), later.model_dump_json())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert session.num_quarantined == 1

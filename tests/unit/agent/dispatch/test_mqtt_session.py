@@ -120,7 +120,7 @@ async def test_a_broker_that_refuses_is_named_as_the_reason():
     entering = asyncio.create_task(session.handshake(b""))
     await asyncio.sleep(0)
     session.data_received(bytes([0x20, 3, 0, 0x86, 0]))
-    with pytest.raises(BrokerLost, match="134"):
+    with pytest.raises(BrokerLost, match="0x86"):
         await entering
 
 
@@ -131,6 +131,48 @@ async def test_a_refused_subscription_is_an_error(link):
     session.data_received(bytes([0x90, 4, 0, 1, 0, 0x87]))
     with pytest.raises(BrokerLost, match="refused"):
         await subscribing
+
+
+@pytest.mark.parametrize(("codes", "told"), [((0x87, 1), "a/.*0x87"), ((1, 0x97), "b/.*quota exceeded")])
+async def test_every_subscription_is_looked_at(link, codes, told):
+    session, _, _ = link
+    subscribing = asyncio.create_task(session.subscribe("a/+", "b/+"))
+    await asyncio.sleep(0)
+    session.data_received(bytes([0x90, 5, 0, 1, 0, *codes]))
+    with pytest.raises(BrokerLost, match=told):
+        await subscribing
+
+
+async def test_granted_subscriptions_are_no_error(link):
+    session, _, _ = link
+    subscribing = asyncio.create_task(session.subscribe("a/+", "b/+"))
+    await asyncio.sleep(0)
+    # With a property: a reason string.
+    session.data_received(bytes([0x90, 9, 0, 1, 4, 0x1F, 0, 1, 0x61, 0, 1]))
+    await subscribing
+
+
+@pytest.mark.parametrize("body", [b"\x00\x01", b"\x00\x01\x00", b"\x00\x01\x09\x00"])
+async def test_a_cut_answer_to_a_subscription_ends_the_connection(link, body):
+    session, wire, _ = link
+    subscribing = asyncio.create_task(session.subscribe("a/+"))
+    await asyncio.sleep(0)
+    session.data_received(bytes([0x90, len(body), *body]))
+    with pytest.raises(BrokerLost, match="no MQTT"):
+        await subscribing
+    assert wire.is_aborted
+
+
+async def test_refused_publications_are_told_by_topic(link):
+    session, wire, _ = link
+    sending = asyncio.create_task(session.publish(publications(4)))
+    for number, code in enumerate((0x00, 0x87, 0x10, 0x97)):
+        await asyncio.sleep(0)
+        session.data_received(b"\x40\x03" + packet_ids(wire)[number].to_bytes(2) + bytes([code]))
+    refused = await sending
+    assert list(refused) == [b"t/1", b"t/3"]
+    assert "not authorized (0x87)" in refused[b"t/1"]
+    assert "quota exceeded (0x97)" in refused[b"t/3"]
 
 
 @given(

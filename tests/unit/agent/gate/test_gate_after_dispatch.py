@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
+from agent.gate.gate import GateSettings
+from agent.gate.limits import Limits
+from agent.gate.risk import Mode
 from agent.gate.stops import Stops
 from agent.policy import RollbackTrigger
 from agent.store.audit_trail import read_trail, verify_trail
@@ -45,6 +48,35 @@ def test_kpis_that_get_worse_bring_the_last_good_state_back(gate, network, store
     assert status(store, 2) is PolicyStatus.REVERTED
     with pytest.raises(PolicyRejected, match="cooling down"):
         gate.submit(policy(4, *shares(90, 10), at_s=40), now_s=41)
+
+
+def test_a_clock_that_was_ahead_when_it_rolled_back_holds_changes_up_no_longer_than_another(gate):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    for _ in range(4):
+        gate.observe(0.8, version=1, now_s=0)
+    gate.submit(policy(2, *shares(90, 10)), now_s=20)
+    for _ in range(2):
+        gate.observe(0.4, version=2, now_s=9e9)
+    assert gate.desired.version == 3
+    gate.submit(policy(4, *shares(70, 30), at_s=40), now_s=41)
+    assert gate.desired.version == 4
+
+
+def test_a_clock_that_was_ahead_when_a_window_began_leaves_no_window_without_end(store, network):
+    made = make_gate(store, network, GateSettings(limits=Limits(max_share_step_pct=20, window_s=10.0)))
+    made.set_stops(Stops(mode=Mode.AUTONOMOUS), actor="ann")
+    made.submit(policy(1, *shares(60, 40), at_s=9e9), now_s=9e9)
+    made.submit(policy(2, *shares(70, 30)), now_s=20)
+    made.submit(policy(3, *shares(85, 15)), now_s=40)
+    assert network.state[10, ONE].min_pct == 85
+
+
+def test_a_clock_that_goes_back_a_little_begins_no_new_window(store, network):
+    made = make_gate(store, network, GateSettings(limits=Limits(max_share_step_pct=20, window_s=10.0)))
+    made.set_stops(Stops(mode=Mode.AUTONOMOUS), actor="ann")
+    made.submit(policy(1, *shares(70, 30)), now_s=20)
+    with pytest.raises(PolicyRejected, match="within 10 s"):
+        made.submit(policy(2, *shares(85, 15)), now_s=15)
 
 
 def test_a_rollback_that_would_change_nothing_is_not_sent(gate, network):
