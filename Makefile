@@ -54,7 +54,8 @@ model: $(SET_UP) ## Rebuild the twin's and the embedded model's weights (hours, 
 	$(TUNE) --rounds 40 --out $(MODEL_WORK)/adapter-1 $(if $(wildcard $(MODEL_WORK)/adapter-1/run/checkpoints),--resume)
 	$(TUNE) --rounds 30 --seed 1 --start-from $(MODEL_WORK)/adapter-1 --out $(MODEL_WORK)/adapter \
 		$(if $(wildcard $(MODEL_WORK)/adapter/run/checkpoints),--resume)
-	$(BIN)/edgewright merge --model agent/weights/policy-base --adapter $(MODEL_WORK)/adapter --out agent/weights/policy
+	$(BIN)/edgewright merge --model agent/weights/policy-base --adapter $(MODEL_WORK)/adapter \
+		--out agent/weights/policy --overwrite
 
 model-quick: QUICK := .edgewright/quick
 model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
@@ -62,8 +63,8 @@ model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
 	$(BIN)/edgewright pretrain --quick --out $(QUICK)/base --work $(QUICK)/work
 	$(BIN)/edgewright corpus --scenario smart-home --scenario ehealth --runs 1 --intervals 10 --out $(QUICK)/corpus
 	$(BIN)/edgewright finetune --model $(QUICK)/base --corpus $(QUICK)/corpus --scheme lean --u-shape --rounds 5 \
-		--out $(QUICK)/adapter
-	$(BIN)/edgewright merge --model $(QUICK)/base --adapter $(QUICK)/adapter --out $(QUICK)/policy
+		--out $(QUICK)/adapter --overwrite
+	$(BIN)/edgewright merge --model $(QUICK)/base --adapter $(QUICK)/adapter --out $(QUICK)/policy --overwrite
 
 clean: ## Remove what runs leave behind
 	find agent edge_preprocess telemetry_sim -name '*.nb[ic]' -delete

@@ -117,8 +117,15 @@ def load_model(model: str | None = None, *, adapter: Path | None = None, device:
         raise AgentInputInvalid(
             f"adapter {str(adapter)!r}: no adapter_config.json there; expected a PEFT adapter folder"
         )
-    if model is not None and os.sep in model and not Path(model).is_dir():
-        raise ModelUnavailable(f"model {model!r}: no such folder")
+    if adapter is not None and not any(
+        (adapter / f"adapter_model.{kind}").is_file() for kind in ("safetensors", "bin")
+    ):
+        # peft would ask a hub for them.
+        raise ModelUnavailable(f"adapter {str(adapter)!r}: no adapter_model.safetensors there")
+    if model is not None and not _is_at_hand(model):
+        raise ModelUnavailable(
+            f"model {model!r}: no such folder, and no model of that name in the local cache; nothing is fetched"
+        )
     import torch
 
     from agent.models.local import load_local_model
@@ -129,6 +136,31 @@ def load_model(model: str | None = None, *, adapter: Path | None = None, device:
     if model is None and not (path / "config.json").is_file():
         raise ModelUnavailable(f"embedded weights are missing at {path}; `make model` builds them")
     return load_local_model(str(path) if model is None else model, adapter=adapter, device=device)
+
+
+def _is_at_hand(model: str) -> bool:
+    # Path.is_dir raises for a name that no file can have.
+    if os.path.isdir(model):  # noqa: PTH112
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(model, "config.json"), str)
+    except ValueError:
+        # No name that a hub could have.
+        return False
+
+
+def load_wanted_model(
+    model: str | None = None, *, adapter: Path | None = None, device: str = "cpu"
+) -> tuple[PolicyModel, str]:
+    """Like `load_model_or_absent`, but weights that were asked for by name must be there.
+
+    Raises ModelUnavailable for these: nobody wants hours of a stand-in for a name mistyped. An endpoint may come back.
+    """
+    if adapter is None and (model is None or model.startswith(("http://", "https://"))):
+        return load_model_or_absent(model, device=device)
+    return load_model(model, adapter=adapter, device=device), ""
 
 
 def load_model_or_absent(

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints, model_validator
 
 from agent.errors import GoalInvalid
 from edge_preprocess.digest import AnomalyKind
@@ -65,14 +65,23 @@ _BOUNDS = {
 }
 
 
+def _with_whole_numbers(given: object) -> object:
+    """A slice as it was written, where true and "2" are no numbers."""
+    fields = given if isinstance(given, dict) else {}
+    faults = [f"{name} {value!r}" for name, value in fields.items() if isinstance(value, bool | str | float)]
+    if faults:
+        raise ValueError(f"{', '.join(faults)}: whole numbers are expected")
+    return given
+
+
 class Expectation(_Contract):
     """One thing wanted of some slices in some cells."""
 
     metric: TargetMetric
-    value: float
-    slices: Annotated[tuple[SliceId, ...], MaxLen(8)] = ()
+    value: Annotated[float, Strict()]
+    slices: Annotated[tuple[Annotated[SliceId, BeforeValidator(_with_whole_numbers)], ...], MaxLen(8)] = ()
     """Empty: all slices."""
-    cells: Annotated[tuple[Annotated[int, Ge(0), Le(0xFFFF)], ...], MaxLen(1000)] = ()
+    cells: Annotated[tuple[Annotated[int, Strict(), Ge(0), Le(0xFFFF)], ...], MaxLen(1000)] = ()
     """Empty: all cells."""
     context: ContextKind = ContextKind.ALWAYS
 
@@ -84,14 +93,25 @@ class Expectation(_Contract):
         return self
 
 
+GoalId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Expectations = Annotated[tuple[Expectation, ...], MinLen(1), MaxLen(32)]
+Priority = Annotated[int, Strict(), Ge(0), Le(100)]
+NetworkTime = Annotated[float, Strict(), Gt(0)]
+
+
 class Goal(_Contract):
     """An operator's intent; the later of two goals of equal priority wins where they meet."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    expectations: Annotated[tuple[Expectation, ...], MaxLen(32)]
-    priority: Annotated[int, Ge(0), Le(100)] = 0
+    id: GoalId
+    expectations: Expectations
+    priority: Priority = 0
     """Higher wins."""
-    valid_until_s: Annotated[float, Gt(0)] | None = None
+    valid_until_s: NetworkTime | None = None
+    """In seconds of the network's time; None: until it is withdrawn."""
+
+    def is_expired(self, now_s: float) -> bool:
+        """Whether the goal asks for nothing any more at this network time."""
+        return self.valid_until_s is not None and now_s >= self.valid_until_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +151,7 @@ def resolve_goals(goals: tuple[Goal, ...], topology: Topology, digest: EdgeDiges
     rate_cap = np.full(len(topology.slices), np.inf)
     energy_weight = 0.0
     for goal in sorted(goals, key=lambda g: g.priority):
-        if goal.valid_until_s is not None and digest.end_s >= goal.valid_until_s:
+        if goal.is_expired(digest.end_s):
             continue
         for expectation in goal.expectations:
             if not _applies(expectation, digest):

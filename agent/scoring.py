@@ -49,8 +49,9 @@ class RunScore:
     sla_by_priority: float
     """Over slices, weighted by their priority."""
     jain: float
-    delay_p95_ms: tuple[float, ...]
-    delay_p99_ms: tuple[float, ...]
+    delay_p95_ms: tuple[float | None, ...]
+    """Of what was served; None where nothing was. Upper edges of bins, so up to 12 % high."""
+    delay_p99_ms: tuple[float | None, ...]
     energy_j: float
     utility_per_interval: tuple[float, ...]
 
@@ -113,11 +114,11 @@ def summarise(scores: Sequence[IntervalScore], topology: Topology) -> RunScore:
     )
 
 
-def delay_quantile_ms(counts: Int64[NDArray[np.int64], " bins"], quantile: float) -> float:
-    """Upper edge of the bin in which the quantile lies; 0 without packets."""
+def delay_quantile_ms(counts: Int64[NDArray[np.int64], " bins"], quantile: float) -> float | None:
+    """Upper edge of the bin in which the quantile lies; None without packets."""
     total = counts.sum()
     if total == 0:
-        return 0.0
+        return None
     place = int(np.searchsorted(np.cumsum(counts), quantile * total))
     return float(DELAY_BIN_EDGES_MS[min(place + 1, len(DELAY_BIN_EDGES_MS) - 1)])
 

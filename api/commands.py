@@ -17,7 +17,7 @@ _MODES = ("suggest-only", "supervised", "autonomous")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free port.")
 @click.option("--store", "store_url", default="sqlite:///edgewright.db", show_default=True, help="Database URL.")
-@click.option("--planner", default="llm", show_default=True, help="llm, optimiser or another baseline.")
+@click.option("--planner", default="llm", show_default=True, help="llm (or llm_gated), optimiser or another baseline.")
 @click.option("--model", help="Model folder, hub name or OpenAI-compatible URL; the embedded one by default.")
 @click.option("--adapter", type=click.Path(exists=True, path_type=Path), help="PEFT adapter folder.")
 @click.option("--scenario", default="smart-city", show_default=True, help="The embedded network.")
@@ -154,8 +154,8 @@ def _make_token(store_url: str, new_token: str, as_json: bool) -> None:
     from agent.store.tokens import create_token
 
     name, _, role = new_token.partition(":")
-    if not name:
-        raise click.BadParameter(f"{new_token!r}: expected NAME:ROLE", param_hint="--new-token")
+    if not (name and role):
+        raise click.BadParameter(f"{new_token!r}: expected NAME:ROLE, such as ann:operator", param_hint="--new-token")
     with Store.open(store_url) as store:
         token = store.write(lambda t: create_token(t, name=name, role=role, lifetime_s=None, actor="command line"))
     click.echo(json.dumps({"name": name, "role": role, "token": token}) if as_json else token)

@@ -37,6 +37,8 @@ class GoalBook:
         self._store = store
         self._on_change = on_change
         self._lock = threading.Lock()
+        self.now_s = 0.0
+        """Network time, by which goals expire; told after every interval."""
         self._goals = {stored.key: stored for stored in store.read(list_goals)}
         self._shortfalls: Mapping[Key, str] = {}
         self._enforced_revision: dict[Key, int] = {
@@ -47,7 +49,10 @@ class GoalBook:
         return self._goals.get((policy_type, goal_id))
 
     def detail(self, key: Key) -> str:
-        """Why a goal that is heeded everywhere is not enforced all the same; empty where it is."""
+        """Why a goal is not enforced though nothing is on its way; empty where it is, or may soon be."""
+        stored = self._goals.get(key)
+        if stored is not None and stored.goal is not None and stored.goal.is_expired(self.now_s):
+            return f"expired at {stored.goal.valid_until_s:.10g} s of the network's time, it is {self.now_s:.10g} s"
         return self._shortfalls.get(key, "")
 
     def of_type(self, policy_type: str) -> list[StoredGoal]:
@@ -62,7 +67,7 @@ class GoalBook:
 
     def live(self) -> tuple[tuple[Key, int, Goal], ...]:
         """What planners are to heed, the later last."""
-        known = sorted(self._goals.values(), key=lambda stored: (stored.updated_us, stored.key))
+        known = sorted(self.unexpired(), key=lambda stored: (stored.updated_us, stored.key))
         return tuple((stored.key, stored.revision, stored.goal) for stored in known if stored.goal is not None)
 
     def live_goals(self) -> tuple[Goal, ...]:
@@ -103,6 +108,12 @@ class GoalBook:
         """All of them."""
         return tuple(self._goals.values())
 
+    def unexpired(self) -> tuple[StoredGoal, ...]:
+        """Those that ask for something still."""
+        return tuple(
+            stored for stored in self.stored() if stored.goal is None or not stored.goal.is_expired(self.now_s)
+        )
+
     def note_shortfalls(self, shortfalls: Mapping[Key, str]) -> None:
         """Goals that can't be met as things are, and why; takes effect with the next refresh."""
         self._shortfalls = dict(shortfalls)
@@ -126,7 +137,9 @@ class GoalBook:
 
     def _status(self, stored: StoredGoal, unsettled: set[int]) -> tuple[str, str]:
         if stored.goal is None:
-            return NOT_ENFORCED, stored.reason
+            return NOT_ENFORCED, stored.reason or OTHER_REASON
+        if stored.goal.is_expired(self.now_s):
+            return NOT_ENFORCED, OTHER_REASON
         if self._enforced_revision.get(stored.key) != stored.revision:
             return NOT_ENFORCED, OTHER_REASON
         if stored.key in self._shortfalls:

@@ -149,6 +149,7 @@ class Operations:
         if turn is None:
             return None
         self._turn = turn
+        self.goals.now_s = self.now_s
         self.history.append(turn.digests)
         self.last_turn_unix_s = self.store.clock()
         if turn.policy is not None and self._is_dispatched(turn):
@@ -160,7 +161,7 @@ class Operations:
         self._observe(turn, version, plans)
         self.gate.reconcile()
         plans_now = {digest.cell: self._loop.plan_in_force(digest.cell) for digest in turn.digests}
-        short = self._fulfilment.shortfalls(self.goals.stored(), turn.digests, turn.terms, plans_now)
+        short = self._fulfilment.shortfalls(self.goals.unexpired(), turn.digests, turn.terms, plans_now)
         self.goals.note_shortfalls(short)
         self.goals.refresh(self.states())
         self._keep_evidence(turn)
@@ -217,11 +218,12 @@ class Operations:
         self._after_dispatch(outcome, heeded)
         return outcome
 
-    def rollback(self, to_version: int, *, actor: str, reason: str) -> DispatchOutcome:
-        """Back to what an earlier version left."""
+    def rollback(self, to_version: int, *, actor: str, reason: str, despite_kill: bool = False) -> DispatchOutcome:
+        """Back to what an earlier version left; while the kill switch is on only an approver's (`despite_kill`)."""
         self.require_resumed()
+        lived_s = 2 * self.interval_s
         outcome = self.gate.rollback(
-            to_version, now_s=self.now_s, lifetime_s=2 * self.interval_s, actor=actor, reason=reason
+            to_version, now_s=self.now_s, lifetime_s=lived_s, actor=actor, reason=reason, despite_kill=despite_kill
         )
         self._after_dispatch(outcome, ())
         return outcome
@@ -231,6 +233,7 @@ class Operations:
         return {
             "time_s": self.now_s,
             "policy_version": self.gate.desired.version,
+            "is_killed": self.gate.stops().is_killed,
             "refusal": self.dispatcher.last_refusal,
             "targets": [
                 {"cell": state.cell, "desired": state.desired_version, "reported": state.reported_version}

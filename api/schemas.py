@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from agent.gate.risk import Mode
 from agent.gate.stops import MaintenanceWindow
-from agent.goal import Expectation, Goal
+from agent.goal import Expectations, Goal, GoalId, NetworkTime, Priority
 from edge_preprocess.digest import Count, NonNegative, Ratio
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
@@ -18,15 +18,18 @@ Version = Annotated[int, Ge(0), Le(2**31 - 1)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class GoalBody(_Body):
-    """A goal without its id, which is the path's."""
+    """A goal; it may be told without its id, which is the path's."""
 
-    expectations: Annotated[tuple[Expectation, ...], MaxLen(32)]
-    priority: Annotated[int, Ge(0), Le(100)] = 0
-    valid_until_s: Annotated[float, Gt(0)] | None = None
+    id: GoalId | None = None
+    """The path's, where it is told."""
+    expectations: Expectations
+    priority: Priority = 0
+    valid_until_s: NetworkTime | None = None
+    """In seconds of the network's time, after its present."""
 
 
 class PlanRequest(_Body):
@@ -141,10 +144,14 @@ class KpiRow(BaseModel):
     ]
     guaranteed_kbps: Annotated[
         NonNegative | None,
-        Field(description="Greatest rate that A1 policies guarantee the slice here, in kbit/s; null without one."),
+        Field(
+            description="Greatest rate that A1 policies guarantee the slice here, in kbit/s, of those that the cells "
+            "in their scope could carry (`/v1/goals` tells of the others); null without one."
+        ),
     ]
     is_fulfilled: Annotated[
-        bool | None, Field(description="Whether every guarantee holds over all cells in its scope; null without one.")
+        bool | None,
+        Field(description="Whether every feasible guarantee holds over all cells in its scope; null without one."),
     ]
     units: Annotated[dict[str, str], Field(description="Unit of each figure that has one.")]
 

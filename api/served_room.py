@@ -114,6 +114,8 @@ class ServedChanges:
 
     def refusal(self, tool: str, *, is_approved: bool) -> str:
         needed = "operator" if tool == "apply_plan" and is_approved else _ROLES[tool]
+        if tool == "roll_back" and self.operations.gate.stops().is_killed:
+            needed = "approver"
         if may(self.caller, needed):
             return ""
         return f"role {needed} is needed to {tool.replace('_', ' ')}, the token has {self.caller.role}"
@@ -123,7 +125,9 @@ class ServedChanges:
         return self.operations.goals.live_goals()
 
     def own_goals(self) -> tuple[Goal, ...]:
-        return tuple(goal for (kind, _), _, goal in self.operations.goals.live() if kind == OPERATOR_TYPE)
+        """Expired ones included, so that they can be withdrawn."""
+        own = self.operations.goals.of_type(OPERATOR_TYPE)
+        return tuple(stored.goal for stored in own if stored.goal is not None)
 
     def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
         self._require("request_approval")
@@ -163,7 +167,12 @@ class ServedChanges:
     def roll_back(self, to_version: int, *, now_s: float) -> DispatchOutcome:
         del now_s
         self._require("roll_back")
-        return self.operations.rollback(to_version, actor=self.caller.name, reason="rolled back in the chat")
+        return self.operations.rollback(
+            to_version,
+            actor=self.caller.name,
+            reason="rolled back in the chat",
+            despite_kill=may(self.caller, "approver"),
+        )
 
     def put_goal(self, goal: Goal) -> None:
         self._require("set_goal")

@@ -53,6 +53,8 @@ class Network(Protocol):
     def apply(self, actions: tuple[ControlAction, ...], *, policy_version: int) -> tuple[Acknowledgement, ...]: ...
 
 
+_MODEL_PLANNERS = ("llm", "llm_gated")
+"""The same planner, by its short name and by the one that it goes by elsewhere."""
 _GRACE_S = 3
 _SWITCH_S = 0.001
 _STALE_INTERVALS = 5
@@ -292,7 +294,7 @@ def _build_network(options: ServeOptions) -> Network:
 def _planner(options: ServeOptions) -> Planner:
     from agent.planner import GatedModelPlanner, baseline_planners
 
-    if options.planner == "llm":
+    if options.planner in _MODEL_PLANNERS:
         if options.model is None and options.adapter is None:
             return GatedModelPlanner(model=DeferredModel())
         return GatedModelPlanner(model=_load_or_warn(options.model, adapter=options.adapter))
@@ -300,7 +302,9 @@ def _planner(options: ServeOptions) -> Planner:
         raise ServerMisconfigured(f"planner {options.planner!r} asks no model: leave --model and --adapter out")
     known = {planner.name: planner for planner in baseline_planners()}
     if options.planner not in known:
-        raise ServerMisconfigured(f"planner {options.planner!r}: expected llm or one of {', '.join(known)}")
+        raise ServerMisconfigured(
+            f"planner {options.planner!r}: expected {', '.join(_MODEL_PLANNERS)} or one of {', '.join(known)}"
+        )
     return known[options.planner]
 
 

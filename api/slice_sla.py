@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,6 +21,8 @@ POLICY_TYPE_ID = "ORAN_SliceSLATarget_1.0.0"
 _NO_DIFFERENTIATOR = 0xFFFFFF
 _MOST_BITS_PER_HZ = 7.4063
 """One layer of 256QAM at rate 948/1024. Source: 3GPP TS 38.214, table 5.1.3.1-2."""
+_MOST_TOLD = 20
+"""Cells of a scope that are named."""
 _GOAL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 Rate = Annotated[float, Ge(0), Le(1e9)]
@@ -120,11 +123,20 @@ class SliceSlaTarget(_Part):
     sliceSlaResources: Resources | None = None
 
 
-class NotApplicable(StrEnum):
-    """Why a well-formed policy can't be enforced here. Source: A1TD, policy status."""
+class NotApplicableReason(StrEnum):
+    """The words for it. Source: A1TD, policy status."""
 
     SCOPE = "SCOPE_NOT_APPLICABLE"
     STATEMENT = "STATEMENT_NOT_APPLICABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotApplicable:
+    """Why a well-formed policy can't be enforced here."""
+
+    reason: NotApplicableReason
+    detail: str
+    """What of it, and what could be."""
 
 
 _SUPPORTED = frozenset({"guaDlThptPerSlice", "maxDlThptPerUe"})
@@ -139,15 +151,23 @@ def to_goal(policy_id: str, target: SliceSlaTarget, topology: Topology) -> Goal 
     """
     profile = _profile(target.scope.sliceId, topology)
     cells = _cells(target.sliceSlaResources, topology)
-    if profile is None or cells is None:
-        return NotApplicable.SCOPE
+    if profile is None:
+        known = ", ".join(sorted(str(each.id) for each in topology.slices))
+        return _beyond_scope(f"scope.sliceId names no slice, or none alone; slices are {known}")
+    if cells is None:
+        known = str(sorted(cell.id for cell in topology.cells)[:20])
+        return _beyond_scope(f"sliceSlaResources: a cellIdList of known cells is needed, by ncI; cells are {known}")
     asked = target.sliceSlaObjectives
-    if not asked.model_fields_set <= _SUPPORTED:
-        return NotApplicable.STATEMENT
+    unsupported = sorted(asked.model_fields_set - _SUPPORTED)
+    if unsupported:
+        can_be = " and ".join(sorted(_SUPPORTED))
+        return _unenforceable(f"{', '.join(unsupported)} can't be enforced here, only {can_be}")
     expectations: list[Expectation] = []
     if asked.guaDlThptPerSlice is not None:
-        if asked.guaDlThptPerSlice > _most_kbps(cells, topology):
-            return NotApplicable.STATEMENT
+        most_kbps = _most_kbps(cells, topology)
+        if asked.guaDlThptPerSlice > most_kbps:
+            rate = f"{asked.guaDlThptPerSlice:.10g} kbit/s"
+            return _unenforceable(f"guaDlThptPerSlice {rate}: the cells in scope carry {most_kbps:.0f} at most")
         floor = profile.in_time_target
         expectations.append(
             Expectation(metric=TargetMetric.IN_TIME_RATIO, value=floor, slices=(profile.id,), cells=cells)
@@ -155,11 +175,29 @@ def to_goal(policy_id: str, target: SliceSlaTarget, topology: Topology) -> Goal 
     if asked.maxDlThptPerUe is not None:
         rate_mbps = asked.maxDlThptPerUe / 1000.0
         if not 0.001 <= rate_mbps <= 10_000.0:
-            return NotApplicable.STATEMENT
+            return _unenforceable(f"maxDlThptPerUe {asked.maxDlThptPerUe:.10g} kbit/s: 1 to 10000000 can be enforced")
         expectations.append(
             Expectation(metric=TargetMetric.UE_RATE_MBPS, value=rate_mbps, slices=(profile.id,), cells=cells)
         )
     return Goal(id=goal_id(policy_id), expectations=tuple(expectations))
+
+
+def describe_target(target: SliceSlaTarget) -> str:
+    """What a policy asks for, in its own numbers."""
+    wanted, resources = target.scope.sliceId, target.sliceSlaResources
+    slice_id = f"{wanted.sst}" if wanted.sd is None else f"{wanted.sst}-{wanted.sd.lower()}"
+    cells = [] if resources is None or resources.cellIdList is None else [each.cId for each in resources.cellIdList]
+    if resources is None:
+        where = "over all cells"
+    elif resources.taIList is not None:
+        where = f"over tracking areas {', '.join(area.tac for area in resources.taIList[:_MOST_TOLD])}"
+    else:
+        ids = [cell.ncI if cell.ncI is not None else cell.ecI for cell in cells]
+        more = f" and {len(ids) - _MOST_TOLD} more" if len(ids) > _MOST_TOLD else ""
+        where = f"over cells {', '.join(map(str, ids[:_MOST_TOLD]))}{more}"
+    asked = target.sliceSlaObjectives.model_dump(exclude_none=True)
+    told = ", ".join(f"{name} {value:.10g}{' kbit/s' if 'Thpt' in name else ''}" for name, value in asked.items())
+    return f"slice {slice_id}: {told} {where}"
 
 
 def goal_id(policy_id: str) -> str:
@@ -172,6 +210,14 @@ def goal_id(policy_id: str) -> str:
 def policy_type_document() -> dict[str, Any]:
     """The type as A1-P gives it out: schemas of policy and status."""
     return {"policySchema": _policy_schema(), "statusSchema": _STATUS_SCHEMA}
+
+
+def _beyond_scope(detail: str) -> NotApplicable:
+    return NotApplicable(reason=NotApplicableReason.SCOPE, detail=detail)
+
+
+def _unenforceable(detail: str) -> NotApplicable:
+    return NotApplicable(reason=NotApplicableReason.STATEMENT, detail=detail)
 
 
 def _profile(wanted: A1SliceId, topology: Topology) -> SliceProfile | None:

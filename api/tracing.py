@@ -30,7 +30,8 @@ def open_tracer(endpoint: str) -> tuple[Tracer, Callable[[], None]]:
         otlp = importlib.import_module(_EXPORTER)
     except ImportError as error:
         raise ServerMisconfigured(
-            f"traces to {endpoint!r}: {error.name} is not installed; `pip install 'edgewright[otel]'` brings it"
+            f"traces to {endpoint!r}: {error.name} is not installed; "
+            "`.venv/bin/pip install '.[otel]'` in Edgewright's folder brings it"
         ) from error
     provider = sdk.TracerProvider(resource=resources.Resource.create({"service.name": "edgewright"}))
     provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter(endpoint=endpoint)))

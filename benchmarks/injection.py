@@ -147,7 +147,7 @@ def requests_with(text: str) -> list[tuple[str, str, dict[str, object]]]:
         ("PUT", f"{a1}/p", {"json": body, "params": {"notificationDestination": text}}),
         ("PUT", f"{a1}/p", {"json": {**body, text: text}}),
         ("PUT", f"{a1}/p", {"json": {"scope": text, "sliceSlaObjectives": text}}),
-        ("PUT", f"/v1/goals/{quoted}", {"json": {"expectations": []}}),
+        ("PUT", f"/v1/goals/{quoted}", {"json": {"expectations": [{"metric": "priority", "value": 1}]}}),
         ("PUT", "/v1/goals/g", {"json": {"expectations": [{"metric": text, "value": 1}]}}),
         ("PUT", "/v1/goals/g", {"content": text, "headers": {"content-type": "application/json"}}),
         ("POST", "/v1/plans", {"json": {"submit": text}}),

@@ -89,6 +89,7 @@ def _document(file: Path, report: TraceReport, shown: list[EdgeDigest]) -> dict[
         "mean_digest_bytes": round(report.digest_bytes / max(report.num_digests, 1), 1),
         "slowest_interval_cpu_ms": round(report.slowest_ms, 3),
         "num_anomalies": dict(report.num_anomalies.most_common()),
+        "unknown": list(report.unknown),
         "digests": [digest.model_dump(mode="json") for digest in shown],
     }
 
@@ -124,4 +125,6 @@ def _show(report: TraceReport, shown: list[EdgeDigest]) -> None:
         console = Console(width=_PIPED_WIDTH)
     console.print(table)
     refused = report.num_received - report.num_accepted
+    if report.unknown:
+        console.print(f"not in the recording, so a guess or a 0 in the digests: {', '.join(report.unknown)}")
     console.print(f"edge rows: {report.num_received} = {report.num_accepted} accepted + {refused} quarantined")

@@ -11,7 +11,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from telemetry_sim.records import Severity
+from telemetry_sim.records import DELAY_BIN_EDGES_MS, Severity
 from telemetry_sim.topology import SliceId
 
 NonNegative = Annotated[float, Ge(0)]
@@ -65,8 +65,11 @@ class SliceDigest(_Contract):
 
     @property
     def is_delay_measured(self) -> bool:
-        """Whether `delay_p95_ms` is of packets that were served."""
-        return self.served_kbps > 0 and self.delay_p95_ms > 0
+        """Whether `delay_p95_ms` is of packets that were served.
+
+        In the histogram's first bin, shorter than any slot of NR, lies only what stands for a delay that nobody told.
+        """
+        return self.served_kbps > 0 and self.delay_p95_ms > float(DELAY_BIN_EDGES_MS[1])
 
 
 class NeighbourDigest(_Contract):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_preprocess.errors import SourceUnreadable
+from edge_preprocess.log_intake import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from edge_preprocess.log_tally import LogDigester, LogTally
@@ -44,7 +45,8 @@ class LogReport:
         if self.tally.num_received and not self.tally.num_accepted:
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.tally.num_quarantined.items())
             raise SourceUnreadable(
-                f"{self.source}: none of {self.tally.num_received} lines is readable ({reasons}), allowed is UTF-8 text"
+                f"{self.source}: none of {self.tally.num_received} lines is readable ({reasons}), allowed are lines of "
+                f"UTF-8 text, not empty, without NUL bytes, of at most {MAX_LINE_BYTES} bytes"
             )
 
 

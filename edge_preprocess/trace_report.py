@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edge_preprocess.held_figures import HeldFigures
 from edge_preprocess.intervals import cut
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.traces import open_trace
@@ -33,6 +34,8 @@ class TraceReport:
     """By kind and severity."""
     digest_bytes: int = 0
     """As JSON lines."""
+    unknown: tuple[str, ...] = ()
+    """Figures of the digests that the recording does not hold."""
     slowest_ms: float = 0.0
     """CPU time of the slowest interval."""
 
@@ -47,8 +50,9 @@ class TraceDigests:
 
     def digests(self, progress: Callable[[float], None] | None = None) -> Iterator[EdgeDigest]:
         """One per cell and interval that holds a frame."""
-        report = self.report
+        report, held = self.report, HeldFigures()
         for interval in cut(self._trace.frames(), self._trace.logs(), interval_s=report.interval_s):
+            held.take(interval.frames)
             began_s = time.process_time()
             digests = self._pipeline.digest(interval.frames, interval.logs)
             report.slowest_ms = max(report.slowest_ms, 1000.0 * (time.process_time() - began_s))
@@ -57,6 +61,7 @@ class TraceDigests:
                 yield digest
             if progress is not None:
                 progress(interval.number * report.interval_s)
+        report.unknown = held.unknown
         report.edge_quarantined = self._pipeline.quarantine_reasons.copy()
 
     def _count(self, digest: EdgeDigest) -> None:

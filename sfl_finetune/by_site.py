@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_MOST_DIGITS = 18
+
+
 def pairs(option: str, wanted: str, texts: Sequence[str], *, by: str = "=") -> dict[str, str]:
     """Value by site; refuses what is no pair, and a site that is given twice."""
     found: dict[str, str] = {}
@@ -29,4 +32,6 @@ def numbers(option: str, wanted: str, texts: Sequence[str], *, by: str = "=") ->
     for site, value in found.items():
         if not (value.isascii() and value.isdecimal()):
             raise SettingInvalid(f"{option} {site}{by}{value} is no SITE{by}{wanted}, such as {site}{by}4")
+        if len(value) > _MOST_DIGITS:
+            raise SettingInvalid(f"{option} of site {site!r} has {len(value)} digits; allowed: {_MOST_DIGITS}")
     return {site: int(value) for site, value in found.items()}

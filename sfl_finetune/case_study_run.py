@@ -241,7 +241,7 @@ def _report(
 ) -> dict[str, Any]:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(settings.model, num_labels=len(splits.labels))
+    config = AutoConfig.from_pretrained(settings.model, num_labels=len(splits.labels), local_files_only=True)
     lora = settings.lora()
     rows: list[Row] = []
     shown: list[Trajectory] = []

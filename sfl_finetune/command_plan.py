@@ -11,6 +11,7 @@ import click
 
 from sfl_finetune.by_site import pairs
 from sfl_finetune.finite_range import FiniteRange
+from sfl_finetune.size_limits import MOST_STEPS, MOST_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sfl_finetune.planning import Plan, Request
 
 _USUAL_CUTS = (1, 2, 3)
+_USUAL_TOKENS = 128
 
 
 @click.command()
@@ -38,17 +40,26 @@ _USUAL_CUTS = (1, 2, 3)
 )
 @click.option("--task", type=click.Choice(("causal_lm", "classification")), default="causal_lm", show_default=True)
 @click.option("--cut", "cuts", multiple=True, type=int, help="Layers a site may keep; 1, 2 and 3 by default.")
-@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1), help="Wanted; halved to fit.")
+@click.option(
+    "--batch-size", default=16, show_default=True, type=click.IntRange(1, MOST_TEXTS), help="Wanted; halved to fit."
+)
 @click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1), help="Wanted; halved twice to fit.")
 @click.option("--site-ranks", is_flag=True, help="Lower the rank only of sites that need it; else all have one rank.")
-@click.option("--max-tokens", default=128, show_default=True, type=click.IntRange(min=2), help="Longest text.")
-@click.option("--local-steps", default=4, show_default=True, type=click.IntRange(min=1), help="Steps a site a round.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=2), help="Longest text; 128, or the model's limit below that, by default."
+)
+@click.option(
+    "--local-steps", default=4, show_default=True, type=click.IntRange(1, MOST_STEPS), help="Steps a site a round."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def plan_split(**options: Any) -> None:
     """Choose each site's cut layer, batch and rank, so that everything fits and a round is shortest.
 
     Memory is predicted from shapes, time by the virtual clock. Where nothing fits, each shortfall is named (status 3).
     """
+    from sfl_finetune.at_hand import folder_of
+
+    folder_of(options["model"])
     from sfl_finetune.devices import read_registry
     from sfl_finetune.planning import make_plan
 
@@ -73,17 +84,22 @@ def plan_split(**options: Any) -> None:
             }
             for one in plan.assignments
         ],
-        "finetune_options": _as_options(plan, options) if options["task"] == "causal_lm" else None,
+        "finetune_options": _as_options(plan, request, options) if options["task"] == "causal_lm" else None,
     }
     click.echo(json.dumps(document) if options["as_json"] else _as_text(document))
 
 
 def _request(options: Mapping[str, Any], registry: Registry, devices: Mapping[str, Device]) -> Request:
+    from sfl_finetune.at_hand import most_tokens
+    from sfl_finetune.errors import SettingInvalid
     from sfl_finetune.planning import Request
     from sfl_finetune.recipes import read_config
     from sfl_finetune.schemes import scheme_named
 
     config = read_config(options["model"])
+    most, wanted = most_tokens(config), options["max_tokens"]
+    if wanted is not None and wanted > most:
+        raise SettingInvalid(f"--max-tokens {wanted}: the model takes 2 to {most}")
     batch, rank = options["batch_size"], options["rank"]
     return Request(
         config=config,
@@ -92,7 +108,7 @@ def _request(options: Mapping[str, Any], registry: Registry, devices: Mapping[st
         clients=tuple(replace(device, name=site) for site, device in devices.items()),
         server=registry.device(options["server"]),
         channel=replace(registry.channel(options["link"], options["mbps"]), is_shared_cell=options["shared_cell"]),
-        num_tokens=options["max_tokens"],
+        num_tokens=wanted or min(_USUAL_TOKENS, most),
         cuts=options["cuts"] or tuple(cut for cut in _USUAL_CUTS if cut < config.num_hidden_layers),
         batch_sizes=tuple(batch >> halvings for halvings in range(batch.bit_length())),
         ranks=tuple(rank >> halvings for halvings in range(min(3, rank.bit_length()))),
@@ -101,11 +117,11 @@ def _request(options: Mapping[str, Any], registry: Registry, devices: Mapping[st
     )
 
 
-def _as_options(plan: Plan, options: Mapping[str, Any]) -> str:
+def _as_options(plan: Plan, request: Request, options: Mapping[str, Any]) -> str:
     """The plan in the words of `edgewright finetune`."""
     words = [f"--scheme {options['scheme']} --rank {plan.rank} --local-steps {options['local_steps']}"]
     words += [f"--{name} {options[name]}" for name in ("wire", "precision") if options[name]]
-    words.append(f"--max-tokens {options['max_tokens']}")
+    words.append(f"--max-tokens {request.num_tokens}")
     words += [f"--site-cut {one.client}={one.cut_layer}" for one in plan.assignments]
     words += [f"--site-batch {one.client}={one.batch_size}" for one in plan.assignments]
     smaller = [one for one in plan.assignments if one.rank < plan.rank]

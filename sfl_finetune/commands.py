@@ -10,6 +10,7 @@ import click
 
 from sfl_finetune.finite_range import FiniteRange
 from sfl_finetune.interruption import stop_on_sigint
+from sfl_finetune.size_limits import MOST_ROUNDS, MOST_SEED, MOST_STEPS, MOST_TEXTS, MOST_TOKENS
 
 _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 
@@ -24,8 +25,10 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
     help="PEFT adapter of the same base to go on from; its rank and targets are kept.",
 )
 @click.option("--scheme", type=click.Choice(_SCHEMES), default="lean", show_default=True)
-@click.option("--rounds", default=50, show_default=True, type=click.IntRange(min=1))
-@click.option("--local-steps", default=4, show_default=True, type=click.IntRange(min=1), help="Steps a client a round.")
+@click.option("--rounds", default=50, show_default=True, type=click.IntRange(1, MOST_ROUNDS))
+@click.option(
+    "--local-steps", default=4, show_default=True, type=click.IntRange(1, MOST_STEPS), help="Steps a client a round."
+)
 @click.option("--cut-layer", default=1, show_default=True, type=int, help="Layers each client keeps.")
 @click.option("--site-cut", "site_cuts", multiple=True, help="SITE=LAYERS for a site that keeps another number.")
 @click.option("--rank", default=16, show_default=True, type=int, help="LoRA rank.")
@@ -34,12 +37,12 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 )
 @click.option("--alpha", type=FiniteRange(0, min_open=True), help="LoRA scale; twice the rank by default.")
 @click.option("--dropout", default=0.0, show_default=True, type=FiniteRange(0, 1, max_open=True), help="LoRA dropout.")
-@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
+@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1, MOST_TEXTS))
 @click.option("--site-batch", "site_batches", multiple=True, help="SITE=TEXTS for a site with another batch size.")
 @click.option("--learning-rate", default=2e-3, show_default=True, type=FiniteRange(0, min_open=True))
 @click.option(
     "--max-tokens",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, MOST_TOKENS),
     help="Longer rows are left out; 1,024 by default, and never more than the model's limit.",
 )
 @click.option(
@@ -72,7 +75,8 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events as well.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--overwrite", is_flag=True, help="Replace the adapter that --out holds.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def finetune(**options: Any) -> None:
     """Fine-tune a causal language model over several sites, whose texts stay where they are.
@@ -82,21 +86,29 @@ def finetune(**options: Any) -> None:
     """
     # From here on an interruption ends in a document and a checkpoint, even while torch is still being imported.
     with stop_on_sigint() as should_stop:
+        from sfl_finetune.at_hand import folder_of
+
+        # A name mistyped is told before torch is imported.
+        folder_of(options["model"])
         from sfl_finetune.finetune_run import run_finetune
 
         run_finetune(options, should_stop)
 
 
 @click.command()
-@click.option("--model", required=True, type=click.Path(path_type=Path), help="Folder of the base.")
+@click.option("--model", required=True, type=click.Path(path_type=Path), help="Folder (or cached name) of the base.")
 @click.option("--adapter", required=True, type=click.Path(path_type=Path), help="PEFT adapter of that base.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Receives the plain model.")
+@click.option("--overwrite", is_flag=True, help="Replace the model that --out holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def merge(*, model: Path, adapter: Path, out: Path, as_json: bool) -> None:
+def merge(*, model: Path, adapter: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     """Fold an adapter into its base: a plain model folder, in the base's own number format."""
+    from sfl_finetune.at_hand import folder_of
+
+    folder_of(model)
     from sfl_finetune.merging import merge_adapter
 
-    note = merge_adapter(model, adapter, out)
+    note = merge_adapter(model, adapter, out, overwrite=overwrite)
     click.echo(json.dumps({"out": str(out), **note}) if as_json else f"merged model in {out}")
 
 
@@ -139,7 +151,7 @@ def merge(*, model: Path, adapter: Path, out: Path, as_json: bool) -> None:
 @click.option("--link", help="Name of each client's link to the server.")
 @click.option("--mbps", type=FiniteRange(0.001), help="Link rate each way; 100 by default.")
 @click.option("--shared-cell", is_flag=True, help="All clients divide one channel.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def casestudy(**options: Any) -> None:
     """Compare the schemes on text classification with six clients, after the paper's case study.

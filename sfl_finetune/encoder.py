@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sfl_finetune.at_hand import folder_of
 from sfl_finetune.batches import collate
 from sfl_finetune.corpus import IGNORED, Example
 from sfl_finetune.errors import ModelUnsupported
@@ -35,6 +36,7 @@ def load_classifier(folder: str | Path, *, num_labels: int, seed: int) -> tuple[
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.utils import logging
 
+    folder_of(folder)
     verbosity = logging.get_verbosity()
     # The head is meant to be new; the loader's report of it would look like a fault.
     logging.set_verbosity_error()
@@ -42,8 +44,10 @@ def load_classifier(folder: str | Path, *, num_labels: int, seed: int) -> tuple[
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=num_labels, dtype="float32")
-            return model, AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, num_labels=num_labels, dtype="float32", local_files_only=True
+            )
+            return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelUnsupported(
             f"{str(folder)!r} can't be loaded as an encoder: {str(error).splitlines()[0]}; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.optimisation import OptimiserSettings
+from sfl_finetune.size_limits import MOST_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,8 @@ class FederationSettings:
         for name, values in counts.items():
             if min(values) < 1:
                 raise SettingInvalid(f"{name}={min(values)}; allowed: 1 and up")
+        if max(sizes) > MOST_TEXTS:
+            raise SettingInvalid(f"batch_size={max(sizes)}; allowed: 1 to {MOST_TEXTS}")
         if self.deadline_seconds is not None and not 0 < self.deadline_seconds < math.inf:
             raise SettingInvalid(f"deadline_seconds={self.deadline_seconds} must be above 0 and finite")
         if self.scheme.is_batched and self.is_u_shaped:

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sfl_finetune.adapter_folder import save_adapter
+from sfl_finetune.adapter_folder import holds_adapter, remove_adapter, save_adapter
 from sfl_finetune.adapter_readme import Made, adapter_readme
 from sfl_finetune.by_site import numbers, pairs
 from sfl_finetune.devices import SERVER, read_registry
@@ -23,6 +23,7 @@ from sfl_finetune.divergence import REMEDY, LossCourse, loss_on, sample_of
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.faults import parse_fault
 from sfl_finetune.federation_settings import FederationSettings
+from sfl_finetune.finetune_summary import in_words
 from sfl_finetune.interruption import INTERRUPTED
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.optimisation import OptimiserSettings
@@ -44,6 +45,7 @@ _CLOCK_TOKENS = 128
 
 def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
     """Run the command with its parsed options, until `should_stop` is true after a round."""
+    _check_place(options)
     clock = _clock(options)
     prepared = _prepare(options, clock)
     out: Path = options["out"]
@@ -62,6 +64,9 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
         click.echo(f"Site {site} is refused: {reason}", err=True)
     if prepared.corpus.num_too_long:
         click.echo(f"{prepared.corpus.num_too_long} rows exceed the token limit and are left out", err=True)
+    if options["overwrite"]:
+        # Before the run: one that fails would leave another's adapter for its own.
+        remove_adapter(out)
     made = _train(prepared, run, options, should_stop)
     if not made.result.was_interrupted:
         save_adapter(prepared.federation.tuned, out, base=prepared.base, readme=adapter_readme(made))
@@ -69,6 +74,20 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
     if made.result.was_interrupted:
         click.echo(f"Interrupted after round {made.result.num_rounds}; run again with --resume to go on", err=True)
         sys.exit(INTERRUPTED)
+
+
+def _check_place(options: Mapping[str, Any]) -> None:
+    """Refuse to write over what somebody may still want."""
+    out: Path = options["out"]
+    start: Path | None = options["start_from"]
+    if options["resume"] and options["overwrite"]:
+        raise SettingInvalid("--resume goes on with the run that --overwrite would replace; give one of them")
+    if start is not None and start.resolve() == out.resolve():
+        raise SettingInvalid(f"--out {str(out)!r} is the adapter to start from; give another folder")
+    if holds_adapter(out) and not (options["resume"] or options["overwrite"]):
+        raise SettingInvalid(
+            f"--out {str(out)!r} holds an adapter already; give another folder, or --overwrite to replace it"
+        )
 
 
 def _train(prepared: Prepared, run: RunSettings, options: Mapping[str, Any], should_stop: Callable[[], bool]) -> Made:
@@ -90,6 +109,8 @@ def _train(prepared: Prepared, run: RunSettings, options: Mapping[str, Any], sho
 
 
 def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
+    if options["site_ranks"] and options["aggregation"] != "svd":
+        raise SettingInvalid(f"--site-rank wants --aggregation svd; got {options['aggregation']}")
     settings = FederationSettings(
         task="causal_lm",
         scheme=scheme_named(options["scheme"], wire=options["wire"], precision=options["precision"]),
@@ -236,5 +257,4 @@ def _report(made: Made, options: Mapping[str, Any]) -> None:
     if options["as_json"]:
         click.echo(json.dumps(summary))
         return
-    for name, value in summary.items():
-        click.echo(f"{name}: {value}")
+    click.echo(in_words(summary))

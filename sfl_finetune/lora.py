@@ -60,6 +60,7 @@ class LoraSettings:
         whole = None
         if self.head == "all" and task == "classification":
             whole = linear_parts(model, parts.back)
+        check_rank(self.rank, model, parts)
         return LoraConfig(
             r=self.rank,
             lora_alpha=2 * self.rank if self.alpha is None else self.alpha,
@@ -69,6 +70,13 @@ class LoraSettings:
             task_type=TaskType.CAUSAL_LM if task == "causal_lm" else TaskType.SEQ_CLS,
             modules_to_save=whole,
         )
+
+
+def check_rank(rank: int, model: PreTrainedModel, parts: Anatomy) -> None:
+    """Refuse a rank that no matrix inside the layers could have; beyond it an adapter only takes memory."""
+    most = max((min(module.weight.shape) for module in _linear_inside(model, parts).values()), default=rank)
+    if rank > most:
+        raise SettingInvalid(f"rank={rank} is above that of the model's largest matrix; allowed: 1 to {most}")
 
 
 def linear_parts(model: PreTrainedModel, paths: Iterable[str]) -> list[str]:
@@ -85,18 +93,24 @@ def linear_targets(model: PreTrainedModel, parts: Anatomy) -> str | list[str]:
 
     peft's own `all-linear` also takes what lies outside the layers, and then refuses DistilBERT's classifier.
     """
-    from transformers.pytorch_utils import Conv1D
-
-    linear = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
-    inside = sorted(
-        {name[len(parts.layers) + 1 :].partition(".")[2] for name in linear if name.startswith(parts.layers + ".")}
-    )
+    within = _linear_inside(model, parts)
+    inside = sorted({name[len(parts.layers) + 1 :].partition(".")[2] for name in within})
     leaves = {name.rpartition(".")[2] for name in inside}
-    outside = {name.rpartition(".")[2] for name in linear if not name.startswith(parts.layers + ".")}
+    outside = {name.rpartition(".")[2] for name in _linear(model) if name not in within}
     if not leaves & outside:
         return sorted(leaves)
     choices = "|".join(re.escape(name) for name in inside)
     return rf"(?:.*\.)?{re.escape(parts.layers)}\.\d+\.(?:{choices})"
+
+
+def _linear_inside(model: PreTrainedModel, parts: Anatomy) -> dict[str, Any]:
+    return {name: module for name, module in _linear(model).items() if name.startswith(parts.layers + ".")}
+
+
+def _linear(model: PreTrainedModel) -> dict[str, Any]:
+    from transformers.pytorch_utils import Conv1D
+
+    return {name: module for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D))}
 
 
 def attach(model: PreTrainedModel, config: PeftConfig, *, seed: int) -> PeftModel:

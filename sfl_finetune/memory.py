@@ -16,7 +16,7 @@ from sfl_finetune.lora import AdapterSlots
 from sfl_finetune.meters import TensorMeter
 from sfl_finetune.optimisation import OptimiserSettings, make_optimiser
 from sfl_finetune.split import client_segment, server_segment
-from sfl_finetune.wire import Message, encode
+from sfl_finetune.wire import Message, encoded_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,7 +98,7 @@ def measure_server(
         optimiser=sum(_optimiser_bytes(adapter) for adapter in {id(a): a for _, a, _ in seats}.values()),
         held=held,
         step_peak=peak,
-        wire=len(encode(message, scheme.wire)) * num_waiting,
+        wire=encoded_size(message, scheme.wire) * num_waiting,
     )
 
 
@@ -173,7 +173,7 @@ def measure_client(
         optimiser=_optimiser_bytes(adapter),
         held=held,
         step_peak=meter.peak_bytes,
-        wire=2 * len(encode(_message(model, shape), scheme.wire)),
+        wire=2 * encoded_size(_message(model, shape), scheme.wire),
     )
 
 
@@ -207,13 +207,13 @@ def attention_mask(model: PreTrainedModel, shape: StepShape) -> Tensor:
 
 def message_bytes(model: PreTrainedModel, shape: StepShape, scheme: Scheme) -> int:
     """Size on the wire of one batch's activations."""
-    return len(encode(_message(model, shape), scheme.wire))
+    return encoded_size(_message(model, shape), scheme.wire)
 
 
 def _message(model: PreTrainedModel, shape: StepShape) -> Message:
-    features = torch.zeros(shape.batch_size, shape.num_tokens, model.config.hidden_size)
-    mask = torch.ones(shape.batch_size, shape.num_tokens, dtype=torch.long)
-    labels = torch.zeros(_label_shape(model, shape), dtype=torch.long)
+    features = torch.empty(shape.batch_size, shape.num_tokens, model.config.hidden_size, device="meta")
+    mask = torch.empty(shape.batch_size, shape.num_tokens, dtype=torch.long, device="meta")
+    labels = torch.empty(_label_shape(model, shape), dtype=torch.long, device="meta")
     return Message(
         kind="activations", client="site", round=0, step=0, features=features, attention_mask=mask, labels=labels
     )

@@ -9,13 +9,14 @@ from functools import cache
 from math import floor
 from typing import TYPE_CHECKING, Any
 
-from sfl_finetune.adapter_folder import base_digest, read_adapter
+from sfl_finetune.adapter_folder import base_digest, largest_rank, read_adapter
 from sfl_finetune.anatomy import anatomy
+from sfl_finetune.at_hand import folder_of, most_tokens
 from sfl_finetune.corpus import Corpus, Example, Site, read_corpus
 from sfl_finetune.errors import ModelUnsupported, SettingInvalid
 from sfl_finetune.federation import Federation
 from sfl_finetune.federation_settings import FederationSettings
-from sfl_finetune.lora import LoraSettings
+from sfl_finetune.lora import LoraSettings, check_rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,7 @@ def prepare_causal_lm(
         adapter = lora.config("causal_lm", model, anatomy(model))
     else:
         adapter, weights = read_adapter(start_from, base=base, model_name=str(model_folder))
+        check_rank(largest_rank(adapter), model, anatomy(model))
     adapter.base_model_name_or_path = str(model_folder)
     model = model.to(pick_device(device))
     federation = Federation(
@@ -119,8 +121,9 @@ def read_config(folder: str | Path) -> PretrainedConfig:
     """The model's sizes, without its weights."""
     from transformers import AutoConfig
 
+    folder_of(folder)
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder)
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelUnsupported(
             f"{str(folder)!r} holds no readable config.json: {str(error).splitlines()[0]}"
@@ -135,8 +138,9 @@ def load_causal_lm(folder: str | Path) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    folder_of(folder)
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+        return AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelUnsupported(
             f"{str(folder)!r} can't be loaded as a causal language model: {str(error).splitlines()[0]}; "
@@ -150,7 +154,7 @@ def _load_tokenizer(folder: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return AutoTokenizer.from_pretrained(folder)
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelUnsupported(f"{str(folder)!r} has no readable tokenizer: {str(error).splitlines()[0]}") from error
 
@@ -168,8 +172,7 @@ def pick_device(name: str) -> str:
 
 def _longest(config: PretrainedConfig, wanted: int | None) -> int:
     """Tokens a text may have: as many as wanted, else 1,024, and no more than the model takes."""
-    wanted = wanted or _DEFAULT_MAX_TOKENS
-    return min(wanted, int(getattr(config, "max_position_embeddings", wanted)))
+    return min(wanted or _DEFAULT_MAX_TOKENS, most_tokens(config))
 
 
 def _check_vocabulary(corpus: Corpus, model: PreTrainedModel) -> None:

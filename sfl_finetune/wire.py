@@ -80,13 +80,34 @@ class _Header(BaseModel):
 
 def encode(message: Message, codec: Codec) -> bytes:
     """The message's bytes; features are stored as `codec` says, masks as bits, labels as int32."""
+    tensors = _pack(message, codec)
+    head = _head(message, codec, tensors)
+    return b"".join([len(head).to_bytes(_PREFIX_BYTES, "little"), head, *map(_raw_bytes, tensors.values())])
+
+
+def encoded_size(message: Message, codec: Codec) -> int:
+    """How many bytes `encode` makes; tensors on device "meta", which have no data, are enough."""
+    tensors = _pack(message, codec)
+    buffers = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return _PREFIX_BYTES + len(_head(message, codec, tensors)) + buffers
+
+
+def _pack(message: Message, codec: Codec) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     if message.features is not None:
-        tensors |= _pack_features(message.features.detach().cpu(), codec)
+        tensors |= _pack_features(_at_hand(message.features.detach()), codec)
     if message.attention_mask is not None:
-        tensors["attention_mask"] = _pack_bits(message.attention_mask.cpu())
+        tensors["attention_mask"] = _pack_bits(_at_hand(message.attention_mask))
     if message.labels is not None:
-        tensors["labels"] = message.labels.cpu().to(torch.int32)
+        tensors["labels"] = _at_hand(message.labels).to(torch.int32)
+    return tensors
+
+
+def _at_hand(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_meta else tensor.cpu()
+
+
+def _head(message: Message, codec: Codec, tensors: dict[str, Tensor]) -> bytes:
     header = {
         "kind": message.kind,
         "client": message.client,
@@ -102,8 +123,7 @@ def encode(message: Message, codec: Codec) -> bytes:
             for name, tensor in tensors.items()
         ],
     }
-    head = json.dumps({key: value for key, value in header.items() if value not in (None, "", {})}).encode()
-    return b"".join([len(head).to_bytes(_PREFIX_BYTES, "little"), head, *map(_raw_bytes, tensors.values())])
+    return json.dumps({key: value for key, value in header.items() if value not in (None, "", {})}).encode()
 
 
 def decode(payload: bytes) -> Message:
@@ -173,6 +193,8 @@ def _unpack_features(tensors: dict[str, Tensor], codec: Codec) -> Tensor | None:
 def _pack_bits(mask: Tensor) -> Tensor:
     import numpy as np
 
+    if mask.is_meta:
+        return torch.empty((mask.numel() + 7) // 8, dtype=torch.uint8, device="meta")
     return torch.from_numpy(np.packbits(mask.bool().numpy().reshape(-1)))
 
 

@@ -106,6 +106,7 @@ def _periods(network: Network, num_periods: int, period_s: float, pace: float) -
 
 def _in_words(report: dict[str, object], wall_s: float) -> str:
     return (
-        f"{report['out']}: {report['rows']} rows of {report['devices']} devices in {report['frames']} frames, "
+        f"{report['out']}: {report['rows']} rows of {report['devices']} devices in {report['frames']} "
+        f"frame{'' if report['frames'] == 1 else 's'}, "
         f"{report['bytes']} bytes, {report['bytes_per_row']} bytes a row; {wall_s:.1f} s"
     )

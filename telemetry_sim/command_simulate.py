@@ -10,7 +10,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -93,7 +93,8 @@ def _list(*, as_json: bool) -> None:
     for summary in summaries:
         slices, faults = ", ".join(summary.slices), ", ".join(summary.faults)
         lines.append(f"{summary.name}: {summary.summary}")
-        lines.append(f"  {summary.num_devices} devices, {summary.num_cells} cells; slices {slices}")
+        size = f"{summary.num_devices} devices, {_counted(summary.num_cells, 'cell')}"
+        lines.append(f"  {size}; slices {slices}")
         lines.append(f"  faults {faults}")
     # At once, so that a reader who wants only the first line breaks no pipe.
     click.echo("\n".join(lines))
@@ -198,14 +199,22 @@ def _report(network: Network, chosen: Scenario, seed: int, num_periods: int, out
     }
 
 
-def _in_words(report: dict[str, object]) -> str:
+def _in_words(report: dict[str, Any]) -> str:
     timings, packets = report["timings"], report["packets"]
+    size = ", ".join(_counted(report[name], name[:-1]) for name in ("devices", "cells"))
+    output = (report["rows"], "row"), (report["log_lines"], "log line"), (report["alarms"], "alarm")
+    speed = "" if timings["times_real_time"] is None else f", {timings['times_real_time']:g} times real time"
     lines = [
-        f"{report['scenario']}: {report['devices']} devices, {report['cells']} cells, {report['duration_s']:g} s",
-        f"packets {packets}",
-        f"{report['rows']} rows, {report['log_lines']} log lines, {report['alarms']} alarms",
-        f"{report['bytes_per_device']} bytes a device in memory; {timings}",
+        f"{report['scenario']}: {size}, {report['duration_s']:g} s",
+        f"packets: {', '.join(f'{count} {fate}' for fate, count in packets.items())}",
+        ", ".join(_counted(count, one) for count, one in output),
+        f"{report['bytes_per_device']} bytes a device in memory",
+        f"{timings['warm_up_s']:g} s for the first period, {timings['wall_s']:g} s for the others{speed}",
     ]
     if "out" in report:
         lines.append(f"{report['out']}: {report['bytes']} bytes, {report['bytes_per_row']} bytes a row")
     return "\n".join(lines)
+
+
+def _counted(count: int, one: str) -> str:
+    return f"{count} {one}{'' if count == 1 else 's'}"

@@ -131,7 +131,7 @@ def open_session(
     store = session_store(folder, name)
     if options.server is None:
         room = open_room(options, store)
-        return ChatSession(room, pick_chat_model(model, room.topology), name=name or "chat")
+        return ChatSession(room, pick_chat_model(model, room.topology), name=name or "chat", is_named=name is not None)
     from agent.chat.server_link import ServerLink
     from agent.chat.server_mirror import attach
     from agent.chat.server_view import show_view
@@ -139,7 +139,8 @@ def open_session(
     link = ServerLink(options.server, options.token)
     room = attach(link, Store.open("sqlite://"))
     chosen = pick_chat_model(model, room.topology)
-    return ChatSession(room, chosen, name=name or "chat", store=store, view=partial(show_view, link))
+    view = partial(show_view, link)
+    return ChatSession(room, chosen, name=name or "chat", is_named=name is not None, store=store, view=view)
 
 
 def warm_up(session: ChatSession) -> None:

@@ -129,7 +129,9 @@ class ServerTalk:
             "/run": "The server's network runs on by itself.",
             "/model": "Chat model: the server's embedded one; start the chat with --model for another.",
             "/tokens": f"{self._num_tokens[0]} tokens read, {self._num_tokens[1]} written.",
-            "/save": "A session with a name is kept after every answer, here and on the server.",
+            "/save": "This session has no name and is not kept here; begin one that is with --session NAME."
+            if self._log is None
+            else f"Session {self._name} is kept after every answer, here and on the server.",
         }
         return show_help() if word == "/help" else Finding(text=said[word])
 

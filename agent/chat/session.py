@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.chat.answer import Answer, Pending, clean_request
 from agent.chat.chat_agent import build_agent
+from agent.chat.heard import asked_back, named_by_five_qi
 from agent.control_room import goal_document
 from agent.errors import AgentError, ModelAway, StoreUnusable
 from agent.store.sessions import load_session, save_session
@@ -60,6 +61,7 @@ class ChatSession:
         on_pending: Callable[[Pending], None] = lambda _: None,
         store: Store | None = None,
         is_kept: bool = True,
+        is_named: bool = False,
         view: Callable[[str], Finding] | None = None,
     ) -> None:
         self.room = room
@@ -68,6 +70,8 @@ class ChatSession:
         self._store = store or room.store
         self._is_kept = is_kept
         self.name = name
+        self.is_named = is_named
+        """Whether it can be taken up again by its name, when this process has ended."""
         self.toolbox = Toolbox(room)
         self.decide = decide
         self.on_text = on_text
@@ -111,7 +115,10 @@ class ChatSession:
         request = clean_request(text)
         self.room.refresh()
         self.start_request()
-        answer = Answer(text="")
+        answer = Answer(text=asked_back(request, self.room.topology))
+        if answer.text:
+            return answer
+        request = named_by_five_qi(request, self.room.topology)
         began, before = time.monotonic(), self.messages
         given: Any = {"messages": [HumanMessage(request)]}
         try:

@@ -17,6 +17,8 @@ from telemetry_sim.errors import TelemetrySimError
 if TYPE_CHECKING:
     from agent.chat.session import ChatSession
 
+_MOST_INTERVALS = 60
+"""That one `/run` lets the network run on."""
 _WIDE = 40
 """Characters of a usage that stands beside its summary; a longer one stands above."""
 
@@ -123,8 +125,8 @@ def _plan(session: ChatSession, words: list[str]) -> Finding:
 
 def _run_on(session: ChatSession, words: list[str]) -> Finding:
     count = int(words[0]) if words else 1
-    if not 1 <= count <= 60:
-        raise ValueError(count)
+    if not 1 <= count <= _MOST_INTERVALS:
+        raise AgentInputInvalid(f"/run {str(count)[:20]}: 1 to {_MOST_INTERVALS} intervals are run at a time")
     session.room.observe(count)
     return session.run_tool("network_status", {})
 
@@ -172,7 +174,10 @@ def _tokens(session: ChatSession, words: list[str]) -> Finding:
 
 def _save(session: ChatSession, words: list[str]) -> Finding:
     del words
-    return Finding(text=f"Session {session.name} is kept after every answer; take it up with --resume.")
+    if not session.is_named:
+        return Finding(text="This session has no name and is not kept; begin one that is with --session NAME.")
+    name = session.name
+    return Finding(text=f"Session {name} is kept after every answer; take it up with --session {name} or --resume.")
 
 
 def _export(session: ChatSession, words: list[str]) -> Finding:
@@ -197,7 +202,7 @@ def _help(session: ChatSession, words: list[str]) -> Finding:
 def show_help() -> Finding:
     """Every command and what it does."""
     rows = [(f"{name} {command.usage}".strip(), command.summary) for name, command in COMMANDS.items()]
-    rows.append(("/exit", "End; the session is kept"))
+    rows.append(("/exit", "End; a session with a name is kept"))
     width = 2 + max(len(usage) for usage, _ in rows if len(usage) <= _WIDE)
     lines = [
         usage.ljust(width) + summary if len(usage) <= _WIDE else f"{usage}\n{' ' * width}{summary}"
@@ -233,11 +238,13 @@ COMMANDS: dict[str, SlashCommand] = {
         words=("delay_ms", "in_time_pct", "rate_mbps", "priority_up", "priority_down", "energy", "clear"),
     ),
     "/history": SlashCommand(usage="[CELL]", summary="Trend and versions", run=_history),
-    "/run": SlashCommand(usage="[INTERVALS]", summary="Let the simulated network run on", run=_run_on),
+    "/run": SlashCommand(
+        usage="[INTERVALS]", summary=f"Let the simulated network run on, at most {_MOST_INTERVALS}", run=_run_on
+    ),
     "/replay": SlashCommand(usage="[DECISION]", summary="A decision as it was kept", run=_replay),
     "/model": SlashCommand(usage="[MODEL]", summary="Show or change the chat model", run=_model),
     "/tokens": SlashCommand(usage="", summary="Tokens of this session", run=_tokens),
-    "/save": SlashCommand(usage="", summary="Where the session is kept", run=_save),
+    "/save": SlashCommand(usage="", summary="Whether and where the session is kept", run=_save),
     "/export": SlashCommand(usage="FILE", summary="The conversation as JSON lines", run=_export),
     "/help": SlashCommand(usage="", summary="This list", run=_help),
 }

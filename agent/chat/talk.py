@@ -39,6 +39,35 @@ class Talk(Protocol):
         ...
 
 
+class UntilExit:
+    """A conversation that `/exit` or `/quit` ends, also where the lines come from a pipe."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._is_over = False
+
+    def answer(self, line: str, listener: Listener) -> Answer:
+        from agent.chat.answer import Answer
+
+        if self._is_over:
+            return Answer(text="(left unread: the chat had ended)")
+        if is_exit(line):
+            self._is_over = True
+            return Answer(text="Bye.")
+        return self._talk.answer(line, listener)
+
+    def words(self) -> list[str]:
+        return self._talk.words()
+
+    def warm_up(self) -> None:
+        self._talk.warm_up()
+
+
+def is_exit(line: str) -> bool:
+    """Whether a line ends the conversation."""
+    return line.strip().lower() in ("/exit", "/quit")
+
+
 class OwnTalk:
     """A session in this process."""
 

@@ -18,6 +18,12 @@ def open_talk(options: RoomOptions, model: str | None, folder: Path, *, name: st
 
     Raises AgentInputInvalid for changes with a model brought along, and for an impossible name.
     """
+    from agent.chat.talk import UntilExit
+
+    return UntilExit(_open(options, model, folder, name=name, is_resumed=is_resumed))
+
+
+def _open(options: RoomOptions, model: str | None, folder: Path, *, name: str | None, is_resumed: bool) -> Talk:
     is_brought_model = model not in (None, "embedded")
     if options.server is not None and is_brought_model and not options.is_read_only:
         raise AgentInputInvalid(f"--allow-changes: with --model {model} the chat only looks; leave --model out")

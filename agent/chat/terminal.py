@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from agent.chat.talk import Listener
+from agent.chat.talk import Listener, is_exit
 from agent.chat.talk_opening import open_talk
 from agent.errors import AgentError, AgentInputInvalid
 from telemetry_sim.errors import TelemetrySimError
@@ -76,7 +76,7 @@ def run_terminal(
             break
         if not line.strip():
             continue
-        if line.strip() in ("/exit", "/quit"):
+        if is_exit(line):
             break
         try:
             with console.status("opening the network…") if not opening.done.is_set() else _Quiet():

@@ -34,8 +34,8 @@ def verify(store_url: str, anchor: str | None, as_json: bool) -> None:
         report = verify_trail(connection, anchor=anchor)
     if as_json:
         faults = [{"seq": fault.seq, "what": fault.what} for fault in report.faults]
-        document = {"entries": report.num_entries, "head": report.head_hash, "faults": faults}
-        click.echo(json.dumps({"intact": report.is_intact, **document}))
+        document = {"num_entries": report.num_entries, "head_hash": report.head_hash, "faults": faults}
+        click.echo(json.dumps({"is_intact": report.is_intact, **document}))
     else:
         for fault in report.faults:
             click.echo(f"entry {fault.seq}: {fault.what}", err=True)

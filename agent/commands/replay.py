@@ -179,17 +179,20 @@ def _choose(
     if planner in baselines:
         if resume is not None:
             raise AgentInputInvalid(f"--resume keeps a model's answers; planner {planner!r} asks none")
+        for option, given in (("--model", model), ("--adapter", adapter)):
+            if given is not None:
+                raise AgentInputInvalid(f"{option} {str(given)!r}: planner {planner!r} asks no model; llm_gated does")
         return _Chosen(planner=baselines[planner])
     if planner not in {"llm_gated", "llm_raw"}:
         raise AgentInputInvalid(
             f"planner {planner!r} is unknown; planners are llm_gated, llm_raw, {', '.join(baselines)}"
         )
-    from agent.bootstrap import EMBEDDED_WEIGHTS, load_model_or_absent, pick_device
+    from agent.bootstrap import EMBEDDED_WEIGHTS, load_wanted_model, pick_device
     from agent.replay.answer_journal import AnswerJournal
     from agent.replay.read_ahead import ReadAheadModel
     from agent.weights_mark import weights_mark
 
-    loaded, warning = load_model_or_absent(model, adapter=adapter, device=pick_device(device))
+    loaded, warning = load_wanted_model(model, adapter=adapter, device=pick_device(device))
     is_remote = model is not None and model.startswith(("http://", "https://"))
     mark = weights_mark(EMBEDDED_WEIGHTS if model is None else model, adapter)
     ahead = ReadAheadModel(loaded, None if resume is None else AnswerJournal(resume, model=mark))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.planner import Planner
 
 _HELD_OUT = "Seeds below 100000 are never used in training."
+_ON_EVENTS = "llm_gated_on_events"
 _STAND_IN = "For gated planners the expert stands in, raw ones make no plan; every such decision is counted."
 
 
@@ -101,7 +102,7 @@ def _planners(
     model: str | None, adapter: Path | None, device: str, only: tuple[str, ...], *, on_events: bool
 ) -> tuple[list[Planner], list[str]]:
     """Gated model first (it is what the live table shows), then raw, then everything without a model."""
-    from agent.bootstrap import load_model_or_absent, pick_device
+    from agent.bootstrap import load_wanted_model, pick_device
     from agent.errors import AgentInputInvalid
     from agent.event_planner import EventPlanner
     from agent.planner import GatedModelPlanner, RawModelPlanner, baseline_planners
@@ -112,16 +113,19 @@ def _planners(
             "llm_tuned_gated and llm_tuned_raw do"
         )
     formulas = list(baseline_planners())
+    if on_events and only:
+        only = (*only, _ON_EVENTS)
+    if model is not None and only and set(only) <= {planner.name for planner in formulas}:
+        raise AgentInputInvalid(f"--planner {', '.join(only)}: none of them asks --model {model!r}; llm_gated does")
     if only and set(only) <= {planner.name for planner in formulas}:
         return [planner for planner in formulas if planner.name in only], []
-    loaded, warning = load_model_or_absent(model, device=pick_device(device))
+    loaded, warning = load_wanted_model(model, device=pick_device(device))
     warnings = [warning] if warning else []
     planners: list[Planner] = [GatedModelPlanner(model=loaded), RawModelPlanner(model=loaded)]
     if on_events:
         planners.append(EventPlanner(planner=GatedModelPlanner(model=loaded)))
     if adapter is not None:
-        tuned, warning = load_model_or_absent(model, adapter=adapter, device=pick_device(device))
-        warnings += [warning] if warning else []
+        tuned, _ = load_wanted_model(model, adapter=adapter, device=pick_device(device))
         planners += [
             GatedModelPlanner(model=tuned, name="llm_tuned_gated"),
             RawModelPlanner(model=tuned, name="llm_tuned_raw"),

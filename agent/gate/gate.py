@@ -9,25 +9,32 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from agent.dispatch.desired import DesiredState
-from agent.dispatch.port import Dispatcher, DispatchOutcome
+from agent.dispatch.port import Dispatcher, DispatchOutcome, TargetState
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
 from agent.gate.forecast import TwinForecast, refuse_if_worse
 from agent.gate.history import state_as_of, stored_state
-from agent.gate.keeping import keep_proposed, keep_waiting, note_refusal
+from agent.gate.keeping import (
+    keep_proposed,
+    keep_waiting,
+    note_outcome,
+    note_refusal,
+    reject_undecided,
+    require_waiting,
+)
 from agent.gate.limits import Limits, check_limits, within_steps
 from agent.gate.risk import Risk, assess_risk, needs_approval
-from agent.gate.stops import Stops, load_stops, refuse_if_stopped, save_stops
+from agent.gate.stops import KILLED, Stops, load_stops, refuse_if_stopped, save_stops
+from agent.gate.unsent import not_sent, unsent_states
 from agent.gate.watch import RollbackWatch
 from agent.policy import SchedulingPolicy, check_against
 from agent.store.approvals import Approval, grant_approval, use_approval
 from agent.store.policies import (
     PolicyStatus,
-    find_policy,
+    let_waiting_lapse,
     list_policies,
     next_version,
     save_policy,
     set_policy_status,
-    supersede_waiting,
 )
 from agent.store.store import Store
 from agent.store.writer import Transaction
@@ -78,6 +85,8 @@ class Gate:
         self._window_state = self._desired
         self._cooldown_start_s = -math.inf
         self._latest: SchedulingPolicy | None = None
+        self._is_unsent = False
+        """Whether the stored state was taken up while the kill switch was on, so that no target was told of it."""
         self._watch = RollbackWatch()
 
     @property
@@ -89,6 +98,11 @@ class Gate:
     def policy_in_force(self) -> SchedulingPolicy | None:
         """The last policy that was dispatched and not withdrawn; None in the network's initial state."""
         return self._latest
+
+    def states(self) -> tuple[TargetState, ...]:
+        """What every target should run and what it says it runs."""
+        known = self._dispatcher.states()
+        return unsent_states(known, self._desired) if self._is_unsent else known
 
     def waiting(self, now_s: float) -> SchedulingPolicy | None:
         """The policy that could be dispatched if a person approved it now; None where there is none."""
@@ -186,35 +200,26 @@ class Gate:
         """Approve a kept policy; raises PolicyInvalid where the hash is not that version's."""
 
         def work(transaction: Transaction) -> Approval:
-            stored = find_policy(transaction.connection, version)
-            if stored is None:
-                raise PolicyInvalid(f"version {version} is unknown")
-            if stored.content_hash != policy_hash:
-                raise PolicyInvalid(f"version {version} has hash {stored.content_hash}, got {policy_hash!r}")
-            if stored.status is not PolicyStatus.AWAITING_APPROVAL:
-                raise PolicyInvalid(f"version {version} is {stored.status.value}, not awaiting_approval")
+            require_waiting(transaction, version, policy_hash=policy_hash)
             return grant_approval(transaction, policy_hash, approver=approver, reason=reason, lifetime_s=lifetime_s)
 
         return self._store.write(work)
 
     def reject(self, version: int, *, actor: str, reason: str) -> None:
         """A person's no to a policy that was put forward or awaits approval; raises PolicyInvalid."""
+        self._store.write(lambda t: reject_undecided(t, version, actor=actor, reason=reason))
 
-        def work(transaction: Transaction) -> None:
-            stored = find_policy(transaction.connection, version)
-            if stored is None or stored.status not in (PolicyStatus.PROPOSED, PolicyStatus.AWAITING_APPROVAL):
-                state = "unknown" if stored is None else stored.status.value
-                raise PolicyInvalid(f"version {version} is {state}, not proposed or awaiting_approval")
-            set_policy_status(transaction, version, PolicyStatus.REJECTED, actor=actor, reason=reason)
-
-        self._store.write(work)
-
-    def rollback(self, to_version: int, *, now_s: float, lifetime_s: float, actor: str, reason: str) -> DispatchOutcome:
+    def rollback(
+        self, to_version: int, *, now_s: float, lifetime_s: float, actor: str, reason: str, despite_kill: bool = False
+    ) -> DispatchOutcome:
         """Bring every target back to what it had under an earlier version, as a new version.
 
-        Not held back by stops, approvals or caps: the state was in force before.
+        Not held back by freezes, windows, approvals or caps: the state was in force before. Raises PolicyRejected
+        while the kill switch is on, but for an approver (`despite_kill`).
         """
         with self._lock:
+            if self.stops().is_killed and not despite_kill:
+                raise PolicyRejected(KILLED)
             changes = self._changes_towards(to_version)
             if not changes:
                 raise PolicyInvalid(f"version {to_version} asks for nothing but what is in force")
@@ -227,16 +232,9 @@ class Gate:
                 actions=changes,
             )
             self._store.write(lambda t: save_policy(t, policy, PolicyStatus.DISPATCHING, actor=actor))
-            undone = self._latest
-            outcome = self._send_new(policy, now_s=now_s, actor=actor)
-            if outcome.is_reverted:
-                return outcome
-            self._watch.restart(policy.version)
-            if undone is not None:
-                version, why = undone.version, f"rolled back to {to_version}: {reason}"
-                self._store.write(
-                    lambda t: set_policy_status(t, version, PolicyStatus.REVERTED, actor=actor, reason=why)
-                )
+            outcome = self._send_new(policy, now_s=now_s, actor=actor, undoing=f"rolled back to {to_version}: {reason}")
+            if not outcome.is_reverted:
+                self._watch.restart(policy.version)
             return outcome
 
     @property
@@ -277,6 +275,8 @@ class Gate:
         with self._lock:
             if self.stops().is_killed:
                 return None
+            if self._is_unsent and self._latest is not None:
+                return self._send(self._latest, actor="restart")
             outcome = self._dispatcher.reconcile()
             if outcome is not None and outcome.is_enforced and self._latest is not None:
                 version = self._latest.version
@@ -286,7 +286,10 @@ class Gate:
             return outcome
 
     def resume(self) -> DispatchOutcome | None:
-        """After a restart: take up the stored state and send it to whoever does not have it; None where it is new."""
+        """After a restart: take up the stored state and send it to whoever does not have it; None where it is new.
+
+        While the kill switch is on it is sent once that is off.
+        """
         with self._lock:
             desired, latest = stored_state(self._store, self._topology)
             if latest is None:
@@ -294,9 +297,12 @@ class Gate:
             self._desired = self._window_state = desired
             self._latest = latest.policy
             self._watch.last_good_version = self._desired.version
-            outcome = self._dispatcher.restore(self._desired, self._latest)
-            self._note_outcome(self._latest, outcome, actor="restart")
-            return outcome
+            self._is_unsent = True
+            if self.stops().is_killed:
+                unsent, outcome = latest.policy, not_sent(latest.policy, self._desired)
+                self._store.write(lambda t: note_outcome(t, unsent, outcome, actor="restart"))
+                return outcome
+            return self._send(self._latest, actor="restart")
 
     def _changes_towards(self, version: int) -> tuple[ControlAction, ...]:
         """The actions that bring back what an earlier version left; raises PolicyInvalid."""
@@ -347,7 +353,7 @@ class Gate:
             if stored.status is not status:
                 set_policy_status(transaction, policy.version, status, actor=actor)
             if is_free:
-                supersede_waiting(transaction, actor=actor)
+                let_waiting_lapse(transaction, actor=actor)
             return is_free
 
         if not self._store.write(work):
@@ -356,14 +362,18 @@ class Gate:
                 f"version {policy.version} ({found.risk.tier.name.lower()} risk) awaits approval: {why}"
             )
 
-    def _send_new(self, policy: SchedulingPolicy, *, now_s: float, actor: str) -> DispatchOutcome:
+    def _send_new(
+        self, policy: SchedulingPolicy, *, now_s: float, actor: str, undoing: str | None = None
+    ) -> DispatchOutcome:
+        """`undoing` says why what was in force is undone; None where it is only followed."""
         before, latest = self._desired, self._latest
         if self._is_window_over(now_s):
             self._window_start_s, self._window_state = now_s, before
         self._desired = before.after(policy.actions, version=policy.version)
         self._latest = policy
         try:
-            outcome = self._send(policy, actor=actor)
+            undone = None if undoing is None or latest is None else (latest.version, undoing)
+            outcome = self._send(policy, actor=actor, undone=undone)
         except PolicyRejected as error:
             self._desired, self._latest = before, latest
             why = str(error)
@@ -376,14 +386,11 @@ class Gate:
             self._latest = latest
         return outcome
 
-    def _send(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
-        outcome = self._dispatcher.dispatch(policy)
-        self._note_outcome(policy, outcome, actor=actor)
+    def _send(self, policy: SchedulingPolicy, *, actor: str, undone: tuple[int, str] | None = None) -> DispatchOutcome:
+        if self._is_unsent:
+            outcome = self._dispatcher.restore(self._desired, policy)
+            self._is_unsent = False
+        else:
+            outcome = self._dispatcher.dispatch(policy)
+        self._store.write(lambda t: note_outcome(t, policy, outcome, actor=actor, undone=undone))
         return outcome
-
-    def _note_outcome(self, policy: SchedulingPolicy, outcome: DispatchOutcome, *, actor: str) -> None:
-        status = PolicyStatus.ENFORCED if outcome.is_enforced else PolicyStatus.NOT_ENFORCED
-        if outcome.is_reverted:
-            status = PolicyStatus.ABORTED
-        why = "; ".join(f"cell {answer.cell}: {answer.reason}" for answer in outcome.refusals[:5])
-        self._store.write(lambda t: set_policy_status(t, policy.version, status, actor=actor, reason=why))

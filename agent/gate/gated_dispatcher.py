@@ -49,7 +49,7 @@ class GatedDispatcher:
         return self.inner.restore(desired, latest)
 
     def states(self) -> tuple[TargetState, ...]:
-        return self.inner.states()
+        return self._gate.states()
 
     def _numbered(self, policy: SchedulingPolicy) -> SchedulingPolicy:
         """The same decision as the next version of what is in force; it lives longer where a person must look."""

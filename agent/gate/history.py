@@ -10,7 +10,15 @@ from agent.store.policies import PolicyStatus, StoredPolicy, find_policy, list_p
 from agent.store.store import Store
 from telemetry_sim.topology import Topology
 
-_OBEYED = frozenset({PolicyStatus.DISPATCHING, PolicyStatus.ENFORCED, PolicyStatus.NOT_ENFORCED, PolicyStatus.REVERTED})
+_OBEYED = frozenset(
+    {
+        PolicyStatus.DISPATCHING,
+        PolicyStatus.ENFORCED,
+        PolicyStatus.NOT_ENFORCED,
+        PolicyStatus.SUPERSEDED,
+        PolicyStatus.REVERTED,
+    }
+)
 _WERE_SENT = _OBEYED | {PolicyStatus.ABORTED}
 _PAGE = 100
 

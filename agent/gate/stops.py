@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from annotated_types import Ge, MaxLen
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
 from sqlalchemy import Connection
 
 from agent.errors import PolicyRejected, StoreUnusable
@@ -14,6 +14,7 @@ from agent.gate.risk import Mode
 from agent.store.sessions import load_switches, set_switch
 from agent.store.writer import Transaction
 
+KILLED = "the kill switch is on: nothing is dispatched but an approver's rollback until an approver turns it off"
 _NAME = "gate"
 
 
@@ -24,9 +25,9 @@ class _Switch(BaseModel):
 class MaintenanceWindow(_Switch):
     """A time in which some cells are left alone."""
 
-    start_unix_s: Annotated[float, Ge(0)]
-    end_unix_s: Annotated[float, Ge(0)]
-    cells: Annotated[tuple[int, ...], MaxLen(10_000)] = ()
+    start_unix_s: Annotated[float, Strict(), Ge(0)]
+    end_unix_s: Annotated[float, Strict(), Ge(0)]
+    cells: Annotated[tuple[Annotated[int, Strict()], ...], MaxLen(10_000)] = ()
     """Empty: all cells."""
 
     @model_validator(mode="after")
@@ -41,7 +42,7 @@ class Stops(_Switch):
 
     mode: Mode = Mode.SUGGEST_ONLY
     is_killed: bool = False
-    """Nothing is dispatched but an operator's rollback."""
+    """Nothing is dispatched but an approver's rollback; not what targets missed or lost in a restart either."""
     freeze_until_unix_s: float | None = None
     """No planned change until then; a rollback passes."""
     maintenance: Annotated[tuple[MaintenanceWindow, ...], MaxLen(100)] = ()
@@ -65,7 +66,7 @@ def save_stops(transaction: Transaction, stops: Stops, *, actor: str) -> None:
 def refuse_if_stopped(stops: Stops, cells: Iterable[int], *, now_unix_s: float) -> None:
     """Raises PolicyRejected while a switch holds planned changes to these cells back."""
     if stops.is_killed:
-        raise PolicyRejected("the kill switch is on: nothing is dispatched until an operator turns it off")
+        raise PolicyRejected(KILLED)
     if stops.freeze_until_unix_s is not None and now_unix_s < stops.freeze_until_unix_s:
         left_s = stops.freeze_until_unix_s - now_unix_s
         raise PolicyRejected(f"changes are frozen for another {left_s:.0f} s")

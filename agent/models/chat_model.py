@@ -41,6 +41,8 @@ _QUESTIONS = {
     "value": "Which value do you mean? Say it with its unit, for instance 10 ms or 20 Mb/s.",
     "number": "I can't place {number} in that. Cells are {cells}; slices are {slices}.",
     "unit": "I can't place {number} in that. I take ms for a delay, Mb/s for a rate, % or times for a change.",
+    "second": "I take one delay or rate at a time, and {number} is left over; nothing was done. Say the first alone, "
+    "for instance `keep {slice} within 20 ms`, and then the other.",
     "request": "I'm not sure what you want. Ask for a status, a plan, an explanation or a what-if; `help` lists more.",
 }
 _DECLINED = (
@@ -56,6 +58,8 @@ _AT_A_CELL = frozenset({"network_status", "show_history", "search_incidents", "d
 """Tools that look at one cell, and can at another as well."""
 REFUSED = "is_refused"
 """Response metadata of an answer to a request for a change where none can be made."""
+_GOALS = frozenset({Quantity.MS, Quantity.MBPS})
+"""What a goal is said in; a call takes one."""
 _NOT_HERE = "That isn't possible here: the session is read-only."
 
 
@@ -174,8 +178,7 @@ class EmbeddedChatModel(BaseChatModel):
         reading = replace(reading, calls=self._with_every_cell(reading.calls, text))
         unplaced = self._unplaced(reading, text)
         if unplaced:
-            about = "number" if _NUMBER.fullmatch(unplaced) else "unit"
-            return self._answer(self._question(about, number=unplaced), reading)
+            return self._answer(self._question(self._about(unplaced, text), number=unplaced), reading)
         made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
         steps = [self._step(call, tools) for call in reading.calls]
         pending = [step for step in steps if not isinstance(step, str)]
@@ -260,9 +263,17 @@ class EmbeddedChatModel(BaseChatModel):
         left += [n for n in self._numbers(text) if float(n) not in used and n not in heard.names]
         return left[0] if takes and left else ""
 
+    def _about(self, unplaced: str, text: str) -> str:
+        """The question that a quantity left over asks for."""
+        if _NUMBER.fullmatch(unplaced):
+            return "number"
+        heard = hear(text, cells=self.cells, **self._names())
+        return "second" if sum(quantity in _GOALS for quantity in heard.quantities) > 1 else "unit"
+
     def _question(self, about: str, *, number: str = "") -> str:
         cells = ", ".join(map(str, self.cells[:20]))
-        return _QUESTIONS[about].format(slices=", ".join(self.slices), cells=cells, number=number)
+        slices = ", ".join(self.slices)
+        return _QUESTIONS[about].format(slices=slices, slice=slices.split(",")[0], cells=cells, number=number)
 
     @staticmethod
     def _answer(text: str, reading: Reading | None, *, is_refused: bool = False) -> AIMessage:

@@ -57,6 +57,7 @@ def replay_document(facts: ReplayFacts, result: ReplayResult) -> dict[str, Any]:
         "rows": rows_document(facts.summary),
         "edge_rows": _edge_rows(facts, result),
         "notes": dict(facts.summary.notes),
+        "unknown": list(result.unknown),
         "num_frames": facts.summary.num_frames,
         "num_devices": facts.summary.num_devices,
         "num_intervals": result.num_intervals,

@@ -18,9 +18,10 @@ from agent.policy import parse_policy
 from agent.prompting import Prompt
 from agent.replay.peer import peer_decision_at, peer_plan
 from agent.replay.read_ahead import ReadAheadModel
-from agent.replay.what_if import WhatIf, try_plan
+from agent.replay.what_if import WhatIf, is_link_known, try_plan
 from agent.twin import Twin
 from edge_preprocess.digest import EdgeDigest
+from edge_preprocess.held_figures import HeldFigures
 from telemetry_sim.records import Telemetry, TelemetryFrame
 from telemetry_sim.traces import PeerDecision, paced
 
@@ -58,6 +59,8 @@ class ReplayResult:
     decision_s: list[float] = field(default_factory=list)
     """Wall time of each interval's decision without the model's."""
     elapsed_s: float = 0.0
+    unknown: tuple[str, ...] = ()
+    """Figures of the digests that the recording does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +90,12 @@ class Replayer:
         self, *, limit: int | None = None, on_interval: Callable[[Telemetry], None] = lambda _: None
     ) -> ReplayResult:
         """Decide every interval, at most `limit`; equal inputs give equal decisions, whatever pace and limit are."""
-        result = ReplayResult()
+        result, held = ReplayResult(), HeldFigures()
         began = time.perf_counter()
         ready = islice(_with_following(self._read_ahead(_observe(self.loop))), limit)
         for observed in _at_pace(ready, self.pace):
+            held.take(observed.telemetry.frames)
+            result.unknown = held.unknown
             self._decide(observed, result)
             on_interval(observed.telemetry)
         result.elapsed_s = time.perf_counter() - began
@@ -123,8 +128,10 @@ class Replayer:
             result.num_policies += 1
             result.num_policies_valid += self._is_valid(turn)
         peer, num_decisions = self._peer(observed)
+        has_hindsight = is_link_known(result.unknown)
+        later = observed.following.digests if observed.following is not None and has_hindsight else ()
         for index, decided in enumerate(turn.decision.cells):
-            following = None if observed.following is None else observed.following.digests[index]
+            following = later[index] if later else None
             # A recorded controller speaks for one cell; the readers put it first.
             beside = peer if index == 0 else None
             plan = self.loop.plan_in_force(decided.cell)

@@ -6,7 +6,15 @@ from typing import Any
 
 from rich.table import Table
 
+from agent.replay.what_if import is_link_known
+
 _MAX_ROWS = 24
+_TOLD = {
+    "demand_kbps": "the demand",
+    "in_time_ratio": "what was in time",
+    "delay_p95_ms": "delays",
+    "prb_used": "PRBs",
+}
 _SHORT = {"model": "model", "repaired": "repaired", "fallback": "fallback", "formula": "formula", "none": "—"}
 
 
@@ -41,6 +49,8 @@ def summary_lines(document: dict[str, Any]) -> list[str]:
     ]
     if validity["answers"]:
         lines.append(f"Model answers: {validity['answers_valid']} of {validity['answers']} valid before any repair.")
+    if document["unknown"]:
+        lines.append(_unknown_line(document["unknown"]))
     lines += _utility_lines(document["summary"])
     return lines + _peer_lines(document["summary"])
 
@@ -77,7 +87,15 @@ def _utility_lines(summary: dict[str, Any]) -> list[str]:
         f"{name} {one['foreseen']:.4f}" + ("" if one["hindsight"] is None else f" ({one['hindsight']:.4f})")
         for name, one in by_planner.items()
     ]
-    return [f"Utility in the twin, foreseen (against the demand that came): {', '.join(parts)}."]
+    beside = "" if all(one["hindsight"] is None for one in by_planner.values()) else " (against the demand that came)"
+    return [f"Utility in the twin, foreseen{beside}: {', '.join(parts)}."]
+
+
+def _unknown_line(unknown: list[str]) -> str:
+    told = f"The recording does not hold {', '.join(_TOLD[name] for name in unknown)}"
+    served = "; what was served counts as the demand" if "demand_kbps" in unknown else ""
+    link = "" if is_link_known(unknown) else "; what a PRB carries is guessed, so there is no hindsight"
+    return f"{told}{served}{link}."
 
 
 def _peer_lines(summary: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from agent.cell_plan import CellPlan
@@ -17,13 +18,18 @@ class WhatIf:
     foreseen: float
     """Mean over the futures drawn around the digest's forecast."""
     hindsight: float | None
-    """Against the next interval's measured demand; None for the last interval."""
+    """Against the next interval's measured demand; None for the last interval, and where the link is not known."""
 
 
 def try_plan(plan: CellPlan, digest: EdgeDigest, terms: GoalTerms, twin: Twin, following: EdgeDigest | None) -> WhatIf:
     """The plan's utilities; `following` is the same cell's next digest."""
     hindsight = None if following is None else twin.utility(plan, as_it_came(following), terms)
     return WhatIf(foreseen=twin.utility(plan, digest, terms), hindsight=hindsight)
+
+
+def is_link_known(unknown: Collection[str]) -> bool:
+    """Whether the twin has what a PRB carried; else its guess may contradict what was served, so it is no hindsight."""
+    return "prb_used" not in unknown
 
 
 def as_it_came(digest: EdgeDigest) -> EdgeDigest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.table import Table
@@ -33,7 +34,7 @@ def table_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{row['sla_mean']:.3f}",
             f"{row['sla_by_priority']:.3f}",
             f"{row['jain']:.3f}",
-            f"{max(row['delay_p95_ms'].values()):.1f}",
+            _or_dash(_worst(row["delay_p95_ms"].values()), "{:g}"),
             f"{row['energy_kj']:.1f}",
             _or_dash(row["valid_pct"], "{:.1f}"),
             _or_dash(row["own_pct"], "{:.1f}"),
@@ -104,6 +105,11 @@ def figures_table(figures: list[Figure]) -> Table:
         holds = "–" if row["holds"] is None else ("yes" if row["holds"] else "no")
         table.add_row(row["figure"], f"{row['measured']:.4g}", row["target"] or "–", holds)
     return table
+
+
+def _worst(delays: Iterable[float | None]) -> float | None:
+    """Of those that were measured."""
+    return max((delay for delay in delays if delay is not None), default=None)
 
 
 def _or_dash(value: float | None, form: str) -> str:

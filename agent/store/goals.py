@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.goal import Goal
@@ -122,6 +123,13 @@ def _row(stored: StoredGoal) -> dict[str, object]:
 
 
 def _stored(row: dict[str, object]) -> StoredGoal:
-    text = str(row.pop("goal"))
-    goal = Goal.model_validate_json(text) if text else None
+    goal = _goal_of(str(row.pop("goal")))
     return StoredGoal(**row, goal=goal)  # type: ignore[arg-type]  # a row of the table that _row wrote
+
+
+def _goal_of(text: str) -> Goal | None:
+    """None also for one that an earlier version let in, such as a goal without expectations."""
+    try:
+        return Goal.model_validate_json(text) if text else None
+    except ValidationError:
+        return None

@@ -28,10 +28,15 @@ class PolicyStatus(StrEnum):
     NOT_ENFORCED = "not_enforced"
     ABORTED = "aborted"
     """A target refused, so every target went back to what it had."""
-    SUPERSEDED = "superseded"
+    LAPSED = "lapsed"
     """Waited for approval while another was dispatched."""
+    SUPERSEDED = "superseded"
+    """Was in force until another followed."""
     REVERTED = "reverted"
     """Was in force and has been rolled back."""
+
+
+_IN_FORCE = (PolicyStatus.DISPATCHING.value, PolicyStatus.ENFORCED.value, PolicyStatus.NOT_ENFORCED.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +98,21 @@ def set_policy_status(
     transaction.audit("policy_status", actor=actor, body=body)
 
 
-def supersede_waiting(transaction: Transaction, *, actor: str) -> None:
+def let_waiting_lapse(transaction: Transaction, *, actor: str) -> None:
     """Another policy goes out: those that wait were planned against a state that is no more."""
     waiting = POLICIES.c.status == PolicyStatus.AWAITING_APPROVAL.value
     versions = transaction.connection.execute(select(POLICIES.c.version).where(waiting)).scalars().all()
     for version in versions:
-        set_policy_status(transaction, version, PolicyStatus.SUPERSEDED, actor=actor)
+        set_policy_status(transaction, version, PolicyStatus.LAPSED, actor=actor)
+
+
+def supersede_before(transaction: Transaction, version: int, *, actor: str) -> None:
+    """This version is in force now: those that were before it are so no more."""
+    were_in_force = (POLICIES.c.version < version) & POLICIES.c.status.in_(_IN_FORCE)
+    versions = transaction.connection.execute(select(POLICIES.c.version).where(were_in_force)).scalars().all()
+    for earlier in sorted(versions):
+        why = f"version {version} followed"
+        set_policy_status(transaction, earlier, PolicyStatus.SUPERSEDED, actor=actor, reason=why)
 
 
 def find_policy(connection: Connection, version: int) -> StoredPolicy | None:

@@ -19,6 +19,7 @@ POLICIES = Table(
     Column("status", String(24), nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Index("ix_policies_content_hash", "content_hash"),
+    Index("ix_policies_status", "status"),
 )
 
 APPROVALS = Table(

@@ -200,6 +200,8 @@ def _cell_status(room: ControlRoom, cell: int) -> Finding:
         "utility_pct": percent(seen.utility[0]),
         "prb_used_pct": percent(digest.prb_used / digest.num_prb),
         "edge_pct": percent(digest.edge_utilisation),
+        "demand_mbps": round(sum(row.demand_kbps for row in digest.slices) / 1000.0, 1),
+        "served_mbps": round(sum(row.served_kbps for row in digest.slices) / 1000.0, 1),
         "is_up": digest.is_up,
         "num_anomalies": len(digest.anomalies),
         "slices": rows,
@@ -208,8 +210,9 @@ def _cell_status(room: ControlRoom, cell: int) -> Finding:
     fate = f"missed target: {', '.join(misses)}" if misses else "all targets met"
     lines = [
         (
-            f"Cell {cell} {state}, {fate}; utility {data['utility_pct']:g} %, PRBs {data['prb_used_pct']:g} % used, "
-            f"edge CPU {data['edge_pct']:g} % busy."
+            f"Cell {cell} {state}, {fate}; utility {data['utility_pct']:g} %, {data['served_mbps']:g} of "
+            f"{data['demand_mbps']:g} Mb/s delivered, PRBs {data['prb_used_pct']:g} % used, edge CPU "
+            f"{data['edge_pct']:g} % busy."
         )
     ]
     lines += slice_table(rows)

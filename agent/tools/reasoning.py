@@ -217,12 +217,11 @@ def what_if_demand(
         "in_time_then_pct": percent(fmean(in_time)),
         "in_time_target_pct": percent(profile.in_time_target),
     }
-    where = "" if cell is None else f" in cell {cell}"
+    where, whose = _of_cell(cell)
     text = (
-        f"With {data['factor']:g} times the {profile.name} demand{where}, utility would go from "
+        f"With {data['factor']:g} times the {profile.name} demand{where}, {whose} would go from "
         f"{data['utility_now_pct']:g} % to {data['utility_then_pct']:g} % in the twin.\n"
-        f"- {profile.name} in time: {data['in_time_now_pct']:g} % to {data['in_time_then_pct']:g} % "
-        f"(target {data['in_time_target_pct']:g} %)"
+        f"{_in_time_line(data)}"
     )
     return Finding(text=text, data=data, focus=_focus(cell, profile.name))
 
@@ -234,12 +233,13 @@ def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | No
         raise AgentInputInvalid(f"share {value:g} %: 0 to 100 is allowed")
     seen = latest_interval(room, cell)
     index = room.topology.slice_index(profile.id)
-    now, then, in_time = [], [], []
+    now, then, was_in_time, in_time = [], [], [], []
     for digest, term in zip(seen.digests, seen.terms, strict=True):
         current = room.plan_in_force(digest.cell)
         other = _with_share(current, index, round(value))
         now.append(room.twin.utility(current, digest, term))
         then.append(room.twin.utility(other, digest, term))
+        was_in_time.append(float(room.twin.expected_in_time(current, digest, term)[index]))
         in_time.append(float(room.twin.expected_in_time(other, digest, term)[index]))
     data: dict[str, object] = {
         "slice": profile.name,
@@ -247,13 +247,15 @@ def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | No
         "share_pct": round(value),
         "utility_now_pct": percent(fmean(now)),
         "utility_then_pct": percent(fmean(then)),
+        "in_time_now_pct": percent(fmean(was_in_time)),
         "in_time_then_pct": percent(fmean(in_time)),
+        "in_time_target_pct": percent(profile.in_time_target),
     }
-    where = "" if cell is None else f" in cell {cell}"
+    where, whose = _of_cell(cell)
     text = (
-        f"With {data['share_pct']} % of the PRBs for {profile.name}{where}, utility would go from "
+        f"With {data['share_pct']} % of the PRBs for {profile.name}{where}, {whose} would go from "
         f"{data['utility_now_pct']:g} % to {data['utility_then_pct']:g} % in the twin.\n"
-        f"- {profile.name} in time: {data['in_time_then_pct']:g} %"
+        f"{_in_time_line(data)}"
     )
     return Finding(text=text, data=data, focus=_focus(cell, profile.name))
 
@@ -390,6 +392,18 @@ def _with_share(plan: CellPlan, index: int, share_pct: int) -> CellPlan:
         replace(part, min_pct=share_pct if row == index else next(rest)) for row, part in enumerate(plan.slices)
     )
     return replace(plan, slices=parts)
+
+
+def _of_cell(cell: int | None) -> tuple[str, str]:
+    """Where something is tried, and whose utility is told."""
+    return ("", "utility") if cell is None else (f" in cell {cell}", f"cell {cell}'s utility")
+
+
+def _in_time_line(data: dict[str, object]) -> str:
+    return (
+        f"- {data['slice']} in time: {data['in_time_now_pct']:g} % to {data['in_time_then_pct']:g} % "
+        f"(target {data['in_time_target_pct']:g} %)"
+    )
 
 
 def _focus(cell: int | None, name: str) -> dict[str, object]:

@@ -93,7 +93,6 @@ async def put_policy(
     check_destination(notification_destination, ctx.settings)
     _require_room(ctx, policyTypeId, policyId)
     meaning = to_goal(policyId, target, ctx.operations.topology)
-    is_applicable = not isinstance(meaning, NotApplicable)
     wanted = StoredGoal(
         policy_type=policyTypeId,
         id=policyId,
@@ -101,13 +100,12 @@ async def put_policy(
         goal=None if isinstance(meaning, NotApplicable) else meaning,
         notification_destination=notification_destination,
         status=NOT_ENFORCED,
-        reason=OTHER_REASON if is_applicable else str(meaning),
+        reason=meaning.reason.value if isinstance(meaning, NotApplicable) else OTHER_REASON,
     )
     kept, is_new = await ctx.operations.goals.put(wanted, actor=caller.name)
     if not is_new:
         return JsonResponse(kept.document)
-    location = f"{BASE}/policytypes/{policyTypeId}/policies/{policyId}"
-    return JsonResponse(kept.document, status_code=201, headers={"Location": location})
+    return JsonResponse(kept.document, status_code=201, headers={"Location": policy_path(policyTypeId, policyId)})
 
 
 @router.delete(
@@ -132,6 +130,11 @@ async def read_policy_status(policyTypeId: TypeId, policyId: PolicyId, request: 
     """ENFORCED once all targets have applied a schedule that heeds the policy."""
     stored = _known(context_of(request), policyTypeId, policyId)
     return JsonResponse(json.dumps(status_document(stored.status, stored.reason)))
+
+
+def policy_path(policy_type_id: str, policy_id: str) -> str:
+    """Where a policy is found."""
+    return f"{BASE}/policytypes/{policy_type_id}/policies/{policy_id}"
 
 
 def is_policy_path(path: str) -> tuple[str, str] | None:

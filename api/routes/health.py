@@ -22,14 +22,16 @@ async def health() -> dict[str, str]:
     responses={200: {"description": "Ready"}, 503: {"description": "Not ready"}, **problem_responses(400)},
 )
 async def readiness(ctx: InContext) -> Response:
-    """Digests come in and the loop turns."""
+    """Digests come in and the loop turns; `is_killed` where nothing is dispatched all the same."""
     operations, trouble = ctx.operations, _trouble(ctx)
+    stops = operations.gate.stops()
     document = {
         "ready": not trouble,
         "loop": trouble or "turning",
         "planner": operations.planner_name,
         "policy_version": operations.gate.desired.version,
-        "mode": operations.gate.stops().mode.value,
+        "mode": stops.mode.value,
+        "is_killed": stops.is_killed,
     }
     return JSONResponse(document, status_code=200 if document["ready"] else 503)
 

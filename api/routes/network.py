@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON)
 CellId = Annotated[int, Path(ge=0, le=0xFFFF)]
 _KEEP_ALIVE_S = 15.0
 _UNITS = {
+    "end_s": "s",
     "demand_kbps": "kbit/s",
     "served_kbps": "kbit/s",
     "delay_p95_ms": "ms",
@@ -141,9 +142,10 @@ def _site(ctx: Context, cell: int) -> CellSite:
     return found
 
 
-def _kpis_of(digest: EdgeDigest, row: int, guarantees: list[RateSeen]) -> KpiRow:
+def _kpis_of(digest: EdgeDigest, row: int, asked: list[RateSeen]) -> KpiRow:
     """Of one slice in one cell; a guarantee is judged over all cells in its scope."""
     seen = digest.slices[row]
+    guarantees = [each for each in asked if each.is_carried]
     return KpiRow.model_validate(
         {
             "cell": digest.cell,
@@ -156,14 +158,14 @@ def _kpis_of(digest: EdgeDigest, row: int, guarantees: list[RateSeen]) -> KpiRow
             "delay_p95_ms": seen.delay_p95_ms if seen.is_delay_measured else None,
             "RRU.PrbUsedDl": seen.prb_used,
             "guaranteed_kbps": max((each.rate_kbps for each in guarantees), default=None),
-            "is_fulfilled": all(each.is_carried and each.is_served for each in guarantees) if guarantees else None,
+            "is_fulfilled": all(each.is_served for each in guarantees) if guarantees else None,
             "units": _UNITS,
         }
     )
 
 
 def _guarantees(policies: Sequence[StoredGoal], digests: Sequence[EdgeDigest]) -> dict[tuple[int, int], list[RateSeen]]:
-    """What guaranteed rates came to, by each digest and row in their scope."""
+    """What the rates that are asked for came to, by each digest and row in their scope."""
     found: dict[tuple[int, int], list[RateSeen]] = defaultdict(list)
     for stored in policies:
         rate_kbps = guaranteed_kbps(stored)

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from agent.errors import AgentInputInvalid, ApprovalNeeded, GoalInvalid, PolicyInvalid
-from agent.goal import check_goal
+from agent.errors import AgentInputInvalid, ApprovalNeeded, PolicyInvalid
 from agent.policy import SchedulingPolicy
 from agent.store.approvals import list_approvals
 from agent.store.decisions import list_decisions
@@ -22,9 +21,11 @@ from api.errors import refuse
 from api.idempotency import IdempotencyKey, once
 from api.outcomes import outcome_document
 from api.problems import problem_responses
+from api.routes.goals import require_askable
 from api.routes.network import COMMON
 from api.schedules import changes_between
 from api.schemas import ApprovalRequest, Page, PlanRequest, RejectionRequest, RollbackRequest
+from api.security import may
 
 router = APIRouter(prefix="/v1", tags=["plans"], responses=COMMON)
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -55,10 +56,7 @@ async def propose_plan(
         if getattr(wanted, name) and wanted.goals is not None:
             raise refuse(400, f"{name}: only a plan for the live goals can be sent out", param=name)
     for goal in wanted.goals or ():
-        try:
-            check_goal(goal, ctx.operations.topology)
-        except GoalInvalid as error:
-            raise refuse(400, str(error), param="goals") from error
+        require_askable(ctx, goal, param="goals")
     if not ctx.operations.digests:
         raise refuse(503, "no digest has come in yet; try again after the first interval")
 
@@ -186,13 +184,21 @@ async def reject_policy(version: Version, request: Request, ctx: InContext, call
 async def roll_back(
     request: Request, ctx: InContext, caller: Operator, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Bring the network back to what an earlier version left; 0 is the initial state."""
+    """Bring the network back to what an earlier version left; 0 is the initial state.
+
+    While the kill switch is on, an approver's rollback is all that is dispatched.
+    """
     wanted, _ = await read_model(request, RollbackRequest)
 
     async def work() -> tuple[int, dict[str, Any]]:
         try:
             outcome = await asyncio.to_thread(
-                lambda: ctx.operations.rollback(wanted.to_version, actor=caller.name, reason=wanted.reason)
+                lambda: ctx.operations.rollback(
+                    wanted.to_version,
+                    actor=caller.name,
+                    reason=wanted.reason,
+                    despite_kill=may(caller, "approver"),
+                )
             )
         except PolicyInvalid as error:
             raise refuse(409, str(error), param="to_version") from error

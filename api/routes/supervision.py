@@ -19,6 +19,7 @@ from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schemas import Page, StopsBody
 from api.security import may
+from telemetry_sim.topology import Topology
 
 router = APIRouter(prefix="/v1", tags=["supervision"], responses=COMMON)
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": StopsBody.model_json_schema()}}}}
@@ -34,6 +35,7 @@ async def read_stops(ctx: InContext) -> dict[str, Any]:
 async def set_stops(request: Request, ctx: InContext, caller: Operator) -> dict[str, Any]:
     """Change switches. Any operator may stop; letting go needs an approver."""
     wanted, _ = await read_model(request, StopsBody)
+    _require_known_cells(wanted, ctx.operations.topology)
     store = ctx.operations.store
     default = await asyncio.to_thread(ctx.operations.gate.stops)
 
@@ -75,6 +77,15 @@ async def verify_audit(
         "head_hash": report.head_hash,
         "faults": [asdict(fault) for fault in report.faults[:100]],
     }
+
+
+def _require_known_cells(wanted: StopsBody, topology: Topology) -> None:
+    known = {cell.id for cell in topology.cells}
+    for index, window in enumerate(wanted.maintenance or ()):
+        unknown = [cell for cell in window.cells if cell not in known]
+        if unknown:
+            where = f"maintenance.{index}.cells"
+            raise refuse(400, f"{where}: {unknown[0]} is unknown; cells are {sorted(known)[:20]}", param=where)
 
 
 def _changed(before: Stops, wanted: StopsBody, *, now_unix_s: float) -> Stops:

@@ -65,9 +65,12 @@ def _degrees(path: Path) -> NDArray[np.float64]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, skipinitialspace=True)
-            missing = set(_BOUNDS) - set(rows.fieldnames or ())
+            missing = sorted(set(_BOUNDS) - set(rows.fieldnames or ()))
+            if rows.fieldnames is None:
+                raise ScenarioInvalid(f"{path}: is empty; a table with columns {' and '.join(missing)} needed")
             if missing:
-                raise ScenarioInvalid(f"{path}: column {sorted(missing)} is missing; found {rows.fieldnames}")
+                columns, there = "columns" if len(missing) > 1 else "column", ", ".join(rows.fieldnames)
+                raise ScenarioInvalid(f"{path}: {columns} {' and '.join(missing)} missing; found {there or 'none'}")
             found = [
                 [_degree(path, number, name, row[name]) for name in _BOUNDS] for number, row in enumerate(rows, start=2)
             ]

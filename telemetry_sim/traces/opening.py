@@ -44,6 +44,8 @@ def _opened(path: Path, columns: Mapping[str, str] | None) -> TraceReader:
             return read(path)
     inside = [child.name for child in sorted(path.iterdir()) if _is_known(child)] if path.is_dir() else []
     if inside:
+        if len(inside) == 1:
+            raise TraceUnreadable(f"{path}: is a folder; name the recording in it: {path / inside[0]}")
         raise TraceUnreadable(f"{path}: holds several recordings, name one of them: {', '.join(inside[:20])}")
     raise TraceUnreadable(f"{path}: format not recognised; expected {_KNOWN}")
 

@@ -156,27 +156,35 @@ class ParquetRecorder:
 
     def _take_up(self) -> None:
         """Go on after the finished segments, or after the finished file, of an earlier run."""
-        import pyarrow.parquet as pq
-
-        self._folder.mkdir(exist_ok=True)
         finished = [self._path] if self._path.exists() else []
-        # Nothing is moved before every part is known to fit.
+        # Nothing is made or moved before every part is known to be whole and to fit.
         for part in [*finished, *self._folder.glob("*.parquet")]:
-            own = (pq.read_schema(part).metadata or {}).get(b"edgewright", b"{}")
-            differing = _differing(json.loads(own), json.loads(self._metadata[b"edgewright"]))
-            if differing:
-                raise TraceUnreadable(f"{part}: was recorded with another {', '.join(differing)}; start a new file")
+            self._count(part)
+        self._folder.mkdir(exist_ok=True)
         if finished:
             self._path.replace(self._folder / _segment_name(0))
-        for segment in sorted(self._folder.glob("*.parquet")):
-            table = pq.read_table(segment, columns=["device", "time_s"])
-            frame_rows = table.column("device").to_numpy() == FRAME_ROW
-            self._segments.append(segment)
-            self._num_frames += int(frame_rows.sum())
-            self._num_rows += int((~frame_rows).sum())
-            self.last_time_s = max(self.last_time_s, *table.column("time_s").to_numpy()[frame_rows], -np.inf)
+        self._segments = sorted(self._folder.glob("*.parquet"))
         for unfinished in self._folder.glob("*.writing"):
             unfinished.unlink()
+
+    def _count(self, part: Path) -> None:
+        """Add what a part holds; raises TraceUnreadable where it is damaged or another run's."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            own = json.loads((pq.read_schema(part).metadata or {}).get(b"edgewright", b"{}"))
+            differing = _differing(own, json.loads(self._metadata[b"edgewright"]))
+            if differing:
+                raise TraceUnreadable(f"{part}: was recorded with another {', '.join(differing)}; start a new file")
+            table = pq.read_table(part, columns=["device", "time_s"], page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError, AttributeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise TraceUnreadable(f"{part}: damaged or cut off: {reason}; nothing can go on from it") from error
+        frame_rows = table.column("device").to_numpy() == FRAME_ROW
+        self._num_frames += int(frame_rows.sum())
+        self._num_rows += int((~frame_rows).sum())
+        self.last_time_s = max(self.last_time_s, *table.column("time_s").to_numpy()[frame_rows], -np.inf)
 
     def _flush(self, *, even_if_empty: bool = False) -> None:
         if not self._pending and not even_if_empty:

@@ -390,3 +390,21 @@ def test_of_several_that_start_together_one_creates(url):
     assert failures == []
     with Store.open(url) as store:
         assert store.read(list_policies) == []
+
+
+def test_a_store_of_the_first_schema_is_carried_over_with_what_is_superseded_and_what_lapsed(url, clock):
+    with Store.open(url, clock) as store:
+        for version, status in enumerate(("enforced", "superseded", "reverted", "not_enforced", "enforced"), start=1):
+            saved, known = policy(version), PolicyStatus(status)
+            store.write(lambda t, p=saved, s=known: save_policy(t, p, s, actor="loop"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_policies_status"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    engine.dispose()
+    with Store.open(url, clock) as store:
+        found = store.read(lambda c: [kept.status.value for kept in list_policies(c)][::-1])
+        assert found == ["superseded", "lapsed", "reverted", "superseded", "enforced"]
+        assert store.read(verify_trail).is_intact
+        indices = store.read(lambda c: {index["name"] for index in inspect(c).get_indexes("policies")})
+        assert "ix_policies_status" in indices

@@ -226,22 +226,42 @@ def test_unusable_traces_end_with_a_message(replay: Replay, tmp_path: Path) -> N
         assert "Traceback" not in ended.err
 
 
-def test_a_missing_or_damaged_model_is_said_loudly_and_the_fallback_is_counted(replay: Replay, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_model_is_refused_before_the_replay(replay: Replay, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for file in tiny_model_folder().iterdir():
         (damaged / file.name).write_bytes(file.read_bytes())
     (damaged / "model.safetensors").write_bytes(b"\0" * 100)
-    seen = []
     for model in (tmp_path / "absent", damaged):
         ended = replay(SCOPE, "--model", model, "--json")
-        document = document_of(ended)
-        assert "WARNING" in ended.err
-        assert document["warnings"]
-        assert document["sources"]["fallback"] == len(document["intervals"]) == 8
-        assert document["validity"]["answers_invalid"] == 8
-        seen.append([row["ours"]["min_pct"] for row in document["intervals"]])
-    assert seen[0] == seen[1]
+        assert (ended.status, ended.out) == (2, "")
+        assert f"model {str(model)!r}" in ended.err
+        assert "Traceback" not in ended.err
+
+
+def test_an_endpoint_that_is_away_is_said_loudly_and_the_fallback_is_counted(replay: Replay) -> None:
+    ended = replay(SCOPE, "--model", "http://127.0.0.1:9/v1", "--json")
+    document = document_of(ended)
+    assert "WARNING" in ended.err
+    assert document["warnings"]
+    assert document["sources"]["fallback"] == len(document["intervals"]) == 8
+    assert document["validity"]["answers_invalid"] == 8
+
+
+def test_a_model_that_the_planner_does_not_ask_is_refused(replay: Replay, tmp_path: Path) -> None:
+    for option in ("--model", "--adapter"):
+        ended = replay(SCOPE, "--planner", "uniform", option, tmp_path)
+        assert (ended.status, ended.out) == (2, "")
+        assert "planner 'uniform' asks no model" in ended.err
+
+
+def test_a_folder_with_one_recording_names_it(replay: Replay, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(OWN.read_bytes())
+    ended = replay(tmp_path, "--planner", "uniform")
+    assert ended.status == 2
+    assert f"is a folder; name the recording in it: {tmp_path / 'x.parquet'}" in ended.err
+    (tmp_path / "y.parquet").write_bytes(OWN.read_bytes())
+    assert "holds several recordings, name one of them: x.parquet, y" in replay(tmp_path, "--planner", "uniform").err
 
 
 def test_a_goal_changes_the_decisions(replay: Replay, tmp_path: Path) -> None:
@@ -295,3 +315,31 @@ def test_a_report_folder_that_can_not_be_written_is_refused_before_the_replay(re
     assert (ended.status, ended.out) == (2, "")
     assert f"--out {str(taken)!r}" in ended.err
     assert "Replaying" not in ended.err
+
+
+@pytest.fixture
+def drive_test(tmp_path: Path) -> Path:
+    """A phone's log as of the Irish 5G data set: rates alone, far more than the radio figures let one expect."""
+    lines = ["Timestamp,Longitude,RAWCELLID,RSRP,SNR,CQI,DL_bitrate,State"]
+    lines += [f"2031.01.16_10.43.{second:02d},-8,100,-99,9.0,10,140000,D" for second in range(60)]
+    file = tmp_path / "B_log.csv"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def test_what_a_recording_does_not_hold_is_told_as_unknown_and_gives_no_hindsight(
+    replay: Replay, drive_test: Path
+) -> None:
+    document = document_of(replay(drive_test, "--planner", "uniform", "--json"))
+    assert document["unknown"] == ["demand_kbps", "in_time_ratio", "delay_p95_ms", "prb_used"]
+    assert {one["hindsight"] for row in document["intervals"] for one in row["what_if"].values()} == {None}
+    assert document["summary"]["what_if"]["all"]["ours"]["hindsight"] is None
+    told = replay(drive_test, "--planner", "uniform").out
+    assert "does not hold the demand, what was in time, delays, PRBs" in " ".join(told.split())
+    assert "against the demand that came" not in told
+
+
+@pytest.mark.parametrize("trace", [SCOPE, EXPLORA, OWN], ids=["scope", "explora", "own"])
+def test_recordings_with_prbs_hold_what_hindsight_needs(replay: Replay, trace: Path) -> None:
+    document = document_of(replay(trace, "--planner", "uniform", "--limit", "2", "--json"))
+    assert "prb_used" not in document["unknown"]

@@ -241,7 +241,7 @@ def test_numbers_that_are_none_are_refused_by_name(
     [
         (("--cut-layer", "3"), SettingInvalid, "allowed: 1 to 2"),
         (("--fault", "south:x:nan"), SettingInvalid, "unreadable"),
-        (("--model", "/nowhere"), ModelUnsupported, "can't be loaded"),
+        (("--model", "/nowhere"), ModelUnsupported, "no such folder"),
         (("--corpus", "/nowhere"), CorpusInvalid, "does not exist"),
         (("--rank", "0"), SettingInvalid, "rank=0"),
         (("--link", "rope"), SettingInvalid, "link 'rope' is unknown"),

@@ -87,7 +87,7 @@ def test_where_nothing_fits_each_shortfall_is_named(base: Path, lab: Path) -> No
         (("--site", "north=m4"), SettingInvalid, "device 'm4' is unknown"),
         (("--site", "north=m3", "--cut", "3"), SettingInvalid, "allowed: 1 to 2"),
         (("--site", "north=m3", "--link", "rope"), SettingInvalid, "link 'rope' is unknown"),
-        (("--site", "north=m3", "--model", "/nowhere"), ModelUnsupported, "no readable config.json"),
+        (("--site", "north=m3", "--model", "/nowhere"), ModelUnsupported, "no such folder"),
     ],
 )
 def test_bad_input_is_refused_by_name(

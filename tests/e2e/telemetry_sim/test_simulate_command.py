@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -77,3 +78,14 @@ def test_drones_can_carry_the_backhaul() -> None:
     own, satellite, uav = (json.loads(answer.stdout)["packets"] for answer in answers)
     assert own == satellite
     assert uav["served"] < own["served"]
+
+
+def test_the_summary_reads_as_text(tmp_path: Path) -> None:
+    places = tmp_path / "places.csv"
+    places.write_text("Latitude,Longitude\n-37.81,144.96\n", encoding="utf-8")
+    given = ["--positions", str(places), "--devices", "4", "--duration", "2"]
+    told = CliRunner().invoke(simulate, given).stdout
+    assert "4 devices, 1 cell, 2 s" in told
+    assert re.search(r"^packets: \d+ offered, \d+ served, \d+ dropped, \d+ waiting$", told, re.MULTILINE)
+    assert "times real time" in told
+    assert "{" not in told

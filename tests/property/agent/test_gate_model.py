@@ -152,6 +152,8 @@ class ApprovalMachine(RuleBasedStateMachine):
     @rule(is_killed=st.booleans())
     def switch(self, is_killed: bool) -> None:
         self.gate.set_stops(Stops(is_killed=is_killed), actor="ann")
+        # What a restart could not send is sent now, as the loop does after every interval.
+        self.gate.reconcile()
 
     @invariant()
     def trail_is_intact(self) -> None:

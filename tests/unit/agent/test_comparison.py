@@ -123,3 +123,13 @@ def test_a_goal_that_does_not_fit_the_scenario_is_refused_before_the_run() -> No
 
     with pytest.raises(GoalInvalid, match="77-ffffff is unknown"):
         settings.check()
+
+
+def test_a_delay_is_the_mean_over_the_seeds_that_served_anything() -> None:
+    first, second = (episode("uniform", seed) for seed in (7, 8))
+    delays = ((None, 100.0, 316.2278, 7.0), (None, None, 281.8383, 7.9))
+    changed = [
+        replace(one, score=replace(one.score, delay_p95_ms=column))
+        for one, column in zip((first, second), delays, strict=True)
+    ]
+    assert list(tabulate(changed, NAMES)[0].delay_p95_ms.values()) == [None, 100.0, 299.0, 7.45]

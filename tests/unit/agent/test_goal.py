@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -137,10 +139,43 @@ def test_a_value_out_of_bounds_is_refused(metric: TargetMetric, value: float) ->
         Expectation(metric=metric, value=value)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"priority": True},
+        {"priority": "1"},
+        {"priority": 1.0},
+        {"valid_until_s": "100"},
+        {"valid_until_s": True},
+        {"value": True},
+        {"value": "2"},
+        {"cells": ["1"]},
+        {"cells": [True]},
+        {"slices": [{"sst": "2"}]},
+        {"slices": [{"sst": True}]},
+        {"slices": [{"sst": 2, "sd": "1"}]},
+        {"slices": [{"sst": 2, "sd": 1.0}]},
+    ],
+)
+def test_a_number_in_a_goals_document_is_a_number(fault: dict[str, object]) -> None:
+    wanted = {"metric": "priority", "value": 2, "cells": [1], "slices": [{"sst": 2, "sd": 1}]}
+    document: dict[str, object] = {"id": "g", "expectations": [wanted], "priority": 1, "valid_until_s": 100}
+    assert Goal.model_validate_json(json.dumps(document)).expectations[0].value == 2.0
+    (wanted if set(fault) & set(wanted) else document).update(fault)
+
+    with pytest.raises(ValidationError, match=next(iter(fault))):
+        Goal.model_validate_json(json.dumps(document))
+
+
+def test_a_goal_that_expects_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="expectations"):
+        goal()
+
+
 @pytest.mark.parametrize("name", ["", "-x", "a" * 65, "a b", "<script>"])
 def test_a_goal_needs_a_plain_id(name: str) -> None:
     with pytest.raises(ValidationError, match="id"):
-        Goal(id=name, expectations=())
+        Goal(id=name, expectations=(Expectation(metric=TargetMetric.ENERGY, value=0.5),))
 
 
 def test_a_goal_that_names_an_unknown_slice_is_refused_with_the_known_ones() -> None:

@@ -98,7 +98,10 @@ def test_a_rate_that_no_radio_carries_is_not_applicable():
     plmn = {"mcc": "001", "mnc": "01"}
     scope = {"sliceId": {"sst": SLICE.sst, "sd": f"{SLICE.sd:06x}", "plmnId": plmn}}
     body = {"scope": scope, "sliceSlaObjectives": {"guaDlThptPerSlice": 1e9}}
-    assert to_goal("p", SliceSlaTarget.model_validate_json(json.dumps(body)), TOPOLOGY) is NotApplicable.STATEMENT
+    refused = to_goal("p", SliceSlaTarget.model_validate_json(json.dumps(body)), TOPOLOGY)
+    assert isinstance(refused, NotApplicable)
+    assert refused.reason == "STATEMENT_NOT_APPLICABLE"
+    assert refused.detail.startswith("guaDlThptPerSlice 1000000000 kbit/s: the cells in scope carry ")
 
 
 async def test_a_policy_that_falls_short_is_not_enforced_over_a1_and_v1_says_why(client, operations):

@@ -54,7 +54,7 @@ async def test_a_rate_that_nobody_uses_up_is_fulfilled_unless_the_cells_could_no
     assert (await told(client))[1] == (90_000, True)
     num_prb = sum(digest.num_prb for digest in busy.digests[:2])
     await client.put(f"{POLICIES}/p1", json=guaranteeing(1000 * num_prb + 1, **BOTH))
-    assert (await told(client))[1] == (1000 * num_prb + 1, False)
+    assert (await told(client))[1] == (None, None)
 
 
 async def test_where_two_meet_the_greater_is_told_and_both_must_be_fulfilled(client, busy):
@@ -63,6 +63,13 @@ async def test_where_two_meet_the_greater_is_told_and_both_must_be_fulfilled(cli
     assert await told(client) == {1: (8000, False), 2: (8000, False), 3: (8000, False)}
     await client.put(f"{POLICIES}/p2", json=guaranteeing(4000))
     assert await told(client) == {1: (5000, True), 2: (5000, True), 3: (4000, True)}
+
+
+async def test_a_rate_that_no_plan_can_reach_does_not_hide_the_guarantee_in_force_beside_it(client, busy):
+    num_prb = sum(digest.num_prb for digest in busy.digests)
+    await client.put(f"{POLICIES}/p1", json=guaranteeing(5000))
+    await client.put(f"{POLICIES}/p2", json=guaranteeing(1000 * num_prb + 1))
+    assert await told(client) == dict.fromkeys((1, 2, 3), (5000, True))
 
 
 async def test_a_slices_aggregate_is_not_told_under_the_name_of_a_single_devices_mean(client, busy):
@@ -92,6 +99,7 @@ async def test_a_delay_is_told_only_of_what_was_served(
 async def test_every_figure_states_its_unit_in_the_answer_and_its_meaning_in_the_document(client, busy):
     row = (await client.get("/v1/kpis")).json()[0]
     assert row["units"] == {
+        "end_s": "s",
         "demand_kbps": "kbit/s",
         "served_kbps": "kbit/s",
         "delay_p95_ms": "ms",

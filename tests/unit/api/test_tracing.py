@@ -86,5 +86,5 @@ async def test_without_a_collector_the_answer_is_the_same(operations):
 
 def test_a_missing_extra_is_said_when_traces_are_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(ServerMisconfigured, match=r"edgewright\[otel\]"):
+    with pytest.raises(ServerMisconfigured, match=r"pip install '\.\[otel\]'"):
         open_tracer("http://127.0.0.1:4318/v1/traces")

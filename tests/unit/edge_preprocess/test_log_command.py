@@ -100,6 +100,13 @@ def test_a_file_without_one_readable_line_is_refused(tmp_path: Path) -> None:
         run(str(path))
 
 
+def test_a_line_that_is_only_too_long_is_told_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "long.log"
+    path.write_bytes(b"a" * 20_000 + b"\n")
+    with pytest.raises(SourceUnreadable, match=r"\(too_long 1\), allowed are lines of .* at most 16384 bytes"):
+        run(str(path))
+
+
 @pytest.mark.parametrize("damaged", ["", "{", "[]", '{"version": 9}', "[" * 100_000])
 def test_damaged_state_is_refused(log: Path, tmp_path: Path, damaged: str) -> None:
     state = tmp_path / "state.json"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from sfl_finetune.errors import MessageInvalid
 from sfl_finetune.link import InProcessLink
-from sfl_finetune.wire import Codec, Message, decode, encode
+from sfl_finetune.wire import Codec, Message, decode, encode, encoded_size
 
 
 def message(*, features: int = 64) -> Message:
@@ -22,6 +23,22 @@ def message(*, features: int = 64) -> Message:
         labels=torch.tensor([0, 5, -100, 2]),
         extra={"num_targets": 3},
     )
+
+
+@pytest.mark.parametrize("codec", ["fp32", "bf16", "int8", "int4"])
+@pytest.mark.parametrize("features", [6, 64, 100])
+def test_a_message_without_data_tells_how_many_bytes_it_would_take(codec: Codec, features: int) -> None:
+    sent = message(features=features)
+    assert sent.features is not None
+    assert sent.attention_mask is not None
+    assert sent.labels is not None
+    bare = replace(
+        sent,
+        features=sent.features.to("meta"),
+        attention_mask=sent.attention_mask.to("meta"),
+        labels=sent.labels.to("meta"),
+    )
+    assert encoded_size(bare, codec) == encoded_size(sent, codec) == len(encode(sent, codec))
 
 
 def test_fp32_comes_back_exactly() -> None:

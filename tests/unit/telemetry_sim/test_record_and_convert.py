@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click import Command
 from click.testing import CliRunner
@@ -85,3 +88,29 @@ def test_a_recording_is_not_lengthened_with_other_devices(tmp_path: Path, comman
 def test_a_recording_needs_the_right_name(tmp_path: Path) -> None:
     result = CliRunner().invoke(record, ["--out", str(tmp_path / "run.csv")])
     assert isinstance(result.exception, TraceUnreadable)
+
+
+@pytest.mark.parametrize("kind", ["noise", "cut", "empty", "spoilt", "foreign"])
+def test_what_is_no_whole_recording_is_not_gone_on_from_and_stays(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "run.parquet"
+    begun = ["--devices", "60", "--duration", "2", "--out", str(file)]
+    assert CliRunner().invoke(record, begun).exit_code == 0
+    whole = file.read_bytes()
+    foreign = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), foreign)
+    # Past the magic number lies a page of the first column.
+    spoilt = whole[:4] + bytes(byte ^ 255 for byte in whole[4:2000]) + whole[2000:]
+    content = {
+        "noise": b"\x07" * 3000,
+        "cut": whole[:-9],
+        "empty": b"",
+        "spoilt": spoilt,
+        "foreign": foreign.getvalue(),
+    }
+    file.write_bytes(content[kind])
+    result = CliRunner().invoke(record, [*begun[:-4], "--duration", "3", "--out", str(file), "--resume"])
+    assert isinstance(result.exception, TraceUnreadable)
+    assert "\n" not in str(result.exception)
+    assert str(file) in str(result.exception)
+    assert file.read_bytes() == content[kind]
+    assert list(tmp_path.iterdir()) == [file]

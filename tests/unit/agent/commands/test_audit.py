@@ -26,8 +26,8 @@ def url(tmp_path) -> str:
 def test_an_intact_trail_verifies(url):
     result = CliRunner().invoke(audit, ["verify", "--store", url, "--json"])
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["intact"] is True
-    assert json.loads(result.stdout)["entries"] == 2
+    assert json.loads(result.stdout)["is_intact"] is True
+    assert json.loads(result.stdout)["num_entries"] == 2
 
 
 def test_a_changed_byte_ends_with_status_1_and_names_the_entry(url, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
@@ -99,16 +101,67 @@ def test_after_a_rollback_a_lasting_fall_is_taken_as_the_new_normal(gate, networ
     assert sum(outcome is not None for outcome in outcomes) == 1
 
 
-def test_an_operator_can_go_back_to_any_version_even_when_killed(gate, network):
+def test_an_approver_can_go_back_to_any_version_even_when_killed(gate, network):
     gate.submit(policy(1, *shares(60, 40)), now_s=0)
     gate.submit(policy(2, *shares(70, 30)), now_s=20)
     gate.set_stops(Stops(is_killed=True), actor="ann")
-    gate.rollback(1, now_s=30, lifetime_s=60, actor="ann", reason="complaints")
+    gate.rollback(1, now_s=30, lifetime_s=60, actor="ann", reason="complaints", despite_kill=True)
     assert network.state[10, ONE].min_pct == 60
-    gate.rollback(0, now_s=40, lifetime_s=60, actor="ann", reason="start over")
+    gate.rollback(0, now_s=40, lifetime_s=60, actor="ann", reason="start over", despite_kill=True)
     assert network.state[10, ONE].min_pct == 50
     with pytest.raises(PolicyInvalid, match="unknown"):
-        gate.rollback(99, now_s=40, lifetime_s=60, actor="ann", reason="typo")
+        gate.rollback(99, now_s=40, lifetime_s=60, actor="ann", reason="typo", despite_kill=True)
+
+
+def test_nobody_elses_rollback_is_sent_when_killed(gate, network, store):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    gate.set_stops(Stops(is_killed=True), actor="ann")
+    with pytest.raises(PolicyRejected, match="until an approver turns it off"):
+        gate.rollback(0, now_s=30, lifetime_s=60, actor="bob", reason="complaints")
+    assert network.versions == [1]
+    assert status(store, 1) is PolicyStatus.ENFORCED
+
+
+@pytest.mark.parametrize("way_on", ["let go", "new policy", "roll back"])
+def test_a_restart_while_killed_sends_nothing_before_the_switch_is_off_or_an_approver_rolls_back(gate, store, way_on):
+    gate.submit(policy(1, *shares(60, 40)), now_s=0)
+    gate.submit(policy(2, *shares(70, 30, cell=11)), now_s=20)
+    gate.set_stops(Stops(mode=Mode.AUTONOMOUS, is_killed=True), actor="ann")
+    fresh_network = RecordingNetwork()
+    again = make_gate(store, fresh_network)
+    assert not again.resume().is_enforced
+    assert again.reconcile() is None
+    assert fresh_network.versions == []
+    assert status(store, 2) is PolicyStatus.NOT_ENFORCED
+    assert [(state.desired_version, state.reported_version) for state in again.states()] == [(1, 0), (2, 0)]
+    if way_on == "roll back":
+        again.rollback(1, now_s=40, lifetime_s=60, actor="ann", reason="safer", despite_kill=True)
+    else:
+        again.set_stops(Stops(mode=Mode.AUTONOMOUS), actor="ann")
+    if way_on == "new policy":
+        again.submit(policy(3, *shares(50, 50, cell=11), at_s=40), now_s=40)
+    again.reconcile()
+    expected = (60, 70) if way_on == "let go" else (60, 50)
+    assert tuple(fresh_network.state[cell, ONE].min_pct for cell in (10, 11)) == expected
+    assert all(state.is_settled for state in again.states())
+
+
+def test_a_version_that_another_followed_is_superseded_in_the_same_transaction(gate, store, network):
+    for version, one in ((1, 60), (2, 70), (3, 80)):
+        gate.submit(policy(version, *shares(one, 100 - one)), now_s=20 * version)
+    expected = [PolicyStatus.SUPERSEDED, PolicyStatus.SUPERSEDED, PolicyStatus.ENFORCED]
+    assert [status(store, version) for version in (1, 2, 3)] == expected
+    entries = [(e.time_us, e.body) for e in store.read(lambda c: list(read_trail(c))) if e.kind == "policy_status"]
+    assert [json.loads(body)["version"] for _, body in entries[-2:]] == [3, 2]
+    gate.rollback(1, now_s=80, lifetime_s=60, actor="ann", reason="complaints")
+    assert network.state[10, ONE].min_pct == 60
+    expected = [PolicyStatus.SUPERSEDED, PolicyStatus.SUPERSEDED, PolicyStatus.REVERTED, PolicyStatus.ENFORCED]
+    assert [status(store, version) for version in (1, 2, 3, 4)] == expected
+    again = make_gate(store, RecordingNetwork())
+    again.resume()
+    assert again.desired == gate.desired
+    assert [status(store, version) for version in (1, 2, 3, 4)] == expected
+    assert store.read(verify_trail).is_intact
 
 
 def test_a_restart_takes_up_the_state_where_it_stopped(gate, network, store):
@@ -146,7 +199,7 @@ def test_a_dispatch_leaves_waiting_policies_behind(gate, store):
     with pytest.raises(ApprovalNeeded):
         gate.submit(policy(1, CellAction(cell=10, sleep=True)), now_s=0)
     gate.submit(policy(2, parent=0), now_s=0)
-    assert status(store, 1) is PolicyStatus.SUPERSEDED
+    assert status(store, 1) is PolicyStatus.LAPSED
 
 
 def test_every_refusal_is_in_an_intact_trail(gate, store):

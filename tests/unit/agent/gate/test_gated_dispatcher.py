@@ -82,7 +82,7 @@ def test_what_needs_nobody_passes_beside_one_that_waits(gate, gated, store, netw
     assert not gated.dispatch(brief(power(-3), at_s=0.0)).is_enforced
     assert gated.dispatch(brief(*shares(55, 45), at_s=10.0)).is_enforced
     assert network.state[10, ONE].min_pct == 55
-    assert status(store, 1) is PolicyStatus.SUPERSEDED
+    assert status(store, 1) is PolicyStatus.LAPSED
 
 
 def test_what_needs_nobody_lives_no_longer_than_it_was_planned_for(gate, gated):

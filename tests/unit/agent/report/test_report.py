@@ -141,3 +141,10 @@ def test_the_bench_table_shows_means_with_their_intervals() -> None:
     assert "60 episodes of 20 intervals" in shown
     for cell in ("llm_gated", "0.9123", "0.9000-0.9250", "-0.0123", "0.800", "12.3", "95", "99.5", "3.2"):
         assert cell in shown
+
+
+def test_the_worst_delay_is_of_what_was_served() -> None:
+    made = document()
+    made["planners"][0]["delay_p95_ms"] = {"a": None, "b": 316.0}
+    made["planners"][1]["delay_p95_ms"] = {"a": None, "b": None}
+    assert [row[6] for row in table_rows(made)][:2] == ["316", "–"]

@@ -36,7 +36,10 @@ def test_cells_stand_as_far_apart_as_the_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("ID,Lat\n1,2\n", "column.*missing"),
+        ("ID,Lat\n1,2\n", "columns Latitude and Longitude missing; found ID, Lat"),
+        ("ID,Latitude\n1,2\n", "column Longitude missing; found ID, Latitude"),
+        ("", "is empty; a table with columns Latitude and Longitude needed"),
+        ("\n", "is empty|no positions|missing; found none"),
         ("Latitude,Longitude\n", "no positions"),
         ("Latitude,Longitude\n-37.8,144.9\n91,10\n", "line 3, Latitude: '91'"),
         ("Latitude,Longitude\nnan,10\n", "line 2, Latitude"),
