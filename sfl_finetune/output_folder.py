@@ -1,4 +1,7 @@
-"""Folders that a command will write to, claimed before its work begins."""
+"""Folders that a command will write to, claimed before its work begins.
+
+As `agent.output_folder`, which fine-tuning may not import: it stands alone.
+"""
 
 from __future__ import annotations
 

@@ -1,18 +1,16 @@
-"""Tools that think ahead: propose, explain, compare, and ask the twin what would happen."""
+"""Tools that think ahead: propose, explain and compare."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from agent.cell_plan import CellPlan, largest_remainder
 from agent.control_room import ControlRoom, Proposal, examination_document, plan_of
 from agent.errors import AgentInputInvalid
 from agent.planner import baseline_planners
 from agent.policy import REASON_WORDS
 from agent.tools.change_rows import change_rows
-from agent.tools.finding import Finding, percent, require_slice
+from agent.tools.finding import Finding, percent
 from agent.tools.lost_guarantees import lost_guarantees
 from agent.tools.seen import latest_interval
 from telemetry_sim.actions import ControlAction, SliceAction
@@ -28,7 +26,6 @@ _SHOWN, _SHOWN_BRIEFLY = 60, 5
 """Cells and slices of a diff."""
 _SHOWN_CHANGES = 80
 """Single settings beside a proposal; enough for the cells and slices told briefly."""
-_MOST_FACTOR = 20.0
 
 
 def propose_plan(room: ControlRoom) -> Finding:
@@ -156,110 +153,6 @@ def compare_planners(room: ControlRoom, *, cell: int | None = None) -> Finding:
     return Finding(text="\n".join(lines), data=data, focus={} if cell is None else {"cell": cell})
 
 
-def what_if_down(room: ControlRoom, *, cell: int) -> Finding:
-    """A cell's outage in the twin: its load goes to its neighbours, under the plan in force."""
-    lost = latest_interval(room, cell).digests[0]
-    site = next(s for s in room.topology.cells if s.id == cell)
-    digests = {digest.cell: digest for digest in room.latest.digests if digest.cell != cell}
-    heirs = [n for n in site.neighbours if n in digests and digests[n].is_up]
-    loaded = tuple(_with_load_of(d, lost, len(heirs)) if d.cell in heirs else d for d in digests.values())
-    rows = _twin_rows(room, tuple(digests.values()), loaded)
-    before, after = fmean([r["now"] for r in rows] or [0.0]), fmean([r["then"] for r in rows] or [0.0])
-    shown = [{"cell": r["cell"], "now_pct": percent(r["now"]), "then_pct": percent(r["then"])} for r in rows]
-    shown.sort(key=lambda row: row["then_pct"] - row["now_pct"])
-    data: dict[str, object] = {
-        "cell": cell,
-        "heirs": heirs,
-        "num_devices": sum(row.num_devices for row in lost.slices),
-        "utility_now_pct": percent(before),
-        "utility_then_pct": percent(after),
-        "cells": shown,
-    }
-    near = ", ".join(map(str, heirs)) or "nobody"
-    lines = [
-        (
-            f"If cell {cell} went down, the other cells' utility would go from {data['utility_now_pct']:g} % to "
-            f"{data['utility_then_pct']:g} % in the twin."
-        ),
-        f"Its {data['num_devices']} devices would move to cell {near}, or find no service where none is in reach.",
-    ]
-    lines += [f"- cell {r['cell']}: {r['now_pct']:g} % to {r['then_pct']:g} %" for r in shown[:6]]
-    return Finding(text="\n".join(lines), data=data, focus={"cell": cell})
-
-
-def what_if_demand(
-    room: ControlRoom,
-    *,
-    slice: str,  # noqa: A002 - the operator's word
-    change: str = "times",
-    value: float,
-    cell: int | None = None,
-) -> Finding:
-    """Another demand of a slice in the twin; `change` is times, up_pct or down_pct."""
-    profile = require_slice(room.topology, slice)
-    before = latest_interval(room, cell).digests
-    factor = {"times": value, "up_pct": 1.0 + value / 100.0, "down_pct": 1.0 - value / 100.0}.get(change)
-    if factor is None or not 0.0 <= factor <= _MOST_FACTOR:
-        raise AgentInputInvalid(f"demand {change} {value:g}: a factor of 0 to {_MOST_FACTOR:g} is needed")
-    index = room.topology.slice_index(profile.id)
-    after = tuple(_with_demand(digest, index, factor) for digest in before)
-    rows = _twin_rows(room, before, after)
-    in_time = [_expected(room, d, index) for d in after]
-    was_in_time = [_expected(room, d, index) for d in before]
-    data: dict[str, object] = {
-        "slice": profile.name,
-        "cell": cell,
-        "factor": round(factor, 3),
-        "value": value,
-        "utility_now_pct": percent(fmean(r["now"] for r in rows)),
-        "utility_then_pct": percent(fmean(r["then"] for r in rows)),
-        "in_time_now_pct": percent(fmean(was_in_time)),
-        "in_time_then_pct": percent(fmean(in_time)),
-        "in_time_target_pct": percent(profile.in_time_target),
-    }
-    where, whose = _of_cell(cell)
-    text = (
-        f"With {data['factor']:g} times the {profile.name} demand{where}, {whose} would go from "
-        f"{data['utility_now_pct']:g} % to {data['utility_then_pct']:g} % in the twin.\n"
-        f"{_in_time_line(data)}"
-    )
-    return Finding(text=text, data=data, focus=_focus(cell, profile.name))
-
-
-def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | None = None) -> Finding:  # noqa: A002 - the operator's word
-    """Another guaranteed share of a slice in the twin, the others scaled to fit."""
-    profile = require_slice(room.topology, slice)
-    if not 0 <= value <= 100:
-        raise AgentInputInvalid(f"share {value:g} %: 0 to 100 is allowed")
-    seen = latest_interval(room, cell)
-    index = room.topology.slice_index(profile.id)
-    now, then, was_in_time, in_time = [], [], [], []
-    for digest, term in zip(seen.digests, seen.terms, strict=True):
-        current = room.plan_in_force(digest.cell)
-        other = _with_share(current, index, round(value))
-        now.append(room.twin.utility(current, digest, term))
-        then.append(room.twin.utility(other, digest, term))
-        was_in_time.append(float(room.twin.expected_in_time(current, digest, term)[index]))
-        in_time.append(float(room.twin.expected_in_time(other, digest, term)[index]))
-    data: dict[str, object] = {
-        "slice": profile.name,
-        "cell": cell,
-        "share_pct": round(value),
-        "utility_now_pct": percent(fmean(now)),
-        "utility_then_pct": percent(fmean(then)),
-        "in_time_now_pct": percent(fmean(was_in_time)),
-        "in_time_then_pct": percent(fmean(in_time)),
-        "in_time_target_pct": percent(profile.in_time_target),
-    }
-    where, whose = _of_cell(cell)
-    text = (
-        f"With {data['share_pct']} % of the PRBs for {profile.name}{where}, {whose} would go from "
-        f"{data['utility_now_pct']:g} % to {data['utility_then_pct']:g} % in the twin.\n"
-        f"{_in_time_line(data)}"
-    )
-    return Finding(text=text, data=data, focus=_focus(cell, profile.name))
-
-
 def changes_of(room: ControlRoom, actions: Sequence[ControlAction]) -> list[dict[str, object]]:
     """What the actions would change, field by field."""
     names = {profile.id: profile.name for profile in room.topology.slices}
@@ -345,66 +238,3 @@ def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDig
         "is_pool": not any(part.min_pct for part in plan.slices),
         "slices": rows,
     }
-
-
-def _twin_rows(
-    room: ControlRoom, before: tuple[EdgeDigest, ...], after: tuple[EdgeDigest, ...]
-) -> list[dict[str, float]]:
-    rows = []
-    for old, new, term in zip(before, after, room.terms(before), strict=True):
-        plan = room.plan_in_force(old.cell)
-        now, then = room.twin.utility(plan, old, term), room.twin.utility(plan, new, term)
-        rows.append({"cell": old.cell, "now": now, "then": then})
-    return rows
-
-
-def _expected(room: ControlRoom, digest: EdgeDigest, index: int) -> float:
-    terms = room.terms((digest,))[0]
-    return float(room.twin.expected_in_time(room.plan_in_force(digest.cell), digest, terms)[index])
-
-
-def _with_demand(digest: EdgeDigest, index: int, factor: float) -> EdgeDigest:
-    row = digest.slices[index]
-    scaled = row.model_copy(
-        update={
-            "demand_kbps": row.demand_kbps * factor,
-            "forecast_demand_kbps": row.forecast_demand_kbps * factor,
-            "tasks_per_s": row.tasks_per_s * factor,
-            "forecast_tasks_per_s": row.forecast_tasks_per_s * factor,
-        }
-    )
-    return digest.model_copy(update={"slices": (*digest.slices[:index], scaled, *digest.slices[index + 1 :])})
-
-
-def _with_load_of(digest: EdgeDigest, lost: EdgeDigest, num_heirs: int) -> EdgeDigest:
-    """The digest with an equal part of a lost cell's demand."""
-    for index, row in enumerate(lost.slices):
-        own = digest.slices[index].forecast_demand_kbps
-        added = row.forecast_demand_kbps / max(num_heirs, 1)
-        digest = _with_demand(digest, index, 1.0 + added / own if own > 0 else 1.0)
-    return digest
-
-
-def _with_share(plan: CellPlan, index: int, share_pct: int) -> CellPlan:
-    others = [part.min_pct for row, part in enumerate(plan.slices) if row != index]
-    rest = iter(largest_remainder([float(x) for x in others], 100 - share_pct))
-    parts = tuple(
-        replace(part, min_pct=share_pct if row == index else next(rest)) for row, part in enumerate(plan.slices)
-    )
-    return replace(plan, slices=parts)
-
-
-def _of_cell(cell: int | None) -> tuple[str, str]:
-    """Where something is tried, and whose utility is told."""
-    return ("", "utility") if cell is None else (f" in cell {cell}", f"cell {cell}'s utility")
-
-
-def _in_time_line(data: dict[str, object]) -> str:
-    return (
-        f"- {data['slice']} in time: {data['in_time_now_pct']:g} % to {data['in_time_then_pct']:g} % "
-        f"(target {data['in_time_target_pct']:g} %)"
-    )
-
-
-def _focus(cell: int | None, name: str) -> dict[str, object]:
-    return {"slice": name} if cell is None else {"slice": name, "cell": cell}

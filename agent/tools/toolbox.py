@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.control_room import ControlRoom
 from agent.errors import AgentError, AgentInputInvalid
-from agent.tools import acting, looking, reasoning
+from agent.tools import acting, looking, reasoning, what_if
 from agent.tools.finding import Finding
 from telemetry_sim.errors import TelemetrySimError
 
@@ -28,9 +28,9 @@ LOOKING: tuple[Callable[..., Finding], ...] = (
     reasoning.show_diff,
     reasoning.explain_decision,
     reasoning.compare_planners,
-    reasoning.what_if_down,
-    reasoning.what_if_demand,
-    reasoning.what_if_share,
+    what_if.what_if_down,
+    what_if.what_if_demand,
+    what_if.what_if_share,
 )
 ACTING: tuple[Callable[..., Finding], ...] = (
     acting.request_approval,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent.control_room import ControlRoom
-from agent.tools import looking, reasoning
+from agent.tools import looking, what_if
 from agent.tools.slice_rows import cell_table, slice_load, slice_row, slice_table
 from telemetry_sim.topology import SliceProfile
 
@@ -84,8 +84,8 @@ def test_a_cell_says_what_it_delivers_of_what_is_asked(room: ControlRoom) -> Non
 
 def test_what_if_names_the_cell_and_gives_before_after_and_target(room: ControlRoom) -> None:
     for found in (
-        reasoning.what_if_share(room, slice="cameras", value=40, cell=1),
-        reasoning.what_if_demand(room, slice="cameras", value=2, cell=1),
+        what_if.what_if_share(room, slice="cameras", value=40, cell=1),
+        what_if.what_if_demand(room, slice="cameras", value=2, cell=1),
     ):
         data = found.data
         assert (
@@ -96,5 +96,5 @@ def test_what_if_names_the_cell_and_gives_before_after_and_target(room: ControlR
             f"- cameras in time: {data['in_time_now_pct']:g} % to {data['in_time_then_pct']:g} % "
             f"(target {data['in_time_target_pct']:g} %)" in found.text
         )
-    everywhere = reasoning.what_if_share(room, slice="cameras", value=40)
+    everywhere = what_if.what_if_share(room, slice="cameras", value=40)
     assert ", utility would go from" in everywhere.text

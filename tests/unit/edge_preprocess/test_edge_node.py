@@ -163,63 +163,6 @@ def test_wide_frames_and_long_lines_fill_no_memory(tmp_path, lines, make_frame, 
     assert (quality["rows_received"], quality["rows_accepted"]) == (13, 4)
 
 
-@pytest.mark.parametrize("kind", ["frames", "logs", "junk", "frames of one interval"])
-def test_a_stream_whose_time_stands_still_fills_no_disk_and_tells_what_it_dropped(
-    tmp_path, lines, make_frame, monkeypatch, caplog, kind
-):
-    monkeypatch.setattr("edge_preprocess.journal._MAX_BYTES", 20_000)
-
-    def frame_at(time_s):
-        return dump_frame(make_frame(time_s, (1,), (0,), (0,), period_s=0.001, served_bits=1e5)).encode() + b"\n"
-
-    log = dump_log(LogRecord(time_s=3.0, cell=0, source="gnb", text="ue=1 handover failure")).encode() + b"\n"
-    flood = {
-        "frames": [frame_at(3.0)] * 500,
-        "logs": [log] * 500,
-        "junk": [b"{junk" + b"x" * 100 + b"\n"] * 500,
-        "frames of one interval": [frame_at(3.0 + 0.01 * step) for step in range(1, 501)],
-    }[kind]
-    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
-    journal = tmp_path / "state" / "edge.journal"
-    for raw in (lines[0], frame_at(2.9), *flood):
-        node.accept(raw)
-    assert journal.stat().st_size < 20_000 + max(map(len, [*flood, lines[0]]))
-    num_dropped = node.untold["journal_full"]
-    assert 0 < num_dropped < 500
-    assert "time stands still" in caplog.text
-    # Time goes on: nothing more is dropped, and every line has been counted once.
-    for raw in (frame_at(12.0), frame_at(13.0), frame_at(22.0)):
-        node.accept(raw)
-    node.finish()
-    node.stop()
-    quality = [json.loads(line)["quality"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    received = sum(each["rows_received"] for each in quality[:2])
-    assert received == 501
-    assert received == sum(each["rows_accepted"] + each["rows_quarantined"] for each in quality[:2])
-    assert sum(each["rows_received"] for each in quality[2:]) == 3
-    assert journal.stat().st_size < 1_000
-
-
-def test_a_full_journal_is_taken_again_as_it_was_after_a_kill(tmp_path, lines, make_frame, monkeypatch):
-    monkeypatch.setattr("edge_preprocess.journal._MAX_BYTES", 5_000)
-
-    def frame_at(time_s):
-        return dump_frame(make_frame(time_s, (1,), (0,), (0,), period_s=0.001, served_bits=1e5)).encode() + b"\n"
-
-    killed = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
-    for raw in (lines[0], *(frame_at(1.0 + 0.01 * step) for step in range(100))):
-        killed.accept(raw)
-    again = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
-    for raw in (frame_at(9.0), frame_at(9000.0), frame_at(9001.0), frame_at(9002.0)):
-        again.accept(raw)
-    killed.stop()
-    again.finish()
-    again.stop()
-    digests = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    # A leap is believed once another frame carries on from it, also by a node whose journal was full.
-    assert [d["end_s"] for d in digests if d["cell"] == 7][-1] == 9002.0
-
-
 def _frame_of(time_s, **parts):
     devices = {"device_id": [1], "cell": [0], "slice": [0], "served_bits": [1e5]}
     return json.dumps({"kind": "frame", "time_s": time_s, "period_s": 1.0, "devices": devices, **parts})
