@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sfl_finetune.anatomy import anatomy
-from sfl_finetune.checkpoint import has_checkpoint
+from sfl_finetune.checkpoint import CHECKPOINTS, has_checkpoint
 from sfl_finetune.encoder import load_classifier
 from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.federation import Federation
@@ -90,7 +90,7 @@ def run_one(
 ) -> Trajectory:
     """Train one scheme, from its last checkpoint where there is one, to the last round or `until_accuracy`."""
     federation, validation = make_federation(splits, settings, scheme, dealing, wire=wire)
-    is_resumed = has_checkpoint(folder / "checkpoints")
+    is_resumed = has_checkpoint(folder / CHECKPOINTS)
     if not is_resumed:  # Else these may not be the settings it was trained with: training looks before it goes on.
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _SETTINGS).write_text(_written(settings) + "\n")
@@ -151,7 +151,7 @@ def former_run(settings: CaseStudySettings, scheme: str, dealing: Dealing, folde
 
     Raises TrainingFailed for a run of other settings: its figures would stand beside a rate it never had.
     """
-    if not has_checkpoint(folder / "checkpoints"):
+    if not has_checkpoint(folder / CHECKPOINTS):
         return None
     known = folder / _SETTINGS
     if known.exists() and json.loads(known.read_text()) != json.loads(_written(settings)):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sfl_finetune.lora import AdapterState
 
+CHECKPOINTS = "checkpoints"
+"""Folder of them in a run's own."""
 _POINTER = "latest.json"
 _TENSORS = "tensors.safetensors"
 _META = "meta.json"

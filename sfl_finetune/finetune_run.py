@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sfl_finetune.adapter_folder import holds_adapter, remove_adapter, save_adapter
 from sfl_finetune.adapter_readme import Made, adapter_readme
 from sfl_finetune.by_site import numbers, pairs
+from sfl_finetune.checkpoint import CHECKPOINTS, has_checkpoint
 from sfl_finetune.devices import SERVER, read_registry
 from sfl_finetune.divergence import REMEDY, LossCourse, loss_on, sample_of
 from sfl_finetune.errors import SettingInvalid
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from sfl_finetune.devices import Channel, Device
     from sfl_finetune.round_report import RoundReport
 
+_RUN = "run"
+"""Folder in --out of the run's checkpoints and metrics."""
 _CLOCK_TOKENS = 128
 """Length of the texts that the deadline's clock assumes where no limit is given."""
 
@@ -50,14 +53,14 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
     prepared = _prepare(options, clock)
     out: Path = options["out"]
     run = RunSettings(
-        folder=out / "run",
+        folder=out / _RUN,
         checkpoint_every=options["checkpoint_every"],
         evaluate_every=options["evaluate_every"] if prepared.validation else 0,
         patience=options["patience"],
         is_resumed=options["resume"],
         has_tensorboard=options["tensorboard"],
-        # The clock decides who sits out: with other devices or another link the rounds to come would be another run's.
-        fingerprint=_texts_digest(prepared) + ("" if clock is None else repr(clock)),
+        # Clock and drills decide who sits out: with others the rounds to come would be another run's.
+        fingerprint=_texts_digest(prepared) + ("" if clock is None else repr(clock)) + "".join(options["faults"]),
     )
     claim_folder("--out", out)
     for site, reason in prepared.corpus.refused.items():
@@ -87,6 +90,10 @@ def _check_place(options: Mapping[str, Any]) -> None:
     if holds_adapter(out) and not (options["resume"] or options["overwrite"]):
         raise SettingInvalid(
             f"--out {str(out)!r} holds an adapter already; give another folder, or --overwrite to replace it"
+        )
+    if has_checkpoint(out / _RUN / CHECKPOINTS) and not (options["resume"] or options["overwrite"]):
+        raise SettingInvalid(
+            f"--out {str(out)!r} holds an interrupted run; --resume goes on with it, --overwrite begins anew"
         )
 
 

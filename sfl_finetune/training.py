@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from sfl_finetune.adapter_folder import adapter_digest
-from sfl_finetune.checkpoint import fingerprint, has_checkpoint, load_checkpoint, save_checkpoint
+from sfl_finetune.checkpoint import CHECKPOINTS, fingerprint, has_checkpoint, load_checkpoint, save_checkpoint
 from sfl_finetune.divergence import check_finite
 from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.whole import Evaluation, evaluate
@@ -91,7 +91,7 @@ def train(
     federation.publish()
     adapter = adapter_digest(federation.tuned.peft_config["default"])
     key = fingerprint(federation.model, f"{federation.settings!r}{adapter}{run.fingerprint}")
-    checkpoints = run.folder / "checkpoints"
+    checkpoints = run.folder / CHECKPOINTS
     done, progress = _resume(federation, checkpoints, key) if run.is_resumed else (0, _Progress())
     run.folder.mkdir(parents=True, exist_ok=True)
     if should_stop() and not has_checkpoint(checkpoints):

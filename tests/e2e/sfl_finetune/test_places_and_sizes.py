@@ -131,6 +131,18 @@ def test_a_finished_adapter_is_not_written_over_by_chance(base: Path, corpus: Pa
     assert (out / "adapter_model.safetensors").read_bytes() != before[out / "adapter_model.safetensors"]
 
 
+def test_an_interrupted_run_is_not_begun_anew_by_chance(base: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    summary(invoke(base, corpus, out, *ONE))
+    # As an interruption leaves it: checkpoints, and no adapter yet.
+    for path in (*out.glob("adapter_*"), out / "edgewright_base.json"):
+        path.unlink()
+    assert "--resume goes on with it, --overwrite begins anew" in told(invoke(base, corpus, out, *ONE))
+    drill = ("--fault", "south:0:absent")
+    assert "another run" in str(invoke(base, corpus, out, *ONE, "--resume", *drill).exception)
+    assert summary(invoke(base, corpus, out, *ONE, "--resume"))["rounds"] == 1
+
+
 def test_a_run_that_diverges_leaves_no_former_adapter_for_its_own(base: Path, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     summary(invoke(base, corpus, out, *ONE))
