@@ -19,6 +19,7 @@ from torch import nn
 
 from agent.errors import AgentInputInvalid
 from agent.pretraining.examples import Example
+from agent.pretraining.muon import Muon, is_bf16_fast
 from agent.pretraining.tokenizer import END
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _step(
     labels: ShareLabels | None,
 ) -> float:
     tokens_BL, labels_BL, mask_BL = batch
-    use_bf16 = plan.use_bf16 and _is_bf16_fast(tokens_BL.device)
+    use_bf16 = plan.use_bf16 and is_bf16_fast(tokens_BL.device)
     with torch.autocast(tokens_BL.device.type, dtype=torch.bfloat16, enabled=use_bf16):
         hidden_BLD = model.model(input_ids=tokens_BL, attention_mask=mask_BL, use_cache=False).last_hidden_state
         # Only answer positions meet the vocabulary: the prompt's logits would be thrown away.
@@ -189,11 +190,6 @@ def _step(
     for optimiser in optimisers:
         optimiser.step()
     return float(loss.item())
-
-
-def _is_bf16_fast(device: torch.device) -> bool:
-    """A CPU without AVX-512 emulates bf16: a product of 4000 x 192 x 512 took 60 times as long as in fp32."""
-    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _loss(
@@ -211,17 +207,11 @@ def _loss(
 
 
 def _optimisers(model: nn.Module, plan: TrainingPlan) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the layers' matrices, AdamW for embeddings and norms.
-
-    Source: Jordan et al. 2024 (Muon); scaled to AdamW's step as in Liu et al. 2025, so that one rate serves both.
-    """
+    """Muon for the layers' matrices, AdamW for embeddings and norms; one rate serves both."""
     hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     adamw = torch.optim.AdamW(others, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay)
-    muon = torch.optim.Muon(
-        hidden, lr=plan.learning_rate, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    return adamw, muon
+    return adamw, Muon(hidden, lr=plan.learning_rate, weight_decay=plan.weight_decay)
 
 
 def _schedule(step: int, plan: TrainingPlan) -> float:
