@@ -21,7 +21,7 @@ from api.errors import RequestRefused, as_problem
 from api.guard import Guard
 from api.notifications import Notifier
 from api.operations import Operations
-from api.problems import MEDIA_TYPE, Problem
+from api.problems import MEDIA_TYPE, Problem, count_faults
 from api.routes import a1, chat, goals, health, network, plans, submissions, supervision
 from api.security import Doorkeeper
 from api.settings import ApiSettings
@@ -97,7 +97,7 @@ def _handle_errors(app: FastAPI) -> None:
         faults = tuple(
             (".".join(map(str, fault["loc"][1:])) or "body", str(fault["msg"])[:300]) for fault in error.errors()[:20]
         )
-        problem = Problem(status=400, detail=f"{len(error.errors())} faults in the request", invalid_params=faults)
+        problem = Problem(status=400, detail=count_faults(len(error.errors()), "request"), invalid_params=faults)
         return _answer(request, problem)
 
     @app.exception_handler(HTTPException)

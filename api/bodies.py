@@ -7,10 +7,11 @@ from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 from api.errors import RequestRefused, refuse
-from api.problems import Problem
+from api.problems import Problem, count_faults
 
 Model = TypeVar("Model", bound=BaseModel)
 _MAX_FAULTS = 20
@@ -46,16 +47,22 @@ def parse_json(body: bytes) -> Any:
 
 def invalid_body(error: ValidationError, *, prefix: str = "") -> Problem:
     """Where a body breaks its schema."""
-    faults = tuple(
-        (prefix + (".".join(map(str, fault["loc"])) or "body"), str(fault["msg"])[:300])
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_FAULTS]
-    )
+    faults = _callers_own(error.errors(include_url=False, include_context=False, include_input=False))
     return Problem(
         status=400,
-        detail=f"{error.error_count()} faults in the body",
+        detail=count_faults(len(faults), "body"),
         cause="INVALID_MSG_FORMAT",
-        invalid_params=faults,
+        invalid_params=tuple(
+            (prefix + (".".join(map(str, fault["loc"])) or "body"), str(fault["msg"])[:300])
+            for fault in faults[:_MAX_FAULTS]
+        ),
     )
+
+
+def _callers_own(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are too short only because their faulty items were left out of the count."""
+    holders = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+    return [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in holders]
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -14,6 +14,7 @@ from agent.store.store import Store
 ENFORCED = "ENFORCED"
 NOT_ENFORCED = "NOT_ENFORCED"
 OTHER_REASON = "OTHER_REASON"
+_WAITS = "waits for the dispatch of a policy that was planned with it"
 
 Key = tuple[str, str]
 
@@ -49,10 +50,14 @@ class GoalBook:
         return self._goals.get((policy_type, goal_id))
 
     def detail(self, key: Key) -> str:
-        """Why a goal is not enforced though nothing is on its way; empty where it is, or may soon be."""
+        """Why a goal is not enforced; empty where it is, may soon be, or can never be."""
         stored = self._goals.get(key)
-        if stored is not None and stored.goal is not None and stored.goal.is_expired(self.now_s):
+        if stored is None or stored.goal is None:
+            return ""
+        if stored.goal.is_expired(self.now_s):
             return f"expired at {stored.goal.valid_until_s:.10g} s of the network's time, it is {self.now_s:.10g} s"
+        if self._enforced_revision.get(key) != stored.revision:
+            return _WAITS
         return self._shortfalls.get(key, "")
 
     def of_type(self, policy_type: str) -> list[StoredGoal]:

@@ -59,6 +59,11 @@ class Problem:
         return json.dumps(self.document(), ensure_ascii=True).encode()
 
 
+def count_faults(num_faults: int, place: str) -> str:
+    """`1 fault in the body`, `2 faults in the body`."""
+    return f"{num_faults} fault{'' if num_faults == 1 else 's'} in the {place}"
+
+
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "title": "ProblemDetails",

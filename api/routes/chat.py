@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from agent.errors import AgentError
@@ -16,12 +16,13 @@ from api.bodies import read_model
 from api.context import Context, InContext, Operator, owner
 from api.errors import RequestRefused, as_problem, refuse
 from api.idempotency import IdempotencyKey, once
+from api.known_queries import require_known_queries
 from api.problems import Problem, problem_responses
 from api.routes.network import COMMON
 from api.schemas import ChatAnswer, ChatRequest, ConfirmationRequest
 from api.security import may
 
-router = APIRouter(prefix="/v1/chat", tags=["chat"], responses=COMMON)
+router = APIRouter(prefix="/v1/chat", tags=["chat"], responses=COMMON, dependencies=[Depends(require_known_queries)])
 TIMEOUT_S = 60.0
 """For one answer."""
 _TOO_LATE = f"no answer within {TIMEOUT_S:g} s; try again"

@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Request
 from starlette.responses import JSONResponse, Response
 
 from agent.errors import GoalInvalid
@@ -16,6 +16,7 @@ from api.bodies import read_model
 from api.context import Context, InContext, Operator
 from api.errors import refuse
 from api.goal_book import NOT_ENFORCED, OTHER_REASON, GoalBook
+from api.known_queries import require_known_queries
 from api.preconditions import matches
 from api.problems import problem_responses
 from api.routes.a1 import policy_path
@@ -24,7 +25,7 @@ from api.schemas import GoalBody
 from api.slice_sla import POLICY_TYPE_ID, NotApplicable, SliceSlaTarget, describe_target, to_goal
 from telemetry_sim.topology import Topology
 
-router = APIRouter(prefix="/v1/goals", tags=["goals"], responses=COMMON)
+router = APIRouter(prefix="/v1/goals", tags=["goals"], responses=COMMON, dependencies=[Depends(require_known_queries)])
 GoalId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 IfMatch = Annotated[str | None, Header(max_length=100)]
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": GoalBody.model_json_schema()}}}}

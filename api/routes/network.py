@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response, StreamingResponse
 
 from agent.store.goals import StoredGoal
@@ -16,6 +16,7 @@ from api.bodies import JsonResponse
 from api.context import Context, InContext
 from api.errors import refuse
 from api.guarantees import RateSeen, guaranteed_kbps, rate_scope, rate_seen
+from api.known_queries import require_known_queries
 from api.problems import problem_responses
 from api.schedules import schedule_of
 from api.schemas import KpiRow
@@ -24,7 +25,7 @@ from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.topology import CellSite
 
 COMMON = problem_responses(400, 401, 403, 404, 413, 415, 429, 503)
-router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON)
+router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON, dependencies=[Depends(require_known_queries)])
 CellId = Annotated[int, Path(ge=0, le=0xFFFF)]
 _KEEP_ALIVE_S = 15.0
 _UNITS = {

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from agent.errors import AgentInputInvalid, ApprovalNeeded, PolicyInvalid
@@ -19,6 +19,7 @@ from api.bodies import read_model
 from api.context import Approver, Context, InContext, Operator
 from api.errors import refuse
 from api.idempotency import IdempotencyKey, once
+from api.known_queries import require_known_queries
 from api.outcomes import outcome_document
 from api.problems import problem_responses
 from api.routes.goals import require_askable
@@ -27,7 +28,7 @@ from api.schedules import changes_between
 from api.schemas import ApprovalRequest, Page, PlanRequest, RejectionRequest, RollbackRequest
 from api.security import may
 
-router = APIRouter(prefix="/v1", tags=["plans"], responses=COMMON)
+router = APIRouter(prefix="/v1", tags=["plans"], responses=COMMON, dependencies=[Depends(require_known_queries)])
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 Version = Annotated[int, Path(ge=0, le=2**31 - 1)]
@@ -186,7 +187,8 @@ async def roll_back(
 ) -> Response:
     """Bring the network back to what an earlier version left; 0 is the initial state.
 
-    While the kill switch is on, an approver's rollback is all that is dispatched.
+    `unchanged` are the cells that needed no change. While the kill switch is on, an approver's rollback is all that is
+    dispatched.
     """
     wanted, _ = await read_model(request, RollbackRequest)
 
@@ -202,7 +204,7 @@ async def roll_back(
             )
         except PolicyInvalid as error:
             raise refuse(409, str(error), param="to_version") from error
-        return 200, outcome_document(outcome)
+        return 200, outcome_document(outcome, ctx.operations.topology)
 
     return await once(request, ctx.operations.store, caller, idempotency_key, work)
 
@@ -229,7 +231,7 @@ def _plan(ctx: Context, wanted: PlanRequest, actor: str) -> tuple[int, dict[str,
     if not wanted.submit:
         return 200, document
     try:
-        document["outcome"] = outcome_document(operations.submit(policy, actor=actor))
+        document["outcome"] = outcome_document(operations.submit(policy, actor=actor), operations.topology)
     except ApprovalNeeded as error:
         document["outcome"] = {"status": "awaiting_approval", "reason": str(error)}
         return 202, document
@@ -249,7 +251,8 @@ def _approve(ctx: Context, wanted: ApprovalRequest, actor: str) -> tuple[int, di
     except (PolicyInvalid, AgentInputInvalid) as error:
         raise refuse(409, str(error)) from error
     policy = _policy_of(ctx, wanted.policy_version)
-    return 201, {"id": approval_id, "outcome": outcome_document(operations.submit(policy, actor=actor))}
+    outcome = operations.submit(policy, actor=actor)
+    return 201, {"id": approval_id, "outcome": outcome_document(outcome, operations.topology)}
 
 
 def _policy_of(ctx: Context, version: int) -> SchedulingPolicy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Request
 from starlette.responses import JSONResponse, Response
 
 from agent.errors import ApprovalNeeded, PolicyInvalid
@@ -14,13 +14,16 @@ from api.bodies import read_model
 from api.context import Context, InContext, Operator
 from api.errors import refuse
 from api.idempotency import IdempotencyKey, once
+from api.known_queries import require_known_queries
 from api.outcomes import outcome_document
 from api.preconditions import matches
 from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schemas import SubmissionRequest
 
-router = APIRouter(prefix="/v1/policies", tags=["plans"], responses=COMMON)
+router = APIRouter(
+    prefix="/v1/policies", tags=["plans"], responses=COMMON, dependencies=[Depends(require_known_queries)]
+)
 Version = Annotated[int, Path(ge=0, le=2**31 - 1)]
 IfMatch = Annotated[str | None, Header(max_length=100)]
 _BODY = {
@@ -76,4 +79,4 @@ def _submit(
         return 202, {**document, "outcome": {"status": "awaiting_approval", "reason": str(error)}}
     except PolicyInvalid as error:
         raise refuse(409, str(error)) from error
-    return 200, {**document, "outcome": outcome_document(outcome)}
+    return 200, {**document, "outcome": outcome_document(outcome, operations.topology)}

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops, load_stops, save_stops
@@ -15,13 +15,14 @@ from agent.store.writer import Transaction
 from api.bodies import read_model
 from api.context import InContext, Operator
 from api.errors import refuse
+from api.known_queries import require_known_queries
 from api.problems import problem_responses
 from api.routes.network import COMMON
 from api.schemas import Page, StopsBody
 from api.security import may
 from telemetry_sim.topology import Topology
 
-router = APIRouter(prefix="/v1", tags=["supervision"], responses=COMMON)
+router = APIRouter(prefix="/v1", tags=["supervision"], responses=COMMON, dependencies=[Depends(require_known_queries)])
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": StopsBody.model_json_schema()}}}}
 
 

@@ -32,6 +32,34 @@ async def test_a_goal_that_asks_for_nothing_or_in_other_than_numbers_is_refused(
     assert told["invalidParams"][0]["param"] == next(iter(fault))
 
 
+async def test_a_goal_whose_one_expectation_is_wrong_has_one_fault(client):
+    wrong = {"expectations": [{**WANTED, "metric": "speed"}]}
+    told = assert_is_problem(await client.put("/v1/goals/g1", json=wrong), 400)
+    assert told["detail"] == "1 fault in the body"
+    assert [fault["param"] for fault in told["invalidParams"]] == ["expectations.0.metric"]
+    told = assert_is_problem(await client.put("/v1/goals/g1", json={**wrong, "priority": "1"}), 400)
+    assert told["detail"] == "2 faults in the body"
+    told = assert_is_problem(await client.put("/v1/goals/g1", json={"expectations": [], "priority": "1"}), 400)
+    assert [fault["param"] for fault in told["invalidParams"]] == ["expectations", "priority"]
+
+
+async def test_a_goal_says_what_it_waits_for_until_a_policy_that_was_planned_with_it_is_dispatched(client, operations):
+    waits = ("NOT_ENFORCED", "OTHER_REASON", "waits for the dispatch of a policy that was planned with it")
+
+    def told(row: dict) -> tuple:
+        return tuple(row[name] for name in ("enforce_status", "enforce_reason", "enforce_detail"))
+
+    await client.put(f"{POLICIES}/p1", json=BODY)
+    assert told((await client.put("/v1/goals/g1", json=GOAL)).json()) == waits
+    assert {told(row) for row in (await listed(client)).values()} == {waits}
+    status = (await client.get(f"{POLICIES}/p1/status")).json()
+    assert status == {"enforceStatus": "NOT_ENFORCED", "enforceReason": "OTHER_REASON"}
+    operations.turn()
+    assert {told(row) for row in (await listed(client)).values()} == {("ENFORCED", None, None)}
+    operations.goals.note_shortfalls({(OPERATOR_TYPE, "g1"): "of the revision before"})
+    assert told((await client.put("/v1/goals/g1", json={**GOAL, "priority": 5})).json()) == waits
+
+
 async def test_a_goal_that_ended_in_the_past_is_refused(client, operations):
     operations.turn()
     past = {**GOAL, "valid_until_s": operations.now_s}

@@ -7,11 +7,12 @@ import json
 
 import pytest
 
+from agent.dispatch.desired import DesiredState, target_of
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops
 from agent.store.tokens import create_token
 from api.settings import ApiSettings
-from tests.api_stage import client_for
+from tests.api_stage import TOPOLOGY, client_for
 from tests.unit.api.test_a1 import BODY, POLICIES, assert_is_problem
 
 GOAL = {"expectations": [{"metric": "priority", "value": 3.0, "slices": [{"sst": 2, "sd": 1}]}]}
@@ -84,7 +85,13 @@ async def test_a_plan_shows_policy_checks_and_changes_and_keeps_nothing(client, 
 async def test_a_submitted_plan_is_dispatched(client, operations):
     operations.turn()
     plan = (await client.post("/v1/plans", json={"submit": True})).json()
-    assert plan["outcome"]["status"] == "enforced"
+    assert plan["outcome"] == {
+        "version": plan["policy"]["version"],
+        "status": "enforced",
+        "applied": [1, 2, 3],
+        "refused": [],
+        "unchanged": [],
+    }
     assert operations.gate.desired.version == plan["policy"]["version"]
 
 
@@ -147,6 +154,18 @@ async def test_a_rollback_brings_the_initial_state_back(client, stage):
     response = await client.post("/v1/rollback", json={"to_version": 0, "reason": "start over"})
     assert response.status_code == 200
     assert (await client.get("/v1/schedules/1")).json() != changed
+
+
+async def test_an_outcome_tells_of_every_cell_also_of_those_that_needed_no_change(client, stage):
+    stage.operations.turn()
+    policy, _ = stage.operations.propose()
+    initial = DesiredState.initial(TOPOLOGY).actions
+    back = tuple(initial[target_of(action)] for action in policy.actions if action.cell == 2)
+    stage.operations.submit(policy.model_copy(update={"actions": back}), actor="ann")
+    stage.network.down.add(3)
+    told = (await client.post("/v1/rollback", json={"to_version": 0, "reason": "start over"})).json()
+    assert (told["applied"], told["unchanged"]) == ([1], [2])
+    assert told["refused"] == [{"cell": 3, "reason": "cell out of service"}]
 
 
 async def test_the_kill_switch_stops_the_loop_and_an_operator_may_not_let_go(stage):
