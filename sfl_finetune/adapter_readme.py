@@ -79,7 +79,8 @@ def _run(made: Made) -> str:
         told.append(
             f"cut after layer {_or_by_site(made, settings.cut_layer)}{head}, averaged by {settings.aggregation}"
         )
-    return ", ".join([*told, f"learning rate {settings.optimiser.learning_rate:g}, seed {settings.seed}"])
+    stays = " throughout" if settings.optimiser.schedule == "constant" else ""
+    return ", ".join([*told, f"learning rate {settings.optimiser.learning_rate:g}{stays}, seed {settings.seed}"])
 
 
 def _sites(made: Made) -> str:

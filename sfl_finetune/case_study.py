@@ -102,6 +102,7 @@ def run_one(
             evaluate_every=settings.evaluate_every,
             target_accuracy=until_accuracy,
             is_resumed=is_resumed,
+            # With the number of rounds: the rates fall by it, so that a run of another length is another one.
             fingerprint=json.dumps(asdict(settings)) + dealing,
         ),
         validation=validation,

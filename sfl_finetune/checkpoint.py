@@ -38,7 +38,14 @@ def fingerprint(model: torch.nn.Module, settings: str) -> str:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run can be resumed from `folder`."""
-    return (folder / _POINTER).exists()
+    # Path.exists raises for names that no file can have; whoever claims the folder tells of those.
+    return os.path.exists(folder / _POINTER)  # noqa: PTH110
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Take away every checkpoint in `folder`; nothing where there is none."""
+    if has_checkpoint(folder):
+        shutil.rmtree(folder)
 
 
 def save_checkpoint(
@@ -76,26 +83,38 @@ def save_checkpoint(
     return target
 
 
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What the latest checkpoint holds beside its tensors: `round` (rounds done), `run` and `extra`."""
+    try:
+        meta: dict[str, Any] = json.loads((_latest(folder) / _META).read_text())
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointInvalid(f"no readable checkpoint in {str(folder)!r}: {error}") from error
+    return meta
+
+
 def load_checkpoint(
     folder: Path, *, optimisers: Mapping[str, torch.optim.Optimizer], run: str
 ) -> tuple[int, AdapterState, dict[str, Any]]:
     """Round, adapter and extras of the latest checkpoint; the optimisers take over their moments."""
+    meta = read_meta(folder)
     try:
-        name = json.loads((folder / _POINTER).read_text())["checkpoint"]
-        meta = json.loads((folder / name / _META).read_text())
-        tensors = load_file(folder / name / _TENSORS)
+        tensors = load_file(_latest(folder) / _TENSORS)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointInvalid(f"no readable checkpoint in {str(folder)!r}: {error}") from error
     if meta["run"] != run:
         raise CheckpointInvalid(
             f"the checkpoint in {str(folder)!r} belongs to another run, or an older version: base, adapter, texts, "
-            "those held out, or settings differ (with a deadline also devices and link); resume with the former "
-            "command, or choose another --out"
+            "those held out, drills, or settings differ (with a deadline also devices and link); resume with the "
+            "former command, or choose another --out"
         )
     for owner, optimiser in optimisers.items():
         _restore(optimiser, owner, tensors)
     state = {key.removeprefix("state|"): value for key, value in tensors.items() if key.startswith("state|")}
     return meta["round"], state, meta["extra"]
+
+
+def _latest(folder: Path) -> Path:
+    return folder / str(json.loads((folder / _POINTER).read_text())["checkpoint"])
 
 
 def _restore(optimiser: torch.optim.Optimizer, owner: str, tensors: Mapping[str, torch.Tensor]) -> None:

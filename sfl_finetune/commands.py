@@ -41,6 +41,13 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--site-batch", "site_batches", multiple=True, help="SITE=TEXTS for a site with another batch size.")
 @click.option("--learning-rate", default=2e-3, show_default=True, type=FiniteRange(0, min_open=True))
 @click.option(
+    "--schedule",
+    type=click.Choice(("linear", "constant")),
+    default="linear",
+    show_default=True,
+    help="linear: the rate falls to 0 by the last round; constant: it stays, so that --resume may add rounds.",
+)
+@click.option(
     "--max-tokens",
     type=click.IntRange(2, MOST_TOKENS),
     help="Longer rows are left out; 1,024 by default, and never more than the model's limit.",
@@ -75,7 +82,7 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events as well.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
-@click.option("--overwrite", is_flag=True, help="Replace the adapter that --out holds.")
+@click.option("--overwrite", is_flag=True, help="Begin anew over the adapter, or the unfinished run, that --out holds.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def finetune(**options: Any) -> None:

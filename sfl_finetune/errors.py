@@ -5,7 +5,7 @@ SflError
 ├── ModelUnsupported    the model can't be split, or the adapter belongs to another base
 ├── SettingInvalid      a setting is out of its range (names the setting, the value and the range)
 ├── MessageInvalid      a client or server sent bytes that can't be used; the sender is refused, the round goes on
-├── CheckpointInvalid   a checkpoint that is truncated, or belongs to another run
+├── CheckpointInvalid   a checkpoint that is truncated, or belongs to another run or one of another length
 ├── PlanInfeasible      no cut, batch and rank fit the devices (status 3)
 └── TrainingFailed      no client was left to learn from (status 3)
 """

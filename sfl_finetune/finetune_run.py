@@ -18,11 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sfl_finetune.adapter_folder import holds_adapter, remove_adapter, save_adapter
 from sfl_finetune.adapter_readme import Made, adapter_readme
 from sfl_finetune.by_site import numbers, pairs
-from sfl_finetune.checkpoint import CHECKPOINTS, has_checkpoint
+from sfl_finetune.checkpoint import CHECKPOINTS, has_checkpoint, remove_checkpoints
 from sfl_finetune.devices import SERVER, read_registry
 from sfl_finetune.divergence import REMEDY, LossCourse, loss_on, sample_of
 from sfl_finetune.errors import SettingInvalid
-from sfl_finetune.faults import parse_fault
+from sfl_finetune.faults import Fault, parse_fault
 from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.finetune_summary import in_words
 from sfl_finetune.interruption import INTERRUPTED
@@ -60,7 +60,7 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
         is_resumed=options["resume"],
         has_tensorboard=options["tensorboard"],
         # Clock and drills decide who sits out: with others the rounds to come would be another run's.
-        fingerprint=_texts_digest(prepared) + ("" if clock is None else repr(clock)) + "".join(options["faults"]),
+        fingerprint=_texts_digest(prepared) + ("" if clock is None else repr(clock)) + repr(_faults(options)),
     )
     claim_folder("--out", out)
     for site, reason in prepared.corpus.refused.items():
@@ -68,8 +68,9 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
     if prepared.corpus.num_too_long:
         click.echo(f"{prepared.corpus.num_too_long} rows exceed the token limit and are left out", err=True)
     if options["overwrite"]:
-        # Before the run: one that fails would leave another's adapter for its own.
+        # Before the run: one that fails would leave another's adapter for its own, or its checkpoints to --resume.
         remove_adapter(out)
+        remove_checkpoints(out / _RUN / CHECKPOINTS)
     made = _train(prepared, run, options, should_stop)
     if not made.result.was_interrupted:
         save_adapter(prepared.federation.tuned, out, base=prepared.base, readme=adapter_readme(made))
@@ -93,7 +94,7 @@ def _check_place(options: Mapping[str, Any]) -> None:
         )
     if has_checkpoint(out / _RUN / CHECKPOINTS) and not (options["resume"] or options["overwrite"]):
         raise SettingInvalid(
-            f"--out {str(out)!r} holds an interrupted run; --resume goes on with it, --overwrite begins anew"
+            f"--out {str(out)!r} holds an unfinished run; --resume goes on with it, --overwrite begins anew"
         )
 
 
@@ -127,7 +128,7 @@ def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
         local_steps=options["local_steps"],
         num_rounds=options["rounds"],
         batch_size=_for_each(options, "--site-batch", "TEXTS", options["site_batches"], options["batch_size"]),
-        optimiser=OptimiserSettings(learning_rate=options["learning_rate"]),
+        optimiser=_optimiser(options),
         aggregation=options["aggregation"],
         is_u_shaped=options["u_shape"],
         deadline_seconds=options["deadline"],
@@ -143,9 +144,20 @@ def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
         validation_share=options["validation_share"],
         device=options["device"],
         start_from=options["start_from"],
-        faults=[parse_fault(text) for text in options["faults"]],
+        faults=_faults(options),
         finish_seconds=None if clock is None else clock.finish_seconds(options["model"], settings, lora),
     )
+
+
+def _faults(options: Mapping[str, Any]) -> list[Fault]:
+    return [parse_fault(text) for text in options["faults"]]
+
+
+def _optimiser(options: Mapping[str, Any]) -> OptimiserSettings:
+    if options["schedule"] == "constant":
+        # The length of a warm-up would depend on the number of rounds, which may grow.
+        return OptimiserSettings(learning_rate=options["learning_rate"], schedule="constant", warmup_share=0.0)
+    return OptimiserSettings(learning_rate=options["learning_rate"])
 
 
 def _for_each(

@@ -8,9 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from sfl_finetune.adapter_folder import adapter_digest
-from sfl_finetune.checkpoint import CHECKPOINTS, fingerprint, has_checkpoint, load_checkpoint, save_checkpoint
+from sfl_finetune.checkpoint import (
+    CHECKPOINTS,
+    fingerprint,
+    has_checkpoint,
+    load_checkpoint,
+    read_meta,
+    save_checkpoint,
+)
 from sfl_finetune.divergence import check_finite
 from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.more_rounds import PLANNED, all_but_rounds, check_rounds
 from sfl_finetune.whole import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -90,7 +98,7 @@ def train(
     """Train to the last round, early stopping or `should_stop`; the global adapter is then in the unsplit model."""
     federation.publish()
     adapter = adapter_digest(federation.tuned.peft_config["default"])
-    key = fingerprint(federation.model, f"{federation.settings!r}{adapter}{run.fingerprint}")
+    key = fingerprint(federation.model, f"{all_but_rounds(federation.settings)}{adapter}{run.fingerprint}")
     checkpoints = run.folder / CHECKPOINTS
     done, progress = _resume(federation, checkpoints, key) if run.is_resumed else (0, _Progress())
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +117,10 @@ def train(
             if on_round is not None:
                 on_round(report)
             is_last = done == federation.settings.num_rounds
-            if validation and (is_last or (run.evaluate_every and done % run.evaluate_every == 0)):
-                _evaluate(federation, progress, validation, done, metrics)
+            is_due = run.evaluate_every > 0 and done % run.evaluate_every == 0
+            if validation and (is_last or is_due):
+                # One made only because the run ends would not be there in a longer run: it counts towards no end.
+                _evaluate(federation, progress, validation, done, metrics, counts=is_due)
             if is_last or progress.has_ended(run) or done % run.checkpoint_every == 0 or should_stop():
                 _checkpoint(federation, checkpoints, progress, done, key)
     federation.publish()
@@ -125,6 +135,7 @@ def train(
 
 def _resume(federation: Federation, folder: Path, key: str) -> tuple[int, _Progress]:
     """Rounds done, and how the run stood then."""
+    check_rounds(federation.settings, folder, read_meta(folder))
     done, state, extra = load_checkpoint(folder, optimisers=federation.optimisers(), run=key)
     federation.restore(state)
     best = float("inf") if extra["best_loss"] is None else extra["best_loss"]
@@ -146,18 +157,27 @@ def _checkpoint(federation: Federation, folder: Path, progress: _Progress, done:
             "num_worse": progress.num_worse,
             "seconds": progress.seconds,
             "accuracy": progress.accuracy,
+            PLANNED: federation.settings.num_rounds,
         },
     )
 
 
 def _evaluate(
-    federation: Federation, progress: _Progress, validation: Sequence[Example], done: int, metrics: _Metrics
+    federation: Federation,
+    progress: _Progress,
+    validation: Sequence[Example],
+    done: int,
+    metrics: _Metrics,
+    *,
+    counts: bool,
 ) -> None:
-    """Evaluate the global adapter and note how the run stands."""
+    """Evaluate the global adapter and, where it counts towards an early end, note how the run stands."""
     federation.publish()
     found = evaluate(federation.model, validation, federation.settings.task)
     progress.evaluations.append((done, found))
     metrics.write({"event": "evaluation", "round": done - 1, **asdict(found)})
+    if not counts:
+        return
     progress.num_worse = 0 if found.loss < progress.best_loss else progress.num_worse + 1
     progress.best_loss = min(progress.best_loss, found.loss)
     progress.accuracy = found.accuracy

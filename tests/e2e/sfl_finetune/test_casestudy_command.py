@@ -88,7 +88,7 @@ def test_quick_study_fills_table_and_plots_and_is_done_once(data: Path, tmp_path
     assert [row["accuracy"] for row in again["rows"]] == [row["accuracy"] for row in first["rows"]]
     with pytest.raises(TrainingFailed, match="holds a run of other settings"):
         run(data, out, "--rounds", "5", "--scheme", "memory_efficient", "--report-only")
-    with pytest.raises(CheckpointInvalid):
+    with pytest.raises(CheckpointInvalid, match="begun for 4 rounds and 5 are asked for"):
         run(data, out, "--rounds", "5", "--scheme", "memory_efficient")
     assert run(data, out, *options, "--report-only")["rows"] == first["rows"]
 

@@ -185,9 +185,34 @@ def test_resume_with_another_adapter_or_other_texts_held_out_is_refused(
     for other in (("--alpha", "16"), ("--dropout", "0.2"), ("--validation-share", "0.5")):
         refused = invoke(base, corpus, out, *given, *other, "--resume")
         assert isinstance(refused.exception, CheckpointInvalid)
-        assert "adapter, texts, those held out, or settings differ" in str(refused.exception)
+        assert "adapter, texts, those held out, drills, or settings differ" in str(refused.exception)
     assert (out / "adapter_model.safetensors").read_bytes() == before
     assert summary(invoke(base, corpus, out, *given, "--resume"))["rounds"] == 1
+
+
+def test_resume_with_more_rounds_writes_the_adapter_of_the_longer_run(base: Path, corpus: Path, tmp_path: Path) -> None:
+    steady = ("--schedule", "constant", "--dropout", "0.1")
+    summary(invoke(base, corpus, tmp_path / "whole", *steady, "--rounds", "3"))
+    summary(invoke(base, corpus, tmp_path / "parts", *steady, "--rounds", "2"))
+    assert summary(invoke(base, corpus, tmp_path / "parts", *steady, "--rounds", "3", "--resume"))["rounds"] == 3
+    whole, parts = (load_file(tmp_path / part / "adapter_model.safetensors") for part in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert "learning rate 0.002 throughout" in (tmp_path / "parts" / "README.md").read_text()
+    fewer = invoke(base, corpus, tmp_path / "parts", *steady, "--rounds", "2", "--resume")
+    assert isinstance(fewer.exception, CheckpointInvalid)
+    assert "has done 3 rounds already and 2 are asked for" in str(fewer.exception)
+
+
+def test_more_rounds_for_a_rate_that_has_fallen_are_refused_with_the_way_out(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "adapter"
+    summary(invoke(base, corpus, out, "--rounds", "2"))
+    refused = invoke(base, corpus, out, "--rounds", "3", "--resume")
+    assert isinstance(refused.exception, CheckpointInvalid)
+    for told in ("begun for 2 rounds and 3 are asked for", "--schedule constant"):
+        assert told in str(refused.exception)
 
 
 def test_stop_before_the_first_round_still_reports_and_can_be_resumed(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from sfl_finetune import finetune_run
 from sfl_finetune.command_plan import plan_split
 from sfl_finetune.commands import finetune, merge
 from sfl_finetune.errors import ModelUnsupported, SettingInvalid, TrainingFailed
@@ -137,10 +139,22 @@ def test_an_interrupted_run_is_not_begun_anew_by_chance(base: Path, corpus: Path
     # As an interruption leaves it: checkpoints, and no adapter yet.
     for path in (*out.glob("adapter_*"), out / "edgewright_base.json"):
         path.unlink()
-    assert "--resume goes on with it, --overwrite begins anew" in told(invoke(base, corpus, out, *ONE))
+    assert "unfinished run; --resume goes on with it, --overwrite begins anew" in told(invoke(base, corpus, out, *ONE))
     drill = ("--fault", "south:0:absent")
     assert "another run" in str(invoke(base, corpus, out, *ONE, "--resume", *drill).exception)
     assert summary(invoke(base, corpus, out, *ONE, "--resume"))["rounds"] == 1
+
+
+def test_overwriting_leaves_no_former_run_to_resume(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "adapter"
+    summary(invoke(base, corpus, out, *ONE))
+    with monkeypatch.context() as stopped:
+        # As a kill before the first checkpoint leaves it.
+        stopped.setattr(finetune_run, "_train", Mock(side_effect=KeyboardInterrupt))
+        invoke(base, corpus, out, *ONE, "--overwrite")
+    assert "no readable checkpoint" in str(invoke(base, corpus, out, *ONE, "--resume").exception)
 
 
 def test_a_run_that_diverges_leaves_no_former_adapter_for_its_own(base: Path, corpus: Path, tmp_path: Path) -> None:
