@@ -41,7 +41,8 @@ class _EntryPointGroup(click.Group):
 def cli() -> None:
     """Manage an IoT network with a language model: telemetry in, checked policies out.
 
-    Exit status: 0 done, 1 a check failed, 2 bad usage or input, 3 infeasible, 4 refused by a guard, 5 needs approval.
+    Exit status: 0 done, 1 a check failed, 2 bad usage or input, 3 infeasible, 4 refused by a guard, 5 needs approval,
+    130 a finetune or casestudy was interrupted and can be resumed.
     """
 
 

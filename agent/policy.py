@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from agent.errors import PolicyInvalid
+from agent.given_bytes import told_bytes
 from telemetry_sim.actions import ControlAction, SliceAction
 from telemetry_sim.topology import SliceId, Topology
 
@@ -144,5 +145,7 @@ def describe_faults(error: ValidationError, *, whole: str = "policy") -> str:
     parts = []
     for fault in error.errors(include_url=False, include_context=False)[:3]:
         where = ".".join(map(str, fault["loc"])) or whole
-        parts.append(f"{where}: {fault['msg']}, got {str(fault['input'])[:120]!r}")
+        given = fault["input"]
+        got = told_bytes(given) if isinstance(given, bytes) else f"{str(given)[:120]!r}"
+        parts.append(f"{where}: {fault['msg']}, got {got}")
     return "; ".join(parts)

@@ -123,6 +123,8 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise SourceUnreadable(f"log {str(file)!r}: {error.strerror}, allowed is a readable file or -") from error
     with source:
+        if file.is_file() and not source.peek(1):
+            raise SourceUnreadable(f"log {str(file)!r}: is empty; expected a file with at least one line")
         num_bytes = os.fstat(source.fileno()).st_size
         if num_bytes < _LONG_WORK_BYTES or not sys.stderr.isatty():
             yield source

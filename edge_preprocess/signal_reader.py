@@ -84,7 +84,9 @@ def open_signal(path: Path) -> Iterator[TextIO]:
         yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace", newline="")
         return
     try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        with path.open("rb") as source, io.TextIOWrapper(source, "utf-8", errors="replace", newline="") as file:
+            if path.is_file() and not source.peek(1):
+                raise SourceUnreadable(f"signal {str(path)!r}: is empty; expected a CSV file with at least one row")
             yield file
     except OSError as error:
         raise SourceUnreadable(

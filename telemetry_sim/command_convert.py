@@ -73,6 +73,8 @@ def _check_target(source: Path, target: Path) -> None:
         raise TraceUnreadable(f"{target}: the target's name must end in .parquet")
     if source.resolve() == target.resolve():
         raise TraceUnreadable(f"{target}: source and target must differ")
+    if not target.resolve().parent.is_dir():
+        raise TraceUnreadable(f"{target}: its folder does not exist")
 
 
 def _parsed(mapping: str | None) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from telemetry_sim.finite_range import FiniteRange
+from telemetry_sim.run_length import duration_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--scenario", "name", default="smart-city", show_default=True, help="Which scenario to run.")
 @click.option("--devices", type=click.IntRange(1, 10_000_000), help="Number of devices; the scenario's own by default.")
-@click.option("--duration", "duration_s", type=FiniteRange(min=1), default=60.0, show_default=True, help="Seconds.")
+@duration_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .parquet file.")
 @click.option("--exact", "is_exact", is_flag=True, help="Keep every bit; the default rounds to the declared precision.")

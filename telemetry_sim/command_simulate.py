@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from telemetry_sim.finite_range import FiniteRange
+from telemetry_sim.run_length import duration_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ _MOST_WAITING = 4
 @click.option("--list", "is_list", is_flag=True, help="Show the scenarios and end.")
 @click.option("--scenario", "name", default="smart-city", show_default=True, help="Which scenario to run.")
 @click.option("--devices", type=click.IntRange(1, 10_000_000), help="Number of devices; the scenario's own by default.")
-@click.option("--duration", "duration_s", type=FiniteRange(min=1), default=60.0, show_default=True, help="Seconds.")
+@duration_option
 @click.option(
     "--positions",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),

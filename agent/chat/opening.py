@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from agent.chat.answer import clean_session_name
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 
 _ALLOWED = "expected a folder, `embedded`, or provider:model[@URL]"
+_MOST_TOLD = 160
+"""Characters of what a provider's client says."""
 
 
 @dataclass(slots=True)
@@ -180,6 +183,6 @@ def _remote_model(name: str) -> BaseChatModel:
     try:
         chosen: BaseChatModel = init_chat_model(model, timeout=60, max_retries=1, **given)
     except Exception as error:  # a provider's client raises types of its own
-        why = " ".join(str(error).split())[:120]
+        why = shorten(str(error), width=_MOST_TOLD, placeholder=" …")
         raise ModelUnavailable(f"model {name[:80]!r}: {why}; {_ALLOWED}") from error
     return chosen

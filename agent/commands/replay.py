@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.planner import Planner
     from agent.replay.decisions_file import DecisionsHeader
     from agent.replay.document import ReplayFacts
+    from agent.replay.drift import Drift
     from agent.replay.expectation import Expectation
     from agent.replay.read_ahead import ReadAheadModel
     from agent.replay.replaying import Replayer, ReplayResult
@@ -115,8 +116,7 @@ def replay(
         click.echo(json.dumps({**document, "timings": timings}, indent=2, sort_keys=True))
     else:
         _print(document, out)
-    if expectation is not None:
-        expectation.raise_on(drifts, len(rows))
+    _hold_to(expectation, drifts, len(rows), is_quiet=as_json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +152,15 @@ def _expectation(record: Path | None, expect: Path | None, tolerances: tuple[str
     if record is not None and record.resolve() == expect.resolve():
         raise AgentInputInvalid(f"--record and --expect name the same file {str(expect)!r}; it would be overwritten")
     return read_expectation(expect, tolerances)
+
+
+def _hold_to(expectation: Expectation | None, drifts: tuple[Drift, ...], num_decisions: int, *, is_quiet: bool) -> None:
+    """Say that the decisions are the expected ones; raises DecisionDrift where they are not."""
+    if expectation is None:
+        return
+    expectation.raise_on(drifts, num_decisions)
+    if not is_quiet:
+        click.echo(expectation.told_met(num_decisions))
 
 
 def _open_session(trace: Path, goal_file: Path | None, interval_s: float | None) -> _Session:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.cell_plan import Tier
 from agent.errors import AgentInputInvalid
+from agent.given_bytes import told_bytes
 from agent.planner import Source
 from agent.policy import ReasonCode
 from agent.replay.replaying import CellReplay
@@ -150,7 +151,8 @@ def _parse(path: Path, number: int, line: bytes, kind: type[_Line]) -> _Line:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(str, fault["loc"])) or "line"
-        got = f"{fault['input']!r}"[:120]
+        given = fault["input"]
+        got = told_bytes(given) if isinstance(given, bytes) else f"{given!r}"[:120]
         raise AgentInputInvalid(
             f"{path}, line {number}: {where}: {fault['msg']}, got {got}; expected {_EXPECTED}"
         ) from error

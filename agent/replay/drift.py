@@ -47,7 +47,9 @@ def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
     """Tolerances by field from FIELD=VALUE texts, `any` as infinite; raises AgentInputInvalid."""
     found: dict[str, float] = {}
     for text in texts:
-        field, _, value = text.partition("=")
+        field, equals, value = text.partition("=")
+        if not (field and equals):
+            raise AgentInputInvalid(f"--tolerance {text!r}: expected FIELD=VALUE; fields are {', '.join(FIELDS)}")
         if field not in FIELDS:
             raise AgentInputInvalid(f"--tolerance {text!r}: field {field!r} is unknown; fields are {', '.join(FIELDS)}")
         found[field] = _tolerance(text, field, value)

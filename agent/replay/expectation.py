@@ -27,6 +27,14 @@ class Expectation:
         """All differences."""
         return find_drift(rows, self.decisions, self.tolerances, limit=limit)
 
+    def told_met(self, num_decisions: int) -> str:
+        """The line that says that a replay has met it."""
+        one = num_decisions == 1
+        within = ", within the tolerances given" if self.tolerances else ""
+        return (
+            f"{num_decisions} decision{'' if one else 's'} equal to {'that' if one else 'those'} in {self.path}{within}"
+        )
+
     def raise_on(self, drifts: Sequence[Drift], num_decisions: int) -> None:
         """Raises DecisionDrift that names the first differences."""
         if drifts:

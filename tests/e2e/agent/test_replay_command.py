@@ -107,6 +107,8 @@ def test_a_recorded_replay_is_met_and_an_edited_decision_is_named(replay: Replay
     document_of(replay(SCOPE, "--planner", "optimiser", "--json", "--record", expected))
     met = replay(SCOPE, "--planner", "optimiser", "--json", "--expect", expected)
     assert document_of(met)["drift"] == []
+    told = replay(SCOPE, "--planner", "optimiser", "--expect", expected)
+    assert told.out.splitlines()[-1] == f"8 decisions equal to those in {expected}"
     lines = expected.read_text().splitlines()
     row = json.loads(lines[4])
     row["slices"]["embb"]["min_pct"] -= 2
@@ -123,7 +125,11 @@ def test_a_recorded_replay_is_met_and_an_edited_decision_is_named(replay: Replay
     assert near.status == 1
     assert "min_pct" not in near.err
     let = ("--tolerance", "min_pct=2", "--tolerance", "scheduler=any")
-    assert replay(SCOPE, "--planner", "optimiser", "--expect", expected, *let).status == 0
+    within = replay(SCOPE, "--planner", "optimiser", "--expect", expected, *let)
+    assert within.status == 0
+    assert "8 decisions equal to those in" in within.out
+    assert "within the tolerances given" in within.out
+    assert "equal to" not in drifted.out
 
 
 def test_another_model_drifts(replay: Replay, tmp_path: Path) -> None:
@@ -165,6 +171,16 @@ def test_a_malformed_expectation_is_refused_before_the_replay(replay: Replay, tm
     assert (ended.status, ended.out) == (2, "")
     assert "a.jsonl" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_an_expectation_of_bytes_is_told_without_them(replay: Replay, tmp_path: Path) -> None:
+    expected = tmp_path / "bin.dat"
+    for content, told in ((b"\x9b\x01\x02\n", "got 4 bytes that are no text"), (b"decisions\n", "got 'decisions'")):
+        expected.write_bytes(content)
+        ended = replay(SCOPE, "--planner", "uniform", "--expect", expected)
+        assert ended.status == 2
+        assert f"{told}; expected a file that `edgewright replay --record` wrote" in ended.err
+        assert "b'" not in ended.err
 
 
 def test_damaged_expectation_rows_are_named_by_line(replay: Replay, tmp_path: Path) -> None:

@@ -50,6 +50,20 @@ def test_a_chat_model_that_is_none_is_told_what_is_expected(name: str) -> None:
         pick_chat_model(name, TOPOLOGY)
 
 
+def test_what_a_provider_says_at_length_is_cut_between_words() -> None:
+    with pytest.raises(ModelUnavailable) as error:
+        pick_chat_model("nope:bad", TOPOLOGY)
+    said = (
+        str(error.value)
+        .removeprefix("model 'nope:bad': ")
+        .removesuffix("; expected a folder, `embedded`, or provider:model[@URL]")
+    )
+    assert said.endswith(" …")
+    # The list of providers is cut behind one of them.
+    assert said.removesuffix(" …").endswith(",")
+    assert len(said) <= 160
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "http://x:port", "http://\u2100"])
 def test_a_servers_address_that_is_none_is_told_what_is_expected(url: str) -> None:
     with pytest.raises(AgentInputInvalid, match="expected http://host:port"):

@@ -26,6 +26,15 @@ def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "edgewright, version" in capsys.readouterr().out
 
 
+def test_the_help_lists_every_exit_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from sfl_finetune.interruption import INTERRUPTED
+
+    assert run_main(monkeypatch, "--help") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for status in ("0 done", "1 a check failed", "5 needs approval", f"{INTERRUPTED} a finetune or casestudy was"):
+        assert status in told
+
+
 def test_a_packages_own_error_becomes_a_message_and_its_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -297,5 +297,14 @@ def test_hindsight_takes_the_demand_that_came() -> None:
 
 @pytest.mark.parametrize("text", ["", "=", "min_pct", "min_pct=", "min_pct=inf", "scheduler=1"])
 def test_a_tolerance_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(AgentInputInvalid):
+    with pytest.raises(AgentInputInvalid, match="expected FIELD=VALUE"):
         parse_tolerances([text])
+
+
+@pytest.mark.parametrize("text", ["x", "colour", "=5"])
+def test_a_tolerance_without_a_field_and_a_value_is_asked_for_both(text: str) -> None:
+    with pytest.raises(AgentInputInvalid, match="expected FIELD=VALUE; fields are min_pct, ") as error:
+        parse_tolerances([text])
+    assert "unknown" not in str(error.value)
+    with pytest.raises(AgentInputInvalid, match="field 'colour' is unknown; fields are min_pct, "):
+        parse_tolerances(["colour=1"])

@@ -118,8 +118,15 @@ def test_an_unknown_column_or_a_missing_file_is_bad_input(tmp_path):
         _run(tmp_path / "missing.csv")
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "timestamp,value\n"])
-def test_an_empty_file_is_a_signal_without_rows(tmp_path, content):
+def test_an_empty_file_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(SourceUnreadable, match=r"empty\.csv': is empty; expected a CSV file with at least one row"):
+        _run(tmp_path / "empty.csv", "--json", "--rows", tmp_path / "rows.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.csv"]
+
+
+@pytest.mark.parametrize("content", ["\n\n", "timestamp,value\n"])
+def test_a_file_of_a_header_alone_is_a_signal_without_rows(tmp_path, content):
     (tmp_path / "empty.csv").write_text(content)
     document = json.loads(_run(tmp_path / "empty.csv", "--json").stdout)
     assert document["rows"] == {"received": 0, "accepted": 0, "quarantined": {}}
@@ -159,6 +166,5 @@ def test_a_huge_column_name_is_told_shortened(tmp_path):
     assert json.loads(_run(tmp_path / "in.csv", "--json").stdout)["column"]["name"] == "x" * 80
 
 
-def test_an_empty_file_has_no_column(tmp_path):
-    (tmp_path / "in.csv").write_text("")
-    assert json.loads(_run(tmp_path / "in.csv", "--json").stdout)["column"] is None
+def test_a_stream_that_brings_nothing_has_no_column():
+    assert json.loads(_run("-", "--json", input="").stdout)["column"] is None

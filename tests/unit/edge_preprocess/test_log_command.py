@@ -116,8 +116,14 @@ def test_damaged_state_is_refused(log: Path, tmp_path: Path, damaged: str) -> No
     assert state.read_text(encoding="utf-8") == damaged
 
 
-def test_an_empty_file_is_a_log_without_lines(tmp_path: Path) -> None:
-    path = tmp_path / "empty.log"
+def test_an_empty_file_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path, rows, state = (tmp_path / name for name in ("empty.log", "rows.csv", "state.json"))
     path.touch()
-    lines = json.loads(run(str(path), "--json"))["lines"]
+    with pytest.raises(SourceUnreadable, match=r"empty\.log': is empty; expected a file with at least one line"):
+        run(str(path), "--json", "--rows", str(rows), "--state", str(state))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stream_that_brings_nothing_is_a_log_without_lines() -> None:
+    lines = json.loads(run("-", "--json"))["lines"]
     assert lines == {"received": 0, "accepted": 0, "quarantined": {}, "cleaned": {}}

@@ -47,6 +47,7 @@ def test_a_plain_csv_is_converted_by_a_mapping(tmp_path: Path) -> None:
     [
         ("missing", "x.parquet", [], "does not exist"),
         ("own.parquet", "x.csv", [], "end in .parquet"),
+        ("own.parquet", "missing/x.parquet", [], "missing/x.parquet: its folder does not exist"),
         ("own.parquet", "x.parquet", ["--columns", "{"], "not JSON"),
         ("own.parquet", "x.parquet", ["--columns", "[1]"], "JSON object"),
     ],
@@ -71,6 +72,17 @@ def test_a_recorded_scenario_can_be_lengthened_and_read(tmp_path: Path) -> None:
         assert report["bytes"] == file.stat().st_size
     summary = open_trace(file).summary
     assert (summary.num_frames, summary.notes["scenario"]) == (5, "smart-city")
+
+
+@pytest.mark.parametrize("duration", ["1e308", "2678401", "0.5"])
+@pytest.mark.parametrize("command", [record, simulate])
+def test_a_run_of_more_than_a_month_is_refused_with_its_range(tmp_path: Path, command: Command, duration: str) -> None:
+    file = tmp_path / "run.parquet"
+    result = CliRunner().invoke(command, ["--devices", "4", "--duration", duration, "--out", str(file)])
+    assert result.exit_code == 2
+    assert "is not in the range 1<=x<=2678400" in result.stderr
+    assert not file.exists()
+    assert "at most 2,678,400 (31 days)" in " ".join(CliRunner().invoke(command, ["--help"]).stdout.split())
 
 
 @pytest.mark.parametrize("command", [record, simulate])

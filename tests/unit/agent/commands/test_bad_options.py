@@ -26,14 +26,26 @@ def invoke(command: click.Command, *arguments: str | Path) -> Result:
     ("command", "arguments"), [(run, ("--no-report",)), (replay, (RECORDING,))], ids=["run", "replay"]
 )
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000], ids=["empty", "half", "list", "binary", "nested"]
+    ("content", "told"),
+    [
+        (b"", "got an empty file"),
+        (b"\n \n", "got nothing but blanks"),
+        (b"{\n", "got '{'"),
+        (b"[]", r"got '\[\]'"),
+        (b"\xff\xfe", "got 2 bytes that are no text"),
+        (b"\x9b", "got 1 byte that is no text"),
+        (b"\0\1\2", "got 3 bytes that are no text"),
+        (b"\xef\xbb\xbf{}", r"got '\\ufeff\{\}'"),
+        (b"[" * 100_000, r"got '\[{120}'"),
+    ],
+    ids=["empty", "blank", "half", "list", "binary", "one byte", "control", "mark", "nested"],
 )
 def test_a_goal_file_that_is_none_is_told_in_one_line(
-    tmp_path: Path, command: click.Command, arguments: tuple[str | Path, ...], content: bytes
+    tmp_path: Path, command: click.Command, arguments: tuple[str | Path, ...], content: bytes, told: str
 ) -> None:
     path = tmp_path / "goal.json"
     path.write_bytes(content)
-    with pytest.raises(GoalInvalid, match=r"goal file '.*goal\.json': goal: ") as error:
+    with pytest.raises(GoalInvalid, match=rf"goal file '.*goal\.json': goal: .*{told}$") as error:
         invoke(command, *arguments, "--planner", "uniform", "--goal", path)
     assert "\n" not in str(error.value)
     assert "pydantic" not in str(error.value)
