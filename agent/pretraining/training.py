@@ -46,7 +46,7 @@ class TrainingPlan:
     checkpoint_every: int = 500
     device: str = "cpu"
     use_bf16: bool = False
-    """Where the device is fast at it."""
+    """Autocast to bf16, where the device is fast at it."""
     number_spread: float = 0.0
     """Standard deviation of the bell of neighbours that count as nearly right for a share; 0: the label alone."""
 
