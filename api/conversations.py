@@ -216,7 +216,7 @@ class Conversations:
         from agent.models.chat_model import EmbeddedChatModel
 
         model = self._read_model()
-        return model.twin() if isinstance(model, EmbeddedChatModel) else model
+        return model.sibling() if isinstance(model, EmbeddedChatModel) else model
 
     def _read_model(self) -> BaseChatModel:
         with self._model_lock:

@@ -40,7 +40,7 @@ _ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
     "value": st.sampled_from([None, 0, 5, 20, 99.5, -3, 1e300, float("nan"), float("inf"), "20"]),
     "when": st.sampled_from(["always", "congested", "never"]),
     "kind": st.sampled_from(["cell", "slice", "x"]),
-    "change": st.sampled_from(["times", "up_pct", "x"]),
+    "change": st.sampled_from(["times", "up_pct", "to_pct", "x"]),
     "surprise": st.just(1),
 }
 _WORDS = st.sampled_from(

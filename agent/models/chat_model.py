@@ -20,9 +20,9 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
-from agent.models.operator_grammar import untaken_places
+from agent.models.left_over import is_in_digits, left_over, question_about
 from agent.models.operator_hearing import Heard, hear
-from agent.models.operator_language import ARGUMENTS, Call, call
+from agent.models.operator_language import AT_A_CELL, Call, call
 from agent.models.operator_model import OperatorModel, Reading, load_operator_model
 from agent.models.operator_quantities import Quantity
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 EMBEDDED_OPERATOR = Path(__file__).parent.parent / "weights" / "operator"
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"\S+\s*")
 _ORDER = re.compile(r"(explain|describe|write|apply|approve|reject|propose|compare)\b[\s._-]*", re.IGNORECASE)
 """How a request begins; a slice whose name or alias begins so would be heard in every one of them."""
@@ -43,6 +42,9 @@ _QUESTIONS = {
     "unit": "I can't place {number} in that. I take ms for a delay, Mb/s for a rate, % or times for a change.",
     "second": "I take one delay or rate at a time, and {number} is left over; nothing was done. Say the first alone, "
     "for instance `keep {slice} within 20 ms`, and then the other.",
+    "goal": "No goal says that, so nothing was changed. I take a delay to stay within ({slice} within 20 ms), a share "
+    "in time to reach (95 % of {slice} in time), a rate to stay below (cap {slice} at 20 Mb/s), who goes first or "
+    "last, and saving energy; `clear the goals` takes all of them away.",
     "request": "I'm not sure what you want. Ask for a status, a plan, an explanation or a what-if; `help` lists more.",
 }
 _DECLINED = (
@@ -54,12 +56,8 @@ _HELP = (
     "prefer a slice, save energy. Then ask for a plan, look at its diff, approve and apply it, or roll back.\nNothing "
     "changes without your yes. Slash commands: /help."
 )
-_AT_A_CELL = frozenset({"network_status", "show_history", "search_incidents", "describe_topology", "explain_decision"})
-"""Tools that look at one cell, and can at another as well."""
 REFUSED = "is_refused"
 """Response metadata of an answer to a request for a change where none can be made."""
-_GOALS = frozenset({Quantity.MS, Quantity.MBPS})
-"""What a goal is said in; a call takes one."""
 _NOT_HERE = "That isn't possible here: the session is read-only."
 
 
@@ -104,7 +102,7 @@ class EmbeddedChatModel(BaseChatModel):
             self._operator = load_operator_model(Path(self.folder))
         return self._operator
 
-    def twin(self) -> EmbeddedChatModel:
+    def sibling(self) -> EmbeddedChatModel:
         """Another for the same network, for a conversation of its own; the weights are read once."""
         other = EmbeddedChatModel(folder=self.folder, cells=self.cells, slices=self.slices, aliases=self.aliases)
         other._operator = self.load()
@@ -175,10 +173,11 @@ class EmbeddedChatModel(BaseChatModel):
             return self._answer(_QUESTIONS["request"], None)
         text = str(messages[asked].text)
         reading = self._read(messages[: asked + 1])
-        reading = replace(reading, calls=self._with_every_cell(reading.calls, text))
-        unplaced = self._unplaced(reading, text)
-        if unplaced:
-            return self._answer(self._question(self._about(unplaced, text), number=unplaced), reading)
+        heard = hear(text, cells=self.cells, **self._names())
+        reading = replace(reading, calls=self._with_every_cell(reading.calls, heard))
+        place = left_over(reading.calls, heard)
+        if place is not None:
+            return self._answer(self._question(question_about(place, heard), number=heard.said[place]), reading)
         made = sum(len(m.tool_calls) for m in messages[asked + 1 :] if isinstance(m, AIMessage))
         steps = [self._step(call, tools) for call in reading.calls]
         pending = [step for step in steps if not isinstance(step, str)]
@@ -232,43 +231,16 @@ class EmbeddedChatModel(BaseChatModel):
                 given[name] = self.slices[int(given[name]) - 1]
         return call.tool, given
 
-    def _with_every_cell(self, calls: Sequence[Call], text: str) -> tuple[Call, ...]:
+    def _with_every_cell(self, calls: Sequence[Call], heard: Heard) -> tuple[Call, ...]:
         """A look at one of several cells that were named is a look at each of them."""
-        heard = hear(text, cells=self.cells, **self._names())
         if set(heard.quantities) - {Quantity.PLAIN, Quantity.CELL}:
             return tuple(calls)
-        said = [int(n) for n in self._numbers(text) if n.isdecimal() and n not in heard.names]
-        looks = [call for call in calls if call.tool in _AT_A_CELL and dict(call.arguments).get("cell") in said]
+        said = [number for place, number in enumerate(heard.numbers) if is_in_digits(heard, place)]
+        looks = [call for call in calls if call.tool in AT_A_CELL and dict(call.arguments).get("cell") in said]
         if len(calls) != 1 or not looks or not set(said) <= set(self.cells):
             return tuple(calls)
         given = [(name, value) for name, value in looks[0].arguments if name != "cell"]
-        return tuple(call(looks[0].tool, dict(given) | {"cell": cell}) for cell in dict.fromkeys(said))
-
-    def _numbers(self, text: str) -> list[str]:
-        """Numbers in the request that belong to no slice's name."""
-        names = " ".join(self.slices)
-        return [number for number in _NUMBER.findall(text) if number not in names]
-
-    def _unplaced(self, reading: Reading, text: str) -> str:
-        """A number in the request that no call took up, where a number could belong."""
-        heard = hear(text, cells=self.cells, **self._names())
-        used = {float(value) for call in reading.calls for _, value in call.arguments if isinstance(value, int | float)}
-        takes = any(
-            set(ARGUMENTS[call.tool]) & {"cell", "version", "value"}
-            or ("about", "cell") in call.arguments
-            or (call.tool == "ask" and Quantity.OTHER in heard.quantities)
-            for call in reading.calls
-        )
-        left = [heard.said[place] for place in untaken_places(heard, reading.calls) if _has_unit(heard, place)]
-        left += [n for n in self._numbers(text) if float(n) not in used and n not in heard.names]
-        return left[0] if takes and left else ""
-
-    def _about(self, unplaced: str, text: str) -> str:
-        """The question that a quantity left over asks for."""
-        if _NUMBER.fullmatch(unplaced):
-            return "number"
-        heard = hear(text, cells=self.cells, **self._names())
-        return "second" if sum(quantity in _GOALS for quantity in heard.quantities) > 1 else "unit"
+        return tuple(call(looks[0].tool, dict(given) | {"cell": int(cell)}) for cell in dict.fromkeys(said))
 
     def _question(self, about: str, *, number: str = "") -> str:
         cells = ", ".join(map(str, self.cells[:20]))
@@ -289,14 +261,6 @@ def _calling(step: tuple[str, dict[str, Any]], reading: Reading) -> AIMessage:
     tool, arguments = step
     call = {"name": tool, "args": arguments, "id": f"call-{uuid.uuid4().hex[:12]}", "type": "tool_call"}
     return AIMessage(content="", id=_new_id(), tool_calls=[call], usage_metadata=_usage(reading, reading.num_tokens))
-
-
-def _has_unit(heard: Heard, place: int) -> bool:
-    """Whether a number has a unit, and so is not what a call with an equal number took up."""
-    quantity = heard.quantities[place]
-    bare = {Quantity.PLAIN, Quantity.CELL, Quantity.VERSION, Quantity.SLICE, Quantity.ORDINAL}
-    # `the last two hours` is a way of speaking.
-    return quantity not in bare and (heard.said[place][0].isdigit() or quantity is not Quantity.DURATION)
 
 
 def _missing(tool: str, given: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.models.operator_hearing import MAX_NUMBERS, MAX_SLICES, Heard
-from agent.models.operator_language import ARGUMENTS, CHANGING, CHOICES, MAX_CALLS, NEEDED, Call, Value, call
+from agent.models.operator_language import ARGUMENTS, BOUND, CHOICES, MAX_CALLS, NEEDED, Call, Value, call
 from agent.models.operator_quantities import Quantity
 
 END = "<|end|>"
@@ -26,13 +26,12 @@ _QUANTITIES = {
     "<times>": Quantity.TIMES,
     "<up_pct>": Quantity.PCT,
     "<down_pct>": Quantity.PCT,
+    "<to_pct>": Quantity.PCT,
     "<delay_ms>": Quantity.MS,
     "<in_time_pct>": Quantity.PCT,
     "<rate_mbps>": Quantity.MBPS,
 }
 """What a number may be said to count: by the argument, the tool, or what was chosen before it. Else it must be bare."""
-_BOUND = CHANGING | {"what_if_down", "what_if_demand", "what_if_share"}
-"""Calls that do what was said or play it through, so must not leave out a quantity that no argument takes."""
 _OPTIONS = {f"<{option}>": option for options in CHOICES.values() for option in options}
 
 
@@ -101,7 +100,7 @@ def _position(answer: Sequence[str]) -> tuple[int, str, int]:
 
 
 def _is_sayable(heard: Heard, tool: str) -> bool:
-    if tool in _BOUND and Quantity.OTHER in heard.quantities:
+    if tool in BOUND and Quantity.OTHER in heard.quantities:
         return False
     given: list[str] = []
     for name in ARGUMENTS[tool]:

@@ -56,8 +56,6 @@ class Heard:
     """What each number counts."""
     said: tuple[str, ...]
     """Each number as it was said, with its unit."""
-    names: tuple[str, ...]
-    """Digits that are part of a name, as the 5 of 5QI, and so no numbers."""
     num_slices: int
     cell: int | None
     """What the conversation was last about."""
@@ -85,7 +83,7 @@ def hear(
     names = [_name_pieces(name) for name in slices[:MAX_SLICES]]
     others = [[_name_pieces(alias) for alias in each] for each in aliases[:MAX_SLICES]]
     pieces, gaps = _with_slices(normal_text(text).split(), _gaps(text), names, others)
-    pieces, numbers, left_out = _with_numbers(pieces, gaps, frozenset(cells))
+    pieces, numbers = _with_numbers(pieces, gaps, frozenset(cells))
     known = [
         word for word, is_known in (("cell", cell is not None), ("slice", slice_number), ("plan", has_plan)) if is_known
     ]
@@ -96,7 +94,6 @@ def hear(
         is_cell=tuple(number.value in cells for number in numbers),
         quantities=tuple(number.quantity for number in numbers),
         said=tuple(_as_typed(number.said, text) for number in numbers),
-        names=tuple(left_out),
         num_slices=len(names),
         cell=cell,
         slice=slice_number,
@@ -220,13 +217,10 @@ class _Number:
     said: tuple[str, ...]
 
 
-def _with_numbers(
-    pieces: Sequence[str], gaps: Sequence[str], cells: frozenset[int]
-) -> tuple[list[str], list[_Number], list[str]]:
-    """The pieces with places for numbers, the numbers, and the digits of names, which are left out."""
+def _with_numbers(pieces: Sequence[str], gaps: Sequence[str], cells: frozenset[int]) -> tuple[list[str], list[_Number]]:
+    """The pieces with places for numbers, and the numbers; digits of names, as the 5 of 5QI, are left out."""
     made: list[str] = []
     numbers: list[_Number] = []
-    names: list[str] = []
     at = 0
     while at < len(pieces):
         value, length = _number_at(pieces, at)
@@ -236,13 +230,13 @@ def _with_numbers(
             continue
         quantity, end = quantity_of(pieces, gaps, start, at)
         if quantity is Quantity.NAME:
-            names.append(pieces[start])
-        elif len(numbers) == MAX_NUMBERS:
+            continue
+        if len(numbers) == MAX_NUMBERS:
             made.append("<more>")
         else:
             numbers.append(_Number(value=value, quantity=quantity, said=tuple(pieces[start:end])))
             made.append(f"<{'n' if value in cells else 'm'}{len(numbers)}>")
-    return made, numbers, names
+    return made, numbers
 
 
 def _as_typed(words: Sequence[str], text: str) -> str:

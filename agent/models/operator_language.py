@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Value = int | float | str | None
@@ -38,13 +38,17 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "kind": ("cell", "slice"),
-    "change": ("times", "up_pct", "down_pct"),
+    "change": ("times", "up_pct", "down_pct", "to_pct"),
     "metric": ("delay_ms", "in_time_pct", "rate_mbps", "priority_up", "priority_down", "energy"),
     "when": ("always", "cell_down", "congested"),
-    "about": ("cell", "slice", "request"),
+    "about": ("cell", "slice", "goal", "request"),
 }
 CHANGING = frozenset({"approve_plan", "reject_plan", "apply_plan", "roll_back", "set_goal", "clear_goals"})
 """Calls that change something, and so are made only when the model is sure."""
+BOUND = CHANGING | {"what_if_down", "what_if_demand", "what_if_share"}
+"""Calls that do what was said or play it through, so must not leave out a quantity that no argument takes."""
+AT_A_CELL = frozenset({"network_status", "show_history", "search_incidents", "describe_topology", "explain_decision"})
+"""Looks at one cell, which can be taken at another as well."""
 _DEFAULTS: dict[str, Value] = {"when": "always"}
 NEEDED = frozenset(
     {
@@ -73,12 +77,7 @@ def call(tool: str, given: Mapping[str, Value]) -> Call:
     return Call(tool=tool, arguments=tuple((name, given.get(name, _DEFAULTS.get(name))) for name in names))
 
 
-def write_calls(calls: Sequence[Call]) -> str:
-    """The answer a model should give, as compact JSON."""
-    return json.dumps([{"tool": c.tool, **dict(c.arguments)} for c in calls], separators=(",", ":"))
-
-
 def read_calls(text: str) -> tuple[Call, ...]:
-    """Read an answer that the grammar let through."""
+    """Read calls from JSON, as `[{"tool": "help"}]`."""
     rows = json.loads(text)
     return tuple(call(row.pop("tool"), row) for row in rows)

@@ -13,7 +13,7 @@ import numpy as np
 from agent.errors import ModelUnavailable
 from agent.models.operator_grammar import END, all_symbols, allowed_symbols, read_symbols
 from agent.models.operator_hearing import Heard, hear
-from agent.models.operator_language import CHANGING, Call, call, write_calls
+from agent.models.operator_language import CHANGING, Call, call
 from agent.models.tiny_llama import Cache, TinyLlama, load_tiny_llama
 
 CALIBRATION = "calibration.json"
@@ -25,13 +25,9 @@ class Reading:
     """What the model made of a request."""
 
     calls: tuple[Call, ...]
-    text: str
-    """The answer itself, as JSON."""
     num_prompt_tokens: int
     num_tokens: int
     """Of the answer."""
-    num_sampled: int
-    """Of these, where the grammar left a choice."""
     confidence: float
     """Probability of the answer under the grammar (0-1)."""
 
@@ -70,32 +66,30 @@ class OperatorModel:
             has_plan=plan is not None,
         )
         ids: list[int] = self._tokenizer.encode(heard.prompt, add_special_tokens=False).ids
-        answer, num_sampled, confidence = self._answer(heard, ids)
+        answer, confidence = self._answer(heard, ids)
         calls = read_symbols(answer, heard)
         if confidence < self._least_confidence and any(each.tool in CHANGING for each in calls):
             calls = (call("ask", {"about": "request"}),)
         return Reading(
             calls=calls,
-            text=write_calls(calls),
             num_prompt_tokens=len(ids),
             num_tokens=len(answer),
-            num_sampled=num_sampled,
             confidence=confidence,
         )
 
-    def _answer(self, heard: Heard, ids: Sequence[int]) -> tuple[list[str], int, float]:
-        """Symbols, how many of them were chosen, and their joint probability."""
+    def _answer(self, heard: Heard, ids: Sequence[int]) -> tuple[list[str], float]:
+        """Symbols and their joint probability."""
         answer: list[str] = []
-        cache, pending, num_sampled, confidence = Cache([], []), list(ids), 0, 1.0
+        cache, pending, confidence = Cache([], []), list(ids), 1.0
         while options := allowed_symbols(heard, answer):
             best = 0
             if len(options) > 1:
                 scores = self._model.logits(pending, cache)[[self._ids[symbol] for symbol in options]]
-                best, num_sampled, pending = int(np.argmax(scores)), num_sampled + 1, []
+                best, pending = int(np.argmax(scores)), []
                 confidence /= float(np.exp(scores - scores[best]).sum())
             answer.append(options[best])
             pending.append(self._ids[options[best]])
-        return answer, num_sampled, confidence
+        return answer, confidence
 
 
 def load_operator_model(folder: Path) -> OperatorModel:

@@ -108,7 +108,10 @@ def _unit_after(pieces: Sequence[str], gaps: Sequence[str], end: int, *, is_name
     # A letter behind a cell's number is no unit: `cell 2s load`.
     if (gaps[end] == APART and word in _TOUCHING_ONLY) or (is_named and _is_letter(word)):
         return None, end
-    return (Quantity.PCT, end + 2) if (word, following) == ("per", "cent") else (_find(word, _UNIT), end + 1)
+    if (word, following) == ("per", "cent"):
+        return Quantity.PCT, end + 2
+    is_rate = pieces[end + 1 : end + 3] in (["/", "s"], ["per", "second"])
+    return _find(word, _UNIT), end + (3 if is_rate else 1)
 
 
 def _named_before(pieces: Sequence[str], start: int) -> Quantity | None:

@@ -95,10 +95,11 @@ def what_if_demand(
     value: float,
     cell: int | None = None,
 ) -> Finding:
-    """Another demand of a slice in the twin; `change` is times, up_pct or down_pct."""
+    """Another demand of a slice in the twin; `change` is times, up_pct or down_pct (by), or to_pct (of now)."""
     profile = require_slice(room.topology, slice)
     before = latest_interval(room, cell).digests
-    factor = {"times": value, "up_pct": 1.0 + value / 100.0, "down_pct": 1.0 - value / 100.0}.get(change)
+    ratio = value / 100.0
+    factor = {"times": value, "up_pct": 1.0 + ratio, "down_pct": 1.0 - ratio, "to_pct": ratio}.get(change)
     if factor is None or not 0.0 <= factor <= _MOST_FACTOR:
         raise AgentInputInvalid(f"demand {change} {value:g}: a factor of 0 to {_MOST_FACTOR:g} is needed")
     index = room.topology.slice_index(profile.id)
@@ -131,7 +132,10 @@ def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | No
         now, then = map(float, expected)
         in_time.append((now, then))
     tried = _Tried(profile=profile, cell=cell, utilities=utilities, in_time=in_time)
-    return tried.finding(f"With {share_pct} % of the PRBs for {profile.name}", {"share_pct": share_pct})
+    rounded = "" if share_pct == value else f" (shares are whole percents, so not {value:g} %)"
+    return tried.finding(
+        f"With {share_pct} % of the PRBs for {profile.name}{rounded}", {"share_pct": share_pct, "value": value}
+    )
 
 
 def _twin_rows(

@@ -24,9 +24,12 @@ from agent.pretraining.operator_language.phrasebook import (
 )
 
 _BOOKS = ("looking.txt", "acting.txt", "several.txt", "refusing.txt", "idioms.txt")
+_PAIRS = "lookalikes.txt"
+"""Requests that differ by a word or two and mean something else: floors beside caps, questions beside orders."""
+_PAIRS_ODDS = 0.15
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _FAMILY_WEIGHT = {
-    "decline": 3.6,
+    "decline": 4.4,
     "ask": 1.6,
     "set_goal": 3.6,
     "propose_plan": 1.2,
@@ -62,6 +65,7 @@ _BEFORE_ODDS, _AFTER_ODDS, _SLIP_ODDS = 0.3, 0.3, 0.2
 _TERSE_ODDS, _DROPPED_ODDS, _FILLER_ODDS = 0.15, 0.6, 0.15
 _SMALL_WORDS = frozenset({"the", "a", "an", "of", "that", "is", "are", "please", "to", "do", "does", "will", "would"})
 """Words that a terse operator leaves out."""
+_ASKING = frozenset({"is", "are", "do", "does", "will", "would"})
 _FILLERS = (
     "just", "really", "basically", "kind of", "sort of", "actually", "maybe", "somehow", "like", "er", "uh", "please",
     "perhaps", "simply", "quickly", "again", "honestly", "by the way", "you know", "i guess", "say", "for once",
@@ -72,6 +76,10 @@ _FILLER_PLACES = frozenset({"the", "in", "at", "for", "with", "and", "if", "is",
 
 def training_phrasings() -> tuple[Phrasing, ...]:
     """Every phrasing that may be learned from."""
+    return (*_from_books(), *read_phrasings(FOLDER / _PAIRS))
+
+
+def _from_books() -> tuple[Phrasing, ...]:
     return tuple(phrasing for book in _BOOKS for phrasing in read_phrasings(FOLDER / book))
 
 
@@ -90,7 +98,7 @@ def operator_examples(num_examples: int, *, seed: int) -> Iterator[Example]:
     phrasings, refused = training_phrasings(), held_out_skeletons() | validation_skeletons()
     refused_texts = frozenset(normal_text(case.text) for case in read_held_out())
     words = read_words(FOLDER / "words.txt")
-    starts = np.cumsum(_odds(phrasings))
+    starts = np.cumsum(_odds(_from_books(), num_pairs=len(read_phrasings(FOLDER / _PAIRS))))
     sequels = _short_ones(phrasings)
     made = 0
     while made < num_examples:
@@ -124,12 +132,16 @@ def example(said: Utterance, text: str, network: Network, focus: Focus) -> Examp
     return Example(prompt=heard.prompt, completion=write_symbols(said.calls, heard))
 
 
-def _odds(phrasings: Sequence[Phrasing]) -> NDArray[np.float64]:
-    """Every tool equally often up to a square root of its number of phrasings, every phrasing of it alike."""
+def _odds(phrasings: Sequence[Phrasing], *, num_pairs: int) -> NDArray[np.float64]:
+    """Every tool equally often up to a square root of its number of phrasings, every phrasing of it alike.
+
+    Those that look alike come behind, each equally often.
+    """
     families = [phrasing.family for phrasing in phrasings]
     counts = {family: families.count(family) for family in families}
     weight = np.array([_FAMILY_WEIGHT.get(f, 1.0) * counts[f] ** -0.5 for f in families])
-    odds: NDArray[np.float64] = weight / weight.sum()
+    pairs = np.full(num_pairs, _PAIRS_ODDS / num_pairs)
+    odds: NDArray[np.float64] = np.concatenate([(1.0 - _PAIRS_ODDS) * weight / weight.sum(), pairs])
     return odds
 
 
@@ -172,17 +184,32 @@ def _random_focus(phrasing: Phrasing, network: Network, rng: np.random.Generator
 
 def _dress(text: str, network: Network, words: dict[str, str], rng: np.random.Generator) -> str:
     """The text with politeness around it, words left out or added, and slips of the finger in it."""
+    if rng.random() < _TERSE_ODDS:
+        text = _with_fewer_words(text, rng)
     if rng.random() < _BEFORE_ODDS:
         text = f"{_one_of(words['before'], rng)} {text}"
     if rng.random() < _AFTER_ODDS:
         text = f"{text} {_one_of(words['after'], rng)}"
-    if rng.random() < _TERSE_ODDS:
-        text = " ".join(w for w in text.split(" ") if w not in _SMALL_WORDS or rng.random() > _DROPPED_ODDS)
     if rng.random() < _FILLER_ODDS:
         text = _with_filler(text, rng)
     while rng.random() < _SLIP_ODDS:
         text = _mistype(text, network, rng)
     return text
+
+
+def _with_fewer_words(text: str, rng: np.random.Generator) -> str:
+    words = text.split(" ")
+    return " ".join(
+        word for place, word in enumerate(words) if _is_needed(words, place) or rng.random() > _DROPPED_ODDS
+    )
+
+
+def _is_needed(words: Sequence[str], place: int) -> bool:
+    """A question without its first word would be an order, and `to 10 %` without its `to` is by 10 %."""
+    word, following = words[place], "".join(words[place + 1 : place + 2])
+    is_asking = place == 0 and word in _ASKING
+    is_told_of_a_number = following[:1].isdigit() or following in NUMBER_WORDS
+    return is_asking or is_told_of_a_number or word not in _SMALL_WORDS
 
 
 def _with_filler(text: str, rng: np.random.Generator) -> str:

@@ -24,7 +24,7 @@ _HIDDEN, _LAYERS, _HEADS = 192, 4, 4
 _VOCAB_SIZE = 4096
 """Enough that most nicknames stay whole words."""
 _TOKENIZER_SAMPLE = 20_000
-NUM_STEPS = 6000
+NUM_STEPS = 6500
 """On phrasings, of the shipped weights."""
 _NUM_STEPS_PER_NAMING_STEP = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""

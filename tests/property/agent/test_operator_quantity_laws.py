@@ -42,6 +42,7 @@ TAKES = {
     ("what_if_demand", "times"): "times",
     ("what_if_demand", "up_pct"): "pct",
     ("what_if_demand", "down_pct"): "pct",
+    ("what_if_demand", "to_pct"): "pct",
     ("what_if_share", None): "pct",
     ("set_goal", "delay_ms"): "ms",
     ("set_goal", "in_time_pct"): "pct",

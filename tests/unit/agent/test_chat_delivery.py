@@ -98,3 +98,19 @@ def test_what_if_names_the_cell_and_gives_before_after_and_target(room: ControlR
         )
     everywhere = what_if.what_if_share(room, slice="cameras", value=40)
     assert ", utility would go from" in everywhere.text
+
+
+def test_what_if_demand_is_by_or_to_a_percentage(room: ControlRoom) -> None:
+    by, to = (
+        what_if.what_if_demand(room, slice="cameras", value=value, change=change, cell=1)
+        for value, change in ((90, "down_pct"), (10, "to_pct"))
+    )
+    assert (by.data["factor"], to.data["factor"]) == (0.1, 0.1)
+    assert by.data["utility_then_pct"] == to.data["utility_then_pct"]
+    assert to.text.startswith("With 0.1 times the cameras demand")
+
+
+def test_what_if_share_tells_where_it_rounds(room: ControlRoom) -> None:
+    found = what_if.what_if_share(room, slice="cameras", value=0.4, cell=1)
+    assert found.text.startswith("With 0 % of the PRBs for cameras (shares are whole percents, so not 0.4 %) in cell 1")
+    assert "whole percents" not in what_if.what_if_share(room, slice="cameras", value=40.0).text

@@ -51,7 +51,7 @@ def test_a_number_counts_what_is_said_with_it(said: str, counted: list[str]) -> 
 def test_a_slice_that_holds_a_number_is_still_its_name() -> None:
     heard = hear("how are 5G phones and n78?", cells=(1, 5), slices=("5g-phones", "n78"))
     assert heard.prompt.partition("<u> ")[2] == "how are <s1> and <s2> ?"
-    assert heard.names == ()
+    assert heard.numbers == ()
 
 
 @pytest.mark.parametrize("unit", ["ms", "mbps", "pct"])
@@ -92,10 +92,12 @@ def said(model: EmbeddedChatModel, text: str) -> AIMessage:
         ("what if cell 2 fails for 2 minutes", "2 minutes"),
     ],
 )
-def test_a_quantity_that_no_call_takes_is_asked_about(model: EmbeddedChatModel, text: str, quantity: str) -> None:
+def test_a_quantity_that_no_call_takes_is_asked_about_or_declined(
+    model: EmbeddedChatModel, text: str, quantity: str
+) -> None:
     answer = said(model, text)
     assert answer.tool_calls == []
-    assert f"I can't place {quantity} in that" in str(answer.content)
+    assert str(answer.content).startswith((f"I can't place {quantity} in that", "I can't do that"))
 
 
 @needs_weights
