@@ -22,7 +22,7 @@ class FixedReader:
         self._read = read
 
     def read(self, text: str, **given: Any) -> Reading:
-        return Reading(calls=(self._read,), text="", num_prompt_tokens=1, num_tokens=1, num_sampled=1, confidence=1.0)
+        return Reading(calls=(self._read,), num_prompt_tokens=1, num_tokens=1, confidence=1.0)
 
 
 def answer(text: str, tool: str, **given: Any) -> AIMessage:
