@@ -60,7 +60,7 @@ model: $(SET_UP) ## Rebuild the twin's and the embedded model's weights (hours, 
 model-quick: QUICK := .edgewright/quick
 model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
 	$(BIN)/edgewright pretrain --task twin --quick --out $(QUICK)/twin
-	$(BIN)/edgewright pretrain --quick --out $(QUICK)/base --work $(QUICK)/work
+	$(BIN)/edgewright pretrain --quick --threads 2 --out $(QUICK)/base --work $(QUICK)/work
 	$(BIN)/edgewright corpus --scenario smart-home --scenario ehealth --runs 1 --intervals 10 --out $(QUICK)/corpus
 	$(BIN)/edgewright finetune --model $(QUICK)/base --corpus $(QUICK)/corpus --scheme lean --u-shape --rounds 5 \
 		--out $(QUICK)/adapter --overwrite
