@@ -13,6 +13,8 @@ _MOST_TOLD = 20
 
 async def require_known_queries(request: Request) -> None:
     """A router's dependency; raises RequestRefused (400) that names what the route does not know, and what it does."""
+    if not request.query_params:
+        return
     known = sorted(_names(request.scope["route"].dependant))
     unknown = [name[:80] for name in request.query_params if name not in known][:_MOST_TOLD]
     if not unknown:

@@ -76,11 +76,7 @@ _FILLER_PLACES = frozenset({"the", "in", "at", "for", "with", "and", "if", "is",
 
 def training_phrasings() -> tuple[Phrasing, ...]:
     """Every phrasing that may be learned from."""
-    return (*_from_books(), *read_phrasings(FOLDER / _PAIRS))
-
-
-def _from_books() -> tuple[Phrasing, ...]:
-    return tuple(phrasing for book in _BOOKS for phrasing in read_phrasings(FOLDER / book))
+    return tuple(phrasing for book in (*_BOOKS, _PAIRS) for phrasing in read_phrasings(FOLDER / book))
 
 
 def held_out_skeletons() -> frozenset[str]:
@@ -98,7 +94,7 @@ def operator_examples(num_examples: int, *, seed: int) -> Iterator[Example]:
     phrasings, refused = training_phrasings(), held_out_skeletons() | validation_skeletons()
     refused_texts = frozenset(normal_text(case.text) for case in read_held_out())
     words = read_words(FOLDER / "words.txt")
-    starts = np.cumsum(_odds(_from_books(), num_pairs=len(read_phrasings(FOLDER / _PAIRS))))
+    starts = np.cumsum(_odds(phrasings, num_pairs=len(read_phrasings(FOLDER / _PAIRS))))
     sequels = _short_ones(phrasings)
     made = 0
     while made < num_examples:
@@ -135,9 +131,9 @@ def example(said: Utterance, text: str, network: Network, focus: Focus) -> Examp
 def _odds(phrasings: Sequence[Phrasing], *, num_pairs: int) -> NDArray[np.float64]:
     """Every tool equally often up to a square root of its number of phrasings, every phrasing of it alike.
 
-    Those that look alike come behind, each equally often.
+    The last `num_pairs`, those that look alike, are drawn apart, each equally often.
     """
-    families = [phrasing.family for phrasing in phrasings]
+    families = [phrasing.family for phrasing in phrasings[: len(phrasings) - num_pairs]]
     counts = {family: families.count(family) for family in families}
     weight = np.array([_FAMILY_WEIGHT.get(f, 1.0) * counts[f] ** -0.5 for f in families])
     pairs = np.full(num_pairs, _PAIRS_ODDS / num_pairs)

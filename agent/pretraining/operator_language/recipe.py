@@ -1,4 +1,4 @@
-"""From nicknames and phrasings to the weights that understand operators; about 22 minutes of one core."""
+"""From nicknames and phrasings to the weights that understand operators; about an hour (docs/operator-model.md)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VOCAB_SIZE = 4096
 """Enough that most nicknames stay whole words."""
 _TOKENIZER_SAMPLE = 20_000
 NUM_STEPS = 6500
-"""On phrasings, of the shipped weights."""
+"""On phrasings; the shipped weights took 2,210 more (docs/operator-model.md)."""
 _NUM_STEPS_PER_NAMING_STEP = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""
 _NAMING_BATCH_SIZE = 128

@@ -32,6 +32,13 @@ def called(model: EmbeddedChatModel, text: str) -> dict[str, object]:
     return {"tool": calls[0]["name"]} | calls[0]["args"]
 
 
+def told_instead(model: EmbeddedChatModel, text: str) -> str:
+    """What is said where nothing is called."""
+    answer = answered(model, text)
+    assert not answer.tool_calls
+    return str(answer.content)
+
+
 @pytest.mark.parametrize(
     ("order", "goal"),
     [
@@ -68,9 +75,7 @@ def test_what_a_goal_says_is_one(model: EmbeddedChatModel, order: str, goal: dic
     ],
 )
 def test_what_no_goal_can_say_changes_nothing_and_is_told(model: EmbeddedChatModel, wish: str) -> None:
-    answer = answered(model, wish)
-    assert not answer.tool_calls
-    assert str(answer.content).startswith(NO_GOAL)
+    assert told_instead(model, wish).startswith(NO_GOAL)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +127,7 @@ def test_a_question_is_no_order(model: EmbeddedChatModel, question: str, tool: s
     ],
 )
 def test_what_is_doubted_or_forbidden_is_not_done(model: EmbeddedChatModel, text: str) -> None:
-    answer = answered(model, text)
-    assert not answer.tool_calls
-    assert str(answer.content).startswith(UNSURE)
+    assert told_instead(model, text).startswith(UNSURE)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,4 @@ def test_what_is_doubted_or_forbidden_is_not_done(model: EmbeddedChatModel, text
     ],
 )
 def test_the_radio_itself_is_out_of_reach(model: EmbeddedChatModel, text: str) -> None:
-    answer = answered(model, text)
-    assert not answer.tool_calls
-    assert str(answer.content).startswith((DECLINED, "I can't place"))
+    assert told_instead(model, text).startswith((DECLINED, "I can't place"))
