@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from agent.dispatch.port import DispatchOutcome
@@ -35,6 +36,10 @@ class Changes(Protocol):
 
     def own_goals(self) -> tuple[Goal, ...]:
         """Those of them that operators set, and may clear."""
+        ...
+
+    def asked(self, goal: Goal) -> str:
+        """What one that came over A1-P asks for in its own numbers; empty for an operator's."""
         ...
 
     def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
@@ -86,11 +91,17 @@ class GatedChanges:
         return ""
 
     def goals(self) -> tuple[Goal, ...]:
-        kept = self._store.read(lambda connection: list_goals(connection, policy_type=OPERATOR_TYPE))
-        return tuple(stored.goal for stored in kept if stored.goal is not None)
+        """Also those that came over A1-P, where the store mirrors a server's."""
+        return tuple(stored.goal for stored in self._store.read(list_goals) if stored.goal is not None)
 
     def own_goals(self) -> tuple[Goal, ...]:
-        return self.goals()
+        kept = self._store.read(partial(list_goals, policy_type=OPERATOR_TYPE))
+        return tuple(stored.goal for stored in kept if stored.goal is not None)
+
+    def asked(self, goal: Goal) -> str:
+        """A mirrored server's policies are not copied, only what they mean."""
+        del goal
+        return ""
 
     def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
         """Nobody else is there to find it."""

@@ -42,6 +42,8 @@ class GoalBook:
         """Network time, by which goals expire; told after every interval."""
         self._goals = {stored.key: stored for stored in store.read(list_goals)}
         self._shortfalls: Mapping[Key, str] = {}
+        self._unsettled: frozenset[int] = frozenset()
+        """Cells that were not settled and online at the last refresh."""
         self._enforced_revision: dict[Key, int] = {
             key: stored.revision for key, stored in self._goals.items() if stored.status == ENFORCED
         }
@@ -58,7 +60,9 @@ class GoalBook:
             return f"expired at {stored.goal.valid_until_s:.10g} s of the network's time, it is {self.now_s:.10g} s"
         if self._enforced_revision.get(key) != stored.revision:
             return _WAITS
-        return self._shortfalls.get(key, "")
+        held_up = self._held_up(stored.goal)
+        waits = f"waits for cell {', '.join(map(str, sorted(held_up)))} to confirm its policy" if held_up else ""
+        return self._shortfalls.get(key, waits)
 
     def of_type(self, policy_type: str) -> list[StoredGoal]:
         """In the order in which they were created."""
@@ -125,11 +129,11 @@ class GoalBook:
 
     def refresh(self, states: tuple[TargetState, ...]) -> tuple[StatusChange, ...]:
         """Work out every goal's status from what the targets report; keeps and tells what changed."""
-        unsettled = {state.cell for state in states if not (state.is_settled and state.is_online)}
         changes: list[StatusChange] = []
         with self._lock:
+            self._unsettled = frozenset(state.cell for state in states if not (state.is_settled and state.is_online))
             for stored in self._goals.values():
-                status, reason = self._status(stored, unsettled)
+                status, reason = self._status(stored)
                 if (status, reason) != (stored.status, stored.reason):
                     changes.append(StatusChange(goal=replace(stored, status=status, reason=reason)))
             for change in changes:
@@ -140,7 +144,7 @@ class GoalBook:
                 self._on_change(change)
         return tuple(changes)
 
-    def _status(self, stored: StoredGoal, unsettled: set[int]) -> tuple[str, str]:
+    def _status(self, stored: StoredGoal) -> tuple[str, str]:
         if stored.goal is None:
             return NOT_ENFORCED, stored.reason or OTHER_REASON
         if stored.goal.is_expired(self.now_s):
@@ -149,10 +153,13 @@ class GoalBook:
             return NOT_ENFORCED, OTHER_REASON
         if stored.key in self._shortfalls:
             return NOT_ENFORCED, OTHER_REASON
-        scope = {cell for expectation in stored.goal.expectations for cell in expectation.cells}
-        is_everywhere = any(not expectation.cells for expectation in stored.goal.expectations)
-        held_up = unsettled if is_everywhere else unsettled & scope
-        return (NOT_ENFORCED, OTHER_REASON) if held_up else (ENFORCED, "")
+        return (NOT_ENFORCED, OTHER_REASON) if self._held_up(stored.goal) else (ENFORCED, "")
+
+    def _held_up(self, goal: Goal) -> frozenset[int]:
+        """Cells that the goal is for and that have not settled."""
+        if any(not expectation.cells for expectation in goal.expectations):
+            return self._unsettled
+        return self._unsettled.intersection(cell for wanted in goal.expectations for cell in wanted.cells)
 
     def _keep_status(self, goal: StoredGoal) -> None:
         self._store.submit(lambda transaction: set_goal_status(transaction, goal, actor="loop"))

@@ -22,6 +22,7 @@ from agent.store.tokens import TokenOwner
 from api.goal_book import NOT_ENFORCED, OTHER_REASON
 from api.operations import Operations
 from api.security import may
+from api.slice_sla import POLICY_TYPE_ID, SliceSlaTarget, describe_target
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.records import LogRecord, Telemetry, TelemetryFrame
 from telemetry_sim.topology import Topology
@@ -128,6 +129,12 @@ class ServedChanges:
         """Expired ones included, so that they can be withdrawn."""
         own = self.operations.goals.of_type(OPERATOR_TYPE)
         return tuple(stored.goal for stored in own if stored.goal is not None)
+
+    def asked(self, goal: Goal) -> str:
+        for stored in self.operations.goals.of_type(POLICY_TYPE_ID):
+            if stored.goal == goal:
+                return describe_target(SliceSlaTarget.model_validate_json(stored.document))
+        return ""
 
     def keep(self, policy: SchedulingPolicy, *, goals: tuple[Goal, ...]) -> None:
         self._require("request_approval")

@@ -129,7 +129,7 @@ def attach(link: ServerLink, store: Store) -> ControlRoom:
 def _mirror(link: ServerLink, store: Store, gate: Gate) -> int:
     """Copy what changed on the server: goals, and the newest policies with their statuses; one interval to look at."""
     rows = link.get("/v1/goals")
-    goals = {row["id"]: Goal.model_validate(row["goal"]) for row in rows if row["goal"] is not None}
+    goals = [_as_stored(row) for row in rows if row["goal"] is not None]
     kept = link.get(f"/v1/policies?limit={_MIRRORED}")["items"]
     unknown = {row["version"] for row in kept} - store.read(
         lambda c: {row["version"] for row in kept if find_policy(c, row["version"]) is not None}
@@ -137,11 +137,11 @@ def _mirror(link: ServerLink, store: Store, gate: Gate) -> int:
     documents = {version: link.get(f"/v1/policies/{version}")["policy"] for version in sorted(unknown)}
 
     def work(transaction: Transaction) -> None:
-        for stored in list_goals(transaction.connection, policy_type=OPERATOR_TYPE):
-            if stored.id not in goals:
-                delete_goal(transaction, OPERATOR_TYPE, stored.id, actor=_ACTOR)
-        for goal_id, goal in goals.items():
-            put_goal(transaction, _as_stored(goal_id, goal), actor=_ACTOR)
+        for stored in list_goals(transaction.connection):
+            if stored.key not in {goal.key for goal in goals}:
+                delete_goal(transaction, *stored.key, actor=_ACTOR)
+        for goal in goals:
+            put_goal(transaction, goal, actor=_ACTOR)
         for row in sorted(kept, key=lambda row: int(row["version"])):
             _copy_policy(transaction, row, documents.get(row["version"]))
 
@@ -150,8 +150,11 @@ def _mirror(link: ServerLink, store: Store, gate: Gate) -> int:
     return 1
 
 
-def _as_stored(goal_id: str, goal: Goal) -> StoredGoal:
-    return StoredGoal(policy_type=OPERATOR_TYPE, id=goal_id, document=goal.model_dump_json(), goal=goal)
+def _as_stored(row: dict[str, Any]) -> StoredGoal:
+    goal = Goal.model_validate(row["goal"])
+    # What came over A1-P may have the id of an operator's goal.
+    kind = row["policy_type"] or OPERATOR_TYPE
+    return StoredGoal(policy_type=kind, id=row["id"], document=goal.model_dump_json(), goal=goal)
 
 
 def _copy_policy(transaction: Transaction, row: dict[str, Any], document: object) -> None:

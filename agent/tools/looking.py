@@ -146,7 +146,10 @@ def list_goals(room: ControlRoom) -> Finding:
     wanted = [expectation for goal in goals for expectation in goal.expectations]
     data["values"] = [told_value(expectation) for expectation in wanted]
     lines = [f"{len(goals)} goals are set:" if len(goals) > 1 else "1 goal is set:"]
-    lines += [f"- {describe_expectation(room.topology, expectation)}" for expectation in wanted]
+    for goal in goals:
+        asked = room.changes.asked(goal)
+        origin = f" (asked over A1-P: {asked})" if asked else ""
+        lines += [f"- {describe_expectation(room.topology, each)}{origin}" for each in goal.expectations]
     return Finding(text="\n".join(lines), data=data)
 
 

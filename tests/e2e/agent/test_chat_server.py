@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from langchain_core.messages import AIMessage
 
@@ -22,6 +23,8 @@ from api.app import create_app
 from api.operations import Operations
 from tests.api_stage import TOPOLOGY
 from tests.server_stage import RunningServer
+from tests.unit.api.test_a1 import BODY, POLICIES
+from tests.unit.api.test_operator import GOAL
 
 
 @pytest.fixture
@@ -55,6 +58,19 @@ def test_the_mirror_holds_what_the_server_runs(operations: Operations, server: t
         assert [made["tool"] for made in answer.calls] == ["network_status"]
         assert room.gate.desired.version == operations.gate.desired.version
         assert run_slash(session, "/plan").exit_status == 0
+
+
+def test_goals_of_one_id_over_rest_and_over_a1_are_both_mirrored(server: tuple[RunningServer, str]) -> None:
+    with Store.open("sqlite://") as store:
+        room = attached(server[1], store).room
+        for path, body in (("/v1/goals/p1", GOAL), (f"{POLICIES}/p1", BODY)):
+            httpx.put(f"{server[1]}{path}", json=body).raise_for_status()
+        room.refresh()
+        assert [goal.expectations[0].metric.value for goal in room.goals()] == ["priority", "in_time_ratio"]
+        assert [goal.expectations[0].metric.value for goal in room.changes.own_goals()] == ["priority"]
+        httpx.delete(f"{server[1]}/v1/goals/p1").raise_for_status()
+        room.refresh()
+        assert [goal.expectations[0].metric.value for goal in room.goals()] == ["in_time_ratio"]
 
 
 @pytest.mark.parametrize("line", ["/apply", "/approve 1", "/reject 1", "/rollback 0", "/goal energy", "/goal clear"])

@@ -60,6 +60,19 @@ async def test_a_goal_says_what_it_waits_for_until_a_policy_that_was_planned_wit
     assert told((await client.put("/v1/goals/g1", json={**GOAL, "priority": 5})).json()) == waits
 
 
+async def test_a_goal_says_which_cells_it_waits_for(client, stage):
+    stage.network.down.add(2)
+    await client.put("/v1/goals/g1", json=GOAL)
+    await client.put("/v1/goals/g2", json={"expectations": [{**WANTED, "cells": [1, 3]}]})
+    stage.operations.turn()
+    rows = await listed(client)
+    assert rows["/v1/goals/g1"]["enforce_detail"] == "waits for cell 2 to confirm its policy"
+    assert [row["enforce_status"] for row in rows.values()] == ["NOT_ENFORCED", "ENFORCED"]
+    stage.network.down.clear()
+    stage.operations.turn()
+    assert [row["enforce_detail"] for row in (await listed(client)).values()] == [None, None]
+
+
 async def test_a_goal_that_ended_in_the_past_is_refused(client, operations):
     operations.turn()
     past = {**GOAL, "valid_until_s": operations.now_s}

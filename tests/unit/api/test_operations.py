@@ -17,10 +17,12 @@ from agent.store.decisions import DecisionRecord, list_decisions
 from agent.store.goals import OPERATOR_TYPE, StoredGoal
 from agent.store.policies import PolicyStatus, find_policy
 from agent.store.tokens import TokenOwner
+from agent.tools.looking import list_goals
 from api.goal_book import ENFORCED, NOT_ENFORCED
 from api.served_room import open_served_room
 from telemetry_sim.actions import CellAction, SliceAction
 from tests.api_stage import TOPOLOGY, Stage, build_stage, client_for
+from tests.unit.api.test_a1 import BODY, POLICIES
 from tests.unit.api.test_operator import GOAL
 
 SUGGEST_ONLY, AUTONOMOUS = Stops(mode=Mode.SUGGEST_ONLY), Stops(mode=Mode.AUTONOMOUS)
@@ -261,3 +263,13 @@ def test_a_proposal_goes_no_further_than_the_gate_lets_it(stage):
     stage.operations.turn()
     policy, _ = stage.operations.propose()
     assert stage.gate.examine(policy, now_s=stage.operations.now_s).refusal is None
+
+
+async def test_a_chat_tells_what_was_asked_over_a1_in_its_own_numbers(stage, client):
+    await client.put(f"{POLICIES}/p1", json=BODY)
+    await client.put("/v1/goals/g1", json=GOAL)
+    stage.operations.turn()
+    room = open_served_room(stage.operations, TokenOwner(name="ann", role="admin"), is_read_only=True)
+    own, over_a1 = sorted(list_goals(room).text.splitlines()[1:])
+    assert own == "- control at 3 times the usual priority"
+    assert "(asked over A1-P: slice 2-000001: guaDlThptPerSlice 5000 kbit/s over all cells)" in over_a1
