@@ -31,7 +31,7 @@ check: $(SET_UP) ## Format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Those that need no peer and no hours; the heads of the others say how they are run. Some end with status 1 where a figure is short.
+# Those that need no peer and no hours; the others' heads say how they are run. Some end with status 1 where a figure is short.
 BENCHMARKS := simulator validation log_templates anomalies digests sfl_memory sfl_time sfl_schedule operator_language \
 	policy_model prompt_ceiling chat control_plane
 

@@ -28,7 +28,7 @@ class Source(StrEnum):
     REPAIRED = "repaired"
     """The model's, after projection on the feasible set."""
     FALLBACK = "fallback"
-    """The optimiser's: the model was away, invalid, or worse in the twin."""
+    """The expert's, or what is in force: the model was away, invalid, or worse in the twin."""
     FORMULA = "formula"
     """A planner without a model."""
     NONE = "none"

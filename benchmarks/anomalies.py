@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("EDGEWRIGHT_DATA", "../shared/data")))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="fewer simulated faults and a shorter quiet run")
     add_peer_option(parser)

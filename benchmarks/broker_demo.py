@@ -1,5 +1,7 @@
 """The whole system as separate processes: broker, server, physics, three edge nodes, three processes of devices.
 
+.venv/bin/python benchmarks/broker_demo.py --json
+
 Every device is an MQTT session of its own. Puts a slice SLA policy over A1-P, shows its status go to ENFORCED, kills
 one edge node (NOT_ENFORCED), starts it again (ENFORCED). Prints one JSON document with what was seen and when.
 """

@@ -1,5 +1,7 @@
 """Injected faults, and what was left after healing: every policy all-applied or all-reverted, nothing accepted lost.
 
+.venv/bin/python benchmarks/chaos.py --json
+
 Each fault is a line of the state file, so a long run can be stopped and taken up again (`--resume`).
 """
 

@@ -1,5 +1,7 @@
 """The chat with the embedded model: conversations, changes without a yes, injected text, and how fast it is.
 
+.venv/bin/python benchmarks/chat.py --json
+
 Speed is told in CPU seconds, which another program on the machine can't stretch as it stretches wall time; both are
 printed. `--skip` leaves parts out: conversations, fuzz, injection, speed.
 """

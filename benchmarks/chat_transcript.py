@@ -1,4 +1,7 @@
-"""Prints a conversation held in a real terminal, as typed and printed: the one in the documentation."""
+"""Prints a conversation held in a real terminal, as typed and printed: the one in the documentation.
+
+.venv/bin/python benchmarks/chat_transcript.py
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """What the control plane costs and holds: start, gate, REST, store and fan-out, each beside its target.
 
+.venv/bin/python benchmarks/control_plane.py --json
+
 Every limit that a figure is compared with (bare FastAPI, fsync rate) is measured in the same run.
 """
 

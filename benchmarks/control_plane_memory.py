@@ -1,5 +1,7 @@
 """Memory of the whole application over a million requests, called in process: guard, routes and a store on disk.
 
+.venv/bin/python benchmarks/control_plane_memory.py --json
+
 Sockets and the HTTP parser are left out, which is what lets a million of them pass in three minutes; a fifth are PUTs.
 """
 

@@ -1,5 +1,7 @@
 """Sites learn from one another without showing what they saw: what the policy model knows of what a site never met.
 
+.venv/bin/python benchmarks/federated_adaptation.py --json
+
 Six sites, one of each scenario; each lacks two kinds of faults and two kinds of goals that others have. The base has
 seen no site at all. Every way to adapt it takes the same number of steps on the same corpora; what it gave is judged in
 the twin on seeds that no training saw: on what each site had met, and on the first occurrence of what it had not.

@@ -1,5 +1,7 @@
 """What hostile text and a lying device can do to a decision: nothing, and next to nothing.
 
+.venv/bin/python benchmarks/injection.py --json
+
 Every recorded attack is written into every string on the way from a log line to a REST body; the decision's bytes
 (actions, reasons and prompts) must stay as they are. One device then exaggerates its demand, and the PRBs that this
 moves between slices are counted.

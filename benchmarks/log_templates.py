@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import re
 import sys
 import time
@@ -249,7 +250,7 @@ def _figure(name: str, measured: float, target: float, *, is_cost: bool = False)
 def main() -> None:
     """Measure, print, and end with status 1 where a figure does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("EDGEWRIGHT_DATA", "../shared/data")))
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--runs", type=int, default=3, help="the fastest of so many runs is reported")
     add_peer_option(parser)

@@ -1,4 +1,7 @@
-"""How well the operator model reads the frozen held-out requests: right calls, wrong changes, declined harm."""
+"""How well the operator model reads the frozen held-out requests: right calls, wrong changes, declined harm.
+
+.venv/bin/python benchmarks/operator_language.py --json
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """When one server pass for all clients pays: CPU time against taking turns, its memory, and the virtual clock.
 
+.venv/bin/python benchmarks/sfl_batched.py --json
+
 A MiniLM-sized server (6 layers of 384 features, cut after layer 1) serves six clients, each text with its own client's
 adapter (rank 16 on every linear module). Time is CPU seconds of this process, the better of three runs.
 """

@@ -1,5 +1,7 @@
 """A model of half a billion weights: what federated LoRA of the whole model asks of a client, and what a split asks.
 
+.venv/bin/python benchmarks/sfl_large.py --json
+
 The sizes are Qwen2.5-0.5B's, the weights random. One real step of either kind is measured in a process of its own; the
 same at the paper's batch is counted on shapes, which the measurement checks. Then a split federation of two sites
 trains the model for some rounds on real tensors. At most 8 GiB are used at once; takes a few minutes on one core.

@@ -1,5 +1,7 @@
 """Server memory of each scheme at BERT-base size: measured on real tensors, cross-checked, and predicted from shapes.
 
+.venv/bin/python benchmarks/sfl_memory.py --json
+
 Six clients cut after layer 1, batch 16, 128 tokens, rank 16 on query and value, AdamW. Each scheme runs in a process
 of its own, so that the rise of resident memory is its own too. `--predict` leaves the measurement out (seconds, not
 minutes).

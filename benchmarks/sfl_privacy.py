@@ -1,5 +1,7 @@
 """How much of a text its activations give away: tokens recovered by a ridge probe, by cut, wire format and noise.
 
+.venv/bin/python benchmarks/sfl_privacy.py --texts 1500 --victims 150 --json
+
 The attacker holds the public encoder and texts of the same kind: it fits a linear map between the encoder's own word
 vectors and activations, and names the likeliest word for each token of texts it has never seen. The texts come from
 `--data` (train.txt for the attacker, val.txt for the victim), the encoder from the extra `minilm` or `--model`.

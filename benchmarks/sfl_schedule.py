@@ -1,4 +1,7 @@
-"""How near the server's order comes to the lower bound, over random instances, and what switching an adapter costs."""
+"""How near the server's order comes to the lower bound, over random instances, and what switching an adapter costs.
+
+.venv/bin/python benchmarks/sfl_schedule.py --json
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Time a round on the virtual clock: the paper's six devices, every scheme, over rates, utilisations and cuts.
 
+.venv/bin/python benchmarks/sfl_time.py --json
+
 Work is counted on shapes (BERT-base, batch 16, 128 tokens, rank 16 on query and value). Utilisation is fixed before
 schemes are compared; what this machine reaches on the same segments is measured and printed beside it.
 """

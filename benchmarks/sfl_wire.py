@@ -1,5 +1,7 @@
 """What quantising the wire saves in bytes and costs in accuracy.
 
+.venv/bin/python benchmarks/sfl_wire.py --json
+
 Bytes: messages of BERT-base size (16 texts, 128 tokens, 768 features) against fp32, headers counted. Accuracy: six
 sites train the case study's encoder on `--data` under each wire format, seeds and batches alike, so differences are
 paired. `--no-training` leaves accuracy out. Interrupted, the same command with the same `--out` goes on.

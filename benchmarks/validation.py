@@ -16,7 +16,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), default="../shared/data")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default="../shared/data",
+    envvar="EDGEWRIGHT_DATA",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
 @click.option("--queue-seconds", type=click.FloatRange(min=10), default=2000.0, show_default=True, help="Simulated.")
 @click.option("--logs", default="**/*.log", show_default=True, help="Which EXPLORA logs to replay, as a pattern.")

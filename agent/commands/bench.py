@@ -23,7 +23,9 @@ def bench() -> None:
 )
 @click.option("--scenario", "scenarios", multiple=True, help="Only these (repeatable). Default: all.")
 @click.option("--seed", default=1000, show_default=True, type=click.IntRange(0, 99_000), help="First seed.")
-@click.option("--model", default=None, help="Model folder, hub name or endpoint URL. Default: the embedded model.")
+@click.option(
+    "--model", default=None, help="Model folder, cached hub name or endpoint URL; the embedded one by default."
+)
 @click.option("--adapter", default=None, type=click.Path(path_type=Path), help="PEFT adapter on the model.")
 @click.option(
     "--work",

@@ -33,7 +33,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--planner", default="llm_gated", show_default=True, help="llm_gated, llm_raw, optimiser or a baseline.")
-@click.option("--model", default=None, help="Model folder, hub name or endpoint URL. Default: the embedded model.")
+@click.option(
+    "--model", default=None, help="Model folder, cached hub name or endpoint URL; the embedded one by default."
+)
 @click.option("--adapter", default=None, type=click.Path(path_type=Path), help="PEFT adapter folder.")
 @click.option("--goal", "goal_file", default=None, type=click.Path(path_type=Path), help="Goal as a JSON file.")
 @click.option(

@@ -29,7 +29,9 @@ _STAND_IN = "For gated planners the expert stands in, raw ones make no plan; eve
 @click.option("--intervals", default=40, show_default=True, type=click.IntRange(2, 100_000), help="Decisions per run.")
 @click.option("--interval", "interval_s", default=10, show_default=True, type=click.IntRange(1, 600), help="Seconds.")
 @click.option("--devices", default=None, type=click.IntRange(4, 1_000_000), help="Default: the scenario's own number.")
-@click.option("--model", default=None, help="Model folder, hub name or endpoint URL. Default: the embedded model.")
+@click.option(
+    "--model", default=None, help="Model folder, cached hub name or endpoint URL; the embedded one by default."
+)
 @click.option("--adapter", default=None, type=click.Path(path_type=Path), help="PEFT adapter, compared with its base.")
 @click.option(
     "--goal", "goal_file", default=None, type=click.Path(path_type=Path), help="Goal as a JSON file: id, expectations."
