@@ -60,6 +60,11 @@ def holds_adapter(folder: Path) -> bool:
     return any(os.path.exists(folder / name) for name in (_CONFIG, _WEIGHTS))  # noqa: PTH110
 
 
+def holds_readme(folder: Path) -> bool:
+    """Whether something lies where `save_adapter` would write its README, whoever wrote it."""
+    return os.path.lexists(folder / _README)
+
+
 def remove_adapter(folder: Path) -> None:
     """Take away what `save_adapter` wrote; nothing where there is no adapter."""
     if holds_adapter(folder):

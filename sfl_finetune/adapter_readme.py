@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sfl_finetune.divergence import LossCourse
+    from sfl_finetune.federation_settings import FederationSettings
     from sfl_finetune.recipes import Prepared
     from sfl_finetune.training import RunResult
 
@@ -39,12 +40,12 @@ def adapter_readme(made: Made) -> str:
         ("Losses", _losses(made)),
     ]
     lines = [f"- {name}: {text}." for name, text in facts]
-    return _TEMPLATE.format(base=base, facts="\n".join(lines))
+    return _TEMPLATE.format(base=base, way=_way(made.prepared.federation.settings), facts="\n".join(lines))
 
 
 _TEMPLATE = """# A LoRA adapter of `{base}`
 
-Written by `edgewright finetune`: split federated learning over sites whose rows stayed where they were.
+Written by `edgewright finetune`: {way}.
 
 {facts}
 
@@ -56,6 +57,16 @@ Compare it with its base, or fold it in, where BASE is the folder of `{base}` an
 `edgewright finetune --model BASE --start-from ADAPTER` goes on from it. Plain peft loads it as well:
 `PeftModel.from_pretrained(base_model, "ADAPTER")`. How the loss went, round by round, is in `run/metrics.jsonl`.
 """
+
+
+def _way(settings: FederationSettings) -> str:
+    """How the sites learnt together, and what of their rows crossed."""
+    if not settings.scheme.is_split:
+        return "learning on the rows of all sites, pooled in one place"
+    kind = "split learning, site after site" if settings.scheme.is_relay else "split federated learning over sites"
+    if settings.is_u_shaped:
+        return f"{kind}; rows and labels stayed where they were, their activations crossed"
+    return f"{kind}; prompts stayed where they were, their activations and, as token ids, the completions crossed"
 
 
 def _adapter(made: Made) -> str:
@@ -76,9 +87,8 @@ def _run(made: Made) -> str:
     told.append(f"{settings.local_steps} steps a round, batches of {_or_by_site(made, settings.batch_size)}")
     if settings.scheme.is_split:
         head = ", head and labels at the sites" if settings.is_u_shaped else ""
-        told.append(
-            f"cut after layer {_or_by_site(made, settings.cut_layer)}{head}, averaged by {settings.aggregation}"
-        )
+        joined = "handed on, not averaged" if settings.scheme.is_relay else f"averaged by {settings.aggregation}"
+        told.append(f"cut after layer {_or_by_site(made, settings.cut_layer)}{head}, {joined}")
     stays = " throughout" if settings.optimiser.schedule == "constant" else ""
     return ", ".join([*told, f"learning rate {settings.optimiser.learning_rate:g}{stays}, seed {settings.seed}"])
 

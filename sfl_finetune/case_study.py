@@ -10,6 +10,7 @@ import numpy as np
 
 from sfl_finetune.anatomy import anatomy
 from sfl_finetune.checkpoint import CHECKPOINTS, has_checkpoint
+from sfl_finetune.corpus import texts_digest
 from sfl_finetune.encoder import load_classifier
 from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.federation import Federation
@@ -31,7 +32,9 @@ Dealing = Literal["iid", "dirichlet"]
 
 NUM_SITES = 6
 _SETTINGS = "settings.json"
-"""In a run's folder: what it was trained with, so that a report can't claim anything else."""
+"""In a run's folder: what it was trained with and on, so that a report can't claim anything else."""
+_TEXTS = "texts_sha256"
+"""Name among those settings of the digest of texts and labels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +96,7 @@ def run_one(
     is_resumed = has_checkpoint(folder / CHECKPOINTS)
     if not is_resumed:  # Else these may not be the settings it was trained with: training looks before it goes on.
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _SETTINGS).write_text(_written(settings) + "\n")
+        (folder / _SETTINGS).write_text(_written(settings, splits) + "\n")
     result = train(
         federation,
         RunSettings(
@@ -103,7 +106,7 @@ def run_one(
             target_accuracy=until_accuracy,
             is_resumed=is_resumed,
             # With the number of rounds: the rates fall by it, so that a run of another length is another one.
-            fingerprint=json.dumps(asdict(settings)) + dealing,
+            fingerprint=json.dumps(asdict(settings)) + dealing + digest_of(splits),
         ),
         validation=validation,
         on_round=on_round,
@@ -147,25 +150,46 @@ def make_federation(
     return federation, validation
 
 
-def former_run(settings: CaseStudySettings, scheme: str, dealing: Dealing, folder: Path) -> Trajectory | None:
+def former_run(
+    splits: LabelledSplits, settings: CaseStudySettings, scheme: str, dealing: Dealing, folder: Path
+) -> Trajectory | None:
     """What an earlier run in `folder` came to, without training on; None where there was none.
 
-    Raises TrainingFailed for a run of other settings: its figures would stand beside a rate it never had.
+    Raises TrainingFailed for a run of other settings or texts: its figures would stand beside what it never had.
     """
     if not has_checkpoint(folder / CHECKPOINTS):
         return None
-    known = folder / _SETTINGS
-    if known.exists() and json.loads(known.read_text()) != json.loads(_written(settings)):
+    known = _known(folder)
+    wanted: dict[str, Any] = json.loads(_written(settings, splits))
+    if known.pop(_TEXTS, None) != wanted.pop(_TEXTS):
         raise TrainingFailed(
-            f"{folder} holds a run of other settings {known.read_text().strip()}; "
+            f"{folder} holds a run on other texts or labels, or of an older version; give its --data, or another --out"
+        )
+    if known != wanted:
+        raise TrainingFailed(
+            f"{folder} holds a run of other settings {json.dumps(known, indent=2)}; "
             "give its --rounds and --learning-rate, or another --out"
         )
     found = trajectory(scheme, dealing, folder, is_complete=False, seconds=None)
     return replace(found, is_complete=found.num_rounds == settings.num_rounds)
 
 
-def _written(settings: CaseStudySettings) -> str:
-    return json.dumps(asdict(settings), indent=2)
+def digest_of(splits: LabelledSplits) -> str:
+    """What tells one choice of labelled texts from another."""
+    return texts_digest([("train", splits.train), ("validation", splits.validation), ("labels", splits.labels)])
+
+
+def _written(settings: CaseStudySettings, splits: LabelledSplits) -> str:
+    return json.dumps(asdict(settings) | {_TEXTS: digest_of(splits)}, indent=2)
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """What the run in `folder` was made with; empty where it doesn't say."""
+    try:
+        known = json.loads((folder / _SETTINGS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def trajectory(scheme: str, dealing: Dealing, folder: Path, *, is_complete: bool, seconds: float | None) -> Trajectory:

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sfl_finetune.case_study import CaseStudySettings, Dealing, Trajectory, former_run, run_one
+from sfl_finetune.case_study_encoder import QUICK_TEXTS, find_encoder, make_encoder
 from sfl_finetune.case_study_report import Row, Stage, make_row, plot_all, table
 from sfl_finetune.devices import CLIENTS, SERVER, Channel, Registry, read_registry
-from sfl_finetune.encoder import packaged_minilm, pretrain_encoder, pretrain_on_labels
 from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.interruption import INTERRUPTED
 from sfl_finetune.labelled_texts import LabelledSplits, read_labelled
 from sfl_finetune.memory import StepShape, measure_client, measure_server, measure_whole
+from sfl_finetune.output_folder import claim_folder
 from sfl_finetune.schemes import scheme_named
 from sfl_finetune.workload import model_of, shape_only_model
 
@@ -54,7 +55,6 @@ _SEQUENTIAL_PACE = Pace(learning_rate=5e-4, num_rounds=80)
 _AVERAGED_PACE = Pace(learning_rate=4e-3, num_rounds=160)
 _QUICK_SEQUENTIAL_PACE = Pace(learning_rate=1.25e-3, num_rounds=16)
 _QUICK_AVERAGED_PACE = Pace(learning_rate=5e-3, num_rounds=16)
-_QUICK_TEXTS = 720
 _LEAST_GAIN = 0.05
 """Accuracy above the commonest class's share that a run must reach to have learnt anything."""
 
@@ -66,15 +66,17 @@ def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -
     known = read_registry(options["devices"])
     channel = replace(known.channel(options["link"], options["mbps"]), is_shared_cell=options["shared_cell"])
     splits = read_labelled(options["data"])
-    settings = _settings(options, splits, out)
+    encoder = find_encoder(options, splits, out)
+    claim_folder("--out", out)
+    settings = _settings(options, encoder or make_encoder(options, splits, out))
     if options["quick"]:
         # So small a model only makes threads wait for one another: beside other work five times the CPU seconds.
         torch.set_num_threads(1)
-        splits = replace(splits, train=splits.train[:_QUICK_TEXTS], validation=splits.validation[:240])
+        splits = replace(splits, train=splits.train[:QUICK_TEXTS], validation=splits.validation[:240])
     dealings: tuple[Dealing, ...] = options["dealings"] or (("iid",) if options["quick"] else ("iid", "dirichlet"))
     schemes: tuple[str, ...] = options["schemes"]
     trained = dict.fromkeys(_SHARED.get(scheme, scheme) for scheme in schemes)
-    courses = _former(options, settings, trained, dealings, out) if options["report_only"] else {}
+    courses = _former(options, settings, splits, trained, dealings, out) if options["report_only"] else {}
     if not options["report_only"]:
         courses = _train(options, settings, splits, trained, dealings, out, should_stop)
     was_interrupted = should_stop()
@@ -93,13 +95,14 @@ def run_casestudy(options: Mapping[str, Any], should_stop: Callable[[], bool]) -
 def _former(
     options: Mapping[str, Any],
     settings: CaseStudySettings,
+    splits: LabelledSplits,
     trained: Iterable[str],
     dealings: Sequence[Dealing],
     out: Path,
 ) -> dict[tuple[str, str], Trajectory]:
     found = {
         (scheme, dealing): former_run(
-            settings_for(options, settings, scheme), scheme, dealing, out / "runs" / f"{dealing}-{scheme}"
+            splits, settings_for(options, settings, scheme), scheme, dealing, out / "runs" / f"{dealing}-{scheme}"
         )
         for scheme, dealing in planned_runs(trained, dealings)
     }
@@ -175,9 +178,9 @@ def check_learnt(courses: Iterable[Trajectory], splits: LabelledSplits) -> None:
             )
 
 
-def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> CaseStudySettings:
+def _settings(options: Mapping[str, Any], encoder: str) -> CaseStudySettings:
     settings = CaseStudySettings(
-        model=_model_folder(options, splits, out),
+        model=encoder,
         **asdict(pace_for(options, "memory_efficient")),  # Each scheme's own pace takes its place.
         precision=options["precision"] or ("fp32" if options["quick"] else "bf16"),
         evaluate_every=options["evaluate_every"],
@@ -186,36 +189,6 @@ def _settings(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> 
     if options["quick"]:
         return replace(settings, local_steps=2, evaluate_every=4, max_tokens=32)
     return settings
-
-
-def _model_folder(options: Mapping[str, Any], splits: LabelledSplits, out: Path) -> str:
-    """The given encoder, the packaged one, or one pretrained on the training texts."""
-    if options["model"]:
-        return str(options["model"])
-    packaged = None if options["quick"] else packaged_minilm()
-    if packaged is not None:
-        return str(packaged)
-    folder = out / "encoder"
-    if not (folder / "config.json").exists():
-        if options["report_only"]:
-            raise TrainingFailed(
-                f"--report-only: {out} holds no encoder and so no runs; run the command without it first"
-            )
-        click.echo("Pretraining an encoder on the training texts", err=True)
-        (_pretrain_quickly if options["quick"] else _pretrain)(splits, folder, seed=options["seed"])
-    return str(folder)
-
-
-def _pretrain(splits: LabelledSplits, folder: Path, *, seed: int) -> None:
-    texts = [row.text for row in splits.train]
-    pretrain_encoder(texts, folder, num_layers=6, hidden_size=256, num_steps=4000, seed=seed)
-
-
-def _pretrain_quickly(splits: LabelledSplits, folder: Path, *, seed: int) -> None:
-    """On texts that no site will hold, where there are enough."""
-    rows = splits.train[_QUICK_TEXTS:] if len(splits.train) >= 2 * _QUICK_TEXTS else splits.train
-    texts, classes = [row.text for row in rows], [splits.labels.index(row.label) for row in rows]
-    pretrain_on_labels(texts, classes, folder, num_layers=4, hidden_size=64, num_steps=500, seed=seed)
 
 
 @contextmanager
@@ -260,7 +233,6 @@ def _report(
                     )
                 )
     timelines = {name: stage.timeline(meta, meta_parts, name) for name in schemes if name != "centralised"}
-    out.mkdir(parents=True, exist_ok=True)
     if rows:
         plot_all(out, rows, shown, timelines)
     paces = {name: pace_for(options, name) for name in schemes}

@@ -56,7 +56,10 @@ class Party:
 def step_timeline(
     parties: Sequence[Party], server: Device, channel: Channel, scheme: Scheme, *, order: Order = "best"
 ) -> Timeline:
-    """Client forward, uplink, waiting, server, downlink, client backward of one step, without aggregation."""
+    """Client forward, uplink, waiting, server, downlink, client backward of one step, without aggregation.
+
+    In a U-shaped split the server's phase includes the way to the client's head and back.
+    """
     if scheme.is_relay:
         return _relay(parties, server, channel)
     forward = {p.name: p.device.seconds(p.work.client_forward_flop) for p in parties}
@@ -69,6 +72,7 @@ def step_timeline(
     elif scheme.all_in_flight:
         # One machine divided among the clients that are there: a process each, none waits for another's turn.
         served = shared_machine(up, {p.name: server.seconds(p.work.server_flop) for p in parties})
+        served = {p.name: served[p.name] + _head_seconds(p, channel) for p in parties}
         started = up
     else:
         started, served = _in_turn(parties, server, channel, up, order, scheme)
@@ -134,7 +138,8 @@ def _in_turn(
         Job(
             name=p.name,
             release=arrived[p.name] if scheme.is_pipelined else barrier,
-            work=server.seconds(p.work.server_flop),
+            # A turn holds one client's activations, so nobody else's begins while its head works.
+            work=server.seconds(p.work.server_flop) + _head_seconds(p, channel),
             tail=channel.downlink_seconds(p.work.downlink_bytes) + p.device.seconds(p.work.client_backward_flop),
         )
         for p in parties
@@ -143,6 +148,12 @@ def _in_turn(
     if order == "best" and channel.is_shared_cell:
         chosen = _improve_in_shared_cell(jobs, parties, channel, is_prioritised=scheme.prioritises_replies)
     return _turns(chosen)
+
+
+def _head_seconds(party: Party, channel: Channel) -> float:
+    """Features down, head, their gradient up, as if the channel were the client's alone; 0 where the server has it."""
+    size = party.work.features_bytes
+    return channel.downlink_seconds(size) + party.device.seconds(party.work.head_flop) + channel.uplink_seconds(size)
 
 
 def _turns(order: Sequence[Job]) -> tuple[dict[str, float], dict[str, float]]:
@@ -201,7 +212,7 @@ def _relay(parties: Sequence[Party], server: Device, channel: Channel) -> Timeli
             p.device.seconds(p.work.client_forward_flop),
             channel.uplink_seconds(p.work.uplink_bytes),
             0.0,
-            server.seconds(p.work.server_flop),
+            server.seconds(p.work.server_flop) + _head_seconds(p, channel),
             channel.downlink_seconds(p.work.downlink_bytes),
             p.device.seconds(p.work.client_backward_flop),
         ):

@@ -51,6 +51,7 @@ _USUAL_TOKENS = 128
 @click.option(
     "--local-steps", default=4, show_default=True, type=click.IntRange(1, MOST_STEPS), help="Steps a site a round."
 )
+@click.option("--u-shape", is_flag=True, help="Plan for head and labels at the sites.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def plan_split(**options: Any) -> None:
     """Choose each site's cut layer, batch and rank, so that everything fits and a round is shortest.
@@ -113,6 +114,7 @@ def _request(options: Mapping[str, Any], registry: Registry, devices: Mapping[st
         batch_sizes=tuple(batch >> halvings for halvings in range(batch.bit_length())),
         ranks=tuple(rank >> halvings for halvings in range(min(3, rank.bit_length()))),
         has_site_ranks=options["site_ranks"],
+        is_u_shaped=options["u_shape"],
         local_steps=options["local_steps"],
     )
 
@@ -121,6 +123,7 @@ def _as_options(plan: Plan, request: Request, options: Mapping[str, Any]) -> str
     """The plan in the words of `edgewright finetune`."""
     words = [f"--scheme {options['scheme']} --rank {plan.rank} --local-steps {options['local_steps']}"]
     words += [f"--{name} {options[name]}" for name in ("wire", "precision") if options[name]]
+    words += ["--u-shape"] if request.is_u_shaped else []
     words.append(f"--max-tokens {request.num_tokens}")
     words += [f"--site-cut {one.client}={one.cut_layer}" for one in plan.assignments]
     words += [f"--site-batch {one.client}={one.batch_size}" for one in plan.assignments]

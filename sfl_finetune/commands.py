@@ -57,7 +57,7 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 )
 @click.option("--precision", type=click.Choice(("fp32", "bf16")), help="Number format of the frozen base.")
 @click.option("--aggregation", type=click.Choice(("fedavg", "freeze_a", "svd")), default="fedavg", show_default=True)
-@click.option("--u-shape", is_flag=True, help="Keep head and labels at the client.")
+@click.option("--u-shape", is_flag=True, help="Keep head and labels at the client, which else sends its completions.")
 @click.option(
     "--validation-share",
     default=0.0,
@@ -75,7 +75,9 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
     type=FiniteRange(0, min_open=True),
     help="Seconds a round may take a site on the virtual clock; late ones sit out.",
 )
-@click.option("--site-device", "site_devices", multiple=True, help="SITE=DEVICE, for the deadline's clock.")
+@click.option(
+    "--site-device", "site_devices", multiple=True, help="SITE=DEVICE of every site, for the deadline's clock."
+)
 @click.option("--devices", type=click.Path(path_type=Path), help="YAML of devices and links beside the known ones.")
 @click.option("--link", help="Name of each site's link to the server, for the deadline.")
 @click.option("--mbps", type=FiniteRange(0.001), help="Link rate each way, for the deadline; 100 by default.")
@@ -86,10 +88,13 @@ _SCHEMES = ("lean", "memory_efficient", "sfl", "sl", "centralised")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def finetune(**options: Any) -> None:
-    """Fine-tune a causal language model over several sites, whose texts stay where they are.
+    """Fine-tune a causal language model over several sites.
 
-    Each *.jsonl file of --corpus is a site; its rows are {"prompt": text, "completion": text}. --out ends as a PEFT
-    adapter folder; metrics and checkpoints lie in its `run` folder. SIGINT ends the run after the current round.
+    Each *.jsonl file of --corpus is a site; its rows are {"prompt": text, "completion": text}. Sites send activations;
+    without --u-shape their completions cross as well, as token ids. The scheme centralised pools all rows.
+
+    --out ends as a PEFT adapter folder; metrics and checkpoints lie in its `run` folder. SIGINT ends the run after the
+    current round.
     """
     # From here on an interruption ends in a document and a checkpoint, even while torch is still being imported.
     with stop_on_sigint() as should_stop:
@@ -106,7 +111,7 @@ def finetune(**options: Any) -> None:
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="Folder (or cached name) of the base.")
 @click.option("--adapter", required=True, type=click.Path(path_type=Path), help="PEFT adapter of that base.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Receives the plain model.")
-@click.option("--overwrite", is_flag=True, help="Replace the model that --out holds.")
+@click.option("--overwrite", is_flag=True, help="Replace the model, or other files, that --out holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def merge(*, model: Path, adapter: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     """Fold an adapter into its base: a plain model folder, in the base's own number format."""

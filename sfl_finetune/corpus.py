@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, StringConstraints, ValidationError
@@ -10,7 +11,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 from sfl_finetune.errors import CorpusInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 IGNORED = -100
@@ -123,6 +124,16 @@ def _tokenise(row: _Row, tokenizer: Any) -> Example:
         # A causal model predicts nothing for the first token, so an empty prompt costs the first target.
         return Example(token_ids=tuple(completion_ids), targets=(IGNORED, *completion_ids[1:]))
     return Example(token_ids=(*prompt_ids, *completion_ids), targets=(*[IGNORED] * len(prompt_ids), *completion_ids))
+
+
+def texts_digest(parts: Iterable[tuple[str, Sequence[object]]]) -> str:
+    """What tells one choice of texts from another; rows are texts with their targets or labels, in named parts."""
+    digest = sha256()
+    for name, rows in parts:
+        digest.update(repr((name, len(rows))).encode())
+        for row in rows:
+            digest.update(repr(row).encode())
+    return digest.hexdigest()
 
 
 def num_targets(examples: Iterable[Example]) -> int:

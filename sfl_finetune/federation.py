@@ -211,15 +211,16 @@ class Federation:
         deadline = self.settings.deadline_seconds
         if deadline is None or self._finish_seconds is None:
             return present
-        finish = self._finish_seconds(round_, present)
         in_time = list(present)
-        for name in present:
-            if finish[name] > deadline:
-                tally.dropped[name] = f"would finish at {finish[name]:.3g} s, deadline {deadline:.3g} s"
-                in_time.remove(name)
-                if self.settings.scheme.is_relay:
-                    # Those behind it in the relay don't wait for one that sits out.
-                    finish = self._finish_seconds(round_, in_time)
+        while in_time:
+            finish = self._finish_seconds(round_, in_time)
+            late = [name for name in in_time if finish[name] > deadline]
+            if not late:
+                break
+            # One at a time: who waits for it, in a relay or at each step's end, may be in time without it.
+            name = late[0] if self.settings.scheme.is_relay else max(late, key=lambda one: finish[one])
+            tally.dropped[name] = f"would finish at {finish[name]:.3g} s, deadline {deadline:.3g} s"
+            in_time.remove(name)
         return in_time
 
     def _bytes_up(self) -> int:
@@ -241,6 +242,8 @@ class Federation:
             client.load(self.state)
             seat.load(self.state)
             for local in range(self.settings.local_steps):
+                if name in tally.dropped:
+                    break
                 self._steps([name], round_, local, tally)
             if name in tally.targets:
                 self.state = {**client.state(), **seat.state()}

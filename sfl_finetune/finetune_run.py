@@ -8,17 +8,17 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sfl_finetune.adapter_folder import holds_adapter, remove_adapter, save_adapter
+from sfl_finetune.adapter_folder import holds_adapter, holds_readme, remove_adapter, save_adapter
 from sfl_finetune.adapter_readme import Made, adapter_readme
 from sfl_finetune.by_site import numbers, pairs
 from sfl_finetune.checkpoint import CHECKPOINTS, has_checkpoint, remove_checkpoints
+from sfl_finetune.corpus import texts_digest
 from sfl_finetune.devices import SERVER, read_registry
 from sfl_finetune.divergence import REMEDY, LossCourse, loss_on, sample_of
 from sfl_finetune.errors import SettingInvalid
@@ -31,12 +31,13 @@ from sfl_finetune.optimisation import OptimiserSettings
 from sfl_finetune.output_folder import claim_folder
 from sfl_finetune.recipes import Prepared, prepare_causal_lm, site_clock
 from sfl_finetune.schemes import scheme_named
-from sfl_finetune.training import RunSettings, train
+from sfl_finetune.training import RunSettings, check_tensorboard, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sfl_finetune.corpus import Corpus, Site
     from sfl_finetune.devices import Channel, Device
     from sfl_finetune.round_report import RoundReport
 
@@ -49,6 +50,8 @@ _CLOCK_TOKENS = 128
 def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) -> None:
     """Run the command with its parsed options, until `should_stop` is true after a round."""
     _check_place(options)
+    if options["tensorboard"]:
+        check_tensorboard()
     clock = _clock(options)
     prepared = _prepare(options, clock)
     out: Path = options["out"]
@@ -63,15 +66,14 @@ def run_finetune(options: Mapping[str, Any], should_stop: Callable[[], bool]) ->
         fingerprint=_texts_digest(prepared) + ("" if clock is None else repr(clock)) + repr(_faults(options)),
     )
     claim_folder("--out", out)
-    for site, reason in prepared.corpus.refused.items():
-        click.echo(f"Site {site} is refused: {reason}", err=True)
-    if prepared.corpus.num_too_long:
-        click.echo(f"{prepared.corpus.num_too_long} rows exceed the token limit and are left out", err=True)
+    _tell_what_is_left_out(prepared.corpus)
+    damaged = "the base, or the adapter to start from, is damaged"
+    start = None if should_stop() else _loss(prepared, otherwise=damaged)
     if options["overwrite"]:
         # Before the run: one that fails would leave another's adapter for its own, or its checkpoints to --resume.
         remove_adapter(out)
         remove_checkpoints(out / _RUN / CHECKPOINTS)
-    made = _train(prepared, run, options, should_stop)
+    made = _train(prepared, run, options, start, should_stop)
     if not made.result.was_interrupted:
         save_adapter(prepared.federation.tuned, out, base=prepared.base, readme=adapter_readme(made))
     _report(made, options)
@@ -88,32 +90,52 @@ def _check_place(options: Mapping[str, Any]) -> None:
         raise SettingInvalid("--resume goes on with the run that --overwrite would replace; give one of them")
     if start is not None and start.resolve() == out.resolve():
         raise SettingInvalid(f"--out {str(out)!r} is the adapter to start from; give another folder")
-    if holds_adapter(out) and not (options["resume"] or options["overwrite"]):
+    has_adapter, has_run = holds_adapter(out), has_checkpoint(out / _RUN / CHECKPOINTS)
+    if has_adapter and not (options["resume"] or options["overwrite"]):
         raise SettingInvalid(
             f"--out {str(out)!r} holds an adapter already; give another folder, or --overwrite to replace it"
         )
-    if has_checkpoint(out / _RUN / CHECKPOINTS) and not (options["resume"] or options["overwrite"]):
+    if has_run and not (options["resume"] or options["overwrite"]):
         raise SettingInvalid(
             f"--out {str(out)!r} holds an unfinished run; --resume goes on with it, --overwrite begins anew"
         )
+    if holds_readme(out) and not (has_adapter or has_run):
+        raise SettingInvalid(
+            f"--out {str(out)!r} holds a README.md and neither an adapter nor a run that it could be of; "
+            "give another folder"
+        )
 
 
-def _train(prepared: Prepared, run: RunSettings, options: Mapping[str, Any], should_stop: Callable[[], bool]) -> Made:
-    """The run, and the loss on the same texts before and after it."""
-    federation, sample = prepared.federation, sample_of(prepared.corpus.sites)
-    start = end = None
-    if not should_stop():
-        start = loss_on(federation, sample, otherwise="the base, or the adapter to start from, is damaged")
+def _tell_what_is_left_out(corpus: Corpus) -> None:
+    for site, reason in corpus.refused.items():
+        click.echo(f"Site {site} is refused: {reason}", err=True)
+    if corpus.num_too_long:
+        click.echo(f"{corpus.num_too_long} rows exceed the token limit and are left out", err=True)
+
+
+def _train(
+    prepared: Prepared,
+    run: RunSettings,
+    options: Mapping[str, Any],
+    start: float | None,
+    should_stop: Callable[[], bool],
+) -> Made:
+    """The run, and the loss after it on the texts whose loss was `start` before."""
+    federation, end = prepared.federation, None
     with _bar(prepared, run) as on_round:
         result = train(federation, run, validation=prepared.validation, on_round=on_round, should_stop=should_stop)
     if not result.was_interrupted:
-        end = loss_on(federation, sample, otherwise=f"the run diverged; {REMEDY}")
+        end = _loss(prepared, otherwise=f"the run diverged; {REMEDY}")
     losses = LossCourse(start=start, end=end, guess=math.log(federation.model.config.vocab_size))
     if losses.warning:
         click.secho(f"WARNING: {losses.warning}; {REMEDY}", err=True, fg="red")
     return Made(
         model=options["model"], start_from=options["start_from"], prepared=prepared, result=result, losses=losses
     )
+
+
+def _loss(prepared: Prepared, *, otherwise: str) -> float:
+    return loss_on(prepared.federation, sample_of(prepared.corpus.sites), otherwise=otherwise)
 
 
 def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
@@ -135,7 +157,7 @@ def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
         seed=options["seed"],
     )
     lora = LoraSettings(rank=options["rank"], alpha=options["alpha"], dropout=options["dropout"])
-    return prepare_causal_lm(
+    prepared = prepare_causal_lm(
         options["model"],
         options["corpus"],
         settings,
@@ -147,6 +169,9 @@ def _prepare(options: Mapping[str, Any], clock: _Clock | None) -> Prepared:
         faults=_faults(options),
         finish_seconds=None if clock is None else clock.finish_seconds(options["model"], settings, lora),
     )
+    if clock is not None:
+        clock.check_sites(prepared.corpus.sites)
+    return prepared
 
 
 def _faults(options: Mapping[str, Any]) -> list[Fault]:
@@ -184,6 +209,14 @@ class _Clock:
     channel: Channel
     num_tokens: int
 
+    def check_sites(self, sites: Iterable[Site]) -> None:
+        """Refuse a site without a device, however late it joins."""
+        missing = [site.name for site in sites if site.name not in self.devices]
+        if missing:
+            raise SettingInvalid(
+                f"--deadline wants a --site-device for site {missing[0]!r} too; given: {', '.join(self.devices)}"
+            )
+
     def finish_seconds(
         self, model: str, settings: FederationSettings, lora: LoraSettings
     ) -> Callable[[int, Sequence[str]], Mapping[str, float]]:
@@ -220,12 +253,8 @@ def _clock(options: Mapping[str, Any]) -> _Clock | None:
 
 def _texts_digest(prepared: Prepared) -> str:
     """What tells one choice of texts from another, those learnt from and those held out."""
-    digest = sha256()
-    for name, examples in (*((s.name, s.examples) for s in prepared.corpus.sites), ("held out", prepared.validation)):
-        digest.update(f"{name}{len(examples)}".encode())
-        for example in examples:
-            digest.update(repr(example.token_ids).encode())
-    return digest.hexdigest()
+    sites = ((site.name, site.examples) for site in prepared.corpus.sites)
+    return texts_digest([*sites, ("held out", prepared.validation)])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sfl_finetune.lora import AdapterSlots
 from sfl_finetune.meters import TensorMeter
 from sfl_finetune.optimisation import OptimiserSettings, make_optimiser
-from sfl_finetune.split import client_segment, server_segment
+from sfl_finetune.split import client_segment, head_segment, server_segment
 from sfl_finetune.wire import Message, encoded_size
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def measure_server(
     scheme: Scheme,
     shape: StepShape,
     *,
+    is_u_shaped: bool = False,
     max_turns: int | None = None,
     beside: AbstractContextManager[object] | None = None,
 ) -> SideMemory:
@@ -78,12 +79,12 @@ def measure_server(
     Where clients are served in turn, `max_turns` turns are enough: each frees what it used. `beside` is entered for the
     turns alone, for a second meter.
     """
-    seats = _seats(model, parts, cuts, scheme)
+    seats = _seats(model, parts, cuts, scheme, is_u_shaped=is_u_shaped)
     weights = _unique(weight for segment, _, _ in seats for weight in segment.parameters())
     adapters = _unique(weight for _, adapter, _ in seats for weight in adapter)
     frozen = [weight for weight in weights if not weight.requires_grad]
-    message = _message(model, shape)
     num_waiting = 0 if scheme.is_relay or scheme.all_in_flight else len(cuts) - 1
+    waiting_bytes = message_bytes(model, shape, scheme, is_u_shaped=is_u_shaped) * num_waiting
     turns = seats if scheme.all_in_flight else seats[:max_turns]
     if scheme.is_batched:
         # One pass over everyone's texts; with mixed cuts there is one for each, so this is the most it can be.
@@ -98,16 +99,20 @@ def measure_server(
         optimiser=sum(_optimiser_bytes(adapter) for adapter in {id(a): a for _, a, _ in seats}.values()),
         held=held,
         step_peak=peak,
-        wire=encoded_size(message, scheme.wire) * num_waiting,
+        wire=waiting_bytes,
     )
 
 
-def _seats(model: PreTrainedModel, parts: Anatomy, cuts: Sequence[int], scheme: Scheme) -> list[Any]:
+def _seats(
+    model: PreTrainedModel, parts: Anatomy, cuts: Sequence[int], scheme: Scheme, *, is_u_shaped: bool
+) -> list[Any]:
     shared: dict[int, tuple[nn.Module, AdapterSlots, tuple[nn.Parameter, ...]]] = {}
     seats: list[Any] = []
     for cut in cuts:
         if scheme.copies_base or cut not in shared:
-            segment = server_segment(model, parts, cut_layer=cut, share_frozen=not scheme.copies_base).train()
+            segment = server_segment(
+                model, parts, cut_layer=cut, is_u_shaped=is_u_shaped, share_frozen=not scheme.copies_base
+            ).train()
             if scheme.checkpointing:
                 segment.checkpoint_activations()
             slots = AdapterSlots(segment)
@@ -132,8 +137,9 @@ def _run_server_steps(
             received = torch.randn(
                 shape.batch_size, shape.num_tokens, model.config.hidden_size, device=device, requires_grad=True
             )
-            pending.append((segment(received.to(dtype), attention_mask(model, shape), labels).loss, adapter, slots))
-            del received
+            output = segment(received.to(dtype), attention_mask(model, shape), labels)
+            pending.append((output if isinstance(output, Tensor) else output.loss, adapter, slots))
+            del received, output
             held = max(held, meter.live_bytes)
             if not scheme.all_in_flight:
                 _finish(pending)
@@ -143,26 +149,41 @@ def _run_server_steps(
 
 def _finish(pending: list[Any]) -> None:
     while pending:
-        loss, adapter, slots = pending.pop(0)
+        output, adapter, slots = pending.pop(0)
         slots.fill(adapter)
-        torch.autograd.backward(loss)
+        # Features of a U-shaped split are answered by a gradient of their own shape.
+        torch.autograd.backward(output, torch.ones_like(output) if output.dim() else None)
         for weight in adapter:
             weight.grad = None
-        del loss
+        del output
 
 
 def measure_client(
-    model: PreTrainedModel, parts: Anatomy, cut_layer: int, scheme: Scheme, shape: StepShape
+    model: PreTrainedModel,
+    parts: Anatomy,
+    cut_layer: int,
+    scheme: Scheme,
+    shape: StepShape,
+    *,
+    is_u_shaped: bool = False,
 ) -> SideMemory:
-    """One client's memory in one step; its message out and the gradient in are counted as waiting."""
+    """One client's memory in one step; its message out and the gradient in are counted as waiting.
+
+    In a U-shaped split the head is the client's, and works while what was sent is still held.
+    """
     segment = client_segment(model, parts, cut_layer=cut_layer).train()
-    adapter = AdapterSlots(segment).current()
-    frozen = [weight for weight in _unique(segment.parameters()) if not weight.requires_grad]
+    head = head_segment(model, parts).train() if is_u_shaped else None
+    sides: list[nn.Module] = [segment] if head is None else [segment, head]
+    adapter = tuple(weight for side in sides for weight in AdapterSlots(side).current())
+    weights = _unique(weight for side in sides for weight in side.parameters())
+    frozen = [weight for weight in weights if not weight.requires_grad]
     token_ids = torch.full((shape.batch_size, shape.num_tokens), 3, device=model.device)
     with TensorMeter() as meter:
-        meter.ignore(segment.parameters())
+        meter.ignore(weights)
         sent = segment(token_ids, attention_mask(model, shape))
         held = meter.live_bytes
+        if head is not None:
+            _run_head(head, model, shape)
         if sent.requires_grad:
             torch.autograd.backward(sent, torch.ones_like(sent))
     for weight in adapter:
@@ -173,8 +194,15 @@ def measure_client(
         optimiser=_optimiser_bytes(adapter),
         held=held,
         step_peak=meter.peak_bytes,
-        wire=2 * encoded_size(_message(model, shape), scheme.wire),
+        wire=2 * message_bytes(model, shape, scheme, is_u_shaped=is_u_shaped),
     )
+
+
+def _run_head(head: nn.Module, model: PreTrainedModel, shape: StepShape) -> None:
+    size = (shape.batch_size, shape.num_tokens, model.config.hidden_size)
+    received = torch.randn(size, device=model.device, requires_grad=True)
+    labels = torch.zeros(_label_shape(model, shape), dtype=torch.long, device=model.device)
+    torch.autograd.backward(head(received.to(model.dtype), attention_mask(model, shape), labels).loss)
 
 
 def measure_whole(model: PreTrainedModel, shape: StepShape) -> SideMemory:
@@ -205,18 +233,28 @@ def attention_mask(model: PreTrainedModel, shape: StepShape) -> Tensor:
     return torch.ones(size, dtype=torch.bool, device=model.device)
 
 
-def message_bytes(model: PreTrainedModel, shape: StepShape, scheme: Scheme) -> int:
-    """Size on the wire of one batch's activations."""
-    return encoded_size(_message(model, shape), scheme.wire)
-
-
-def _message(model: PreTrainedModel, shape: StepShape) -> Message:
-    features = torch.empty(shape.batch_size, shape.num_tokens, model.config.hidden_size, device="meta")
-    mask = torch.empty(shape.batch_size, shape.num_tokens, dtype=torch.long, device="meta")
-    labels = torch.empty(_label_shape(model, shape), dtype=torch.long, device="meta")
-    return Message(
-        kind="activations", client="site", round=0, step=0, features=features, attention_mask=mask, labels=labels
+def message_bytes(model: PreTrainedModel, shape: StepShape, scheme: Scheme, *, is_u_shaped: bool = False) -> int:
+    """Size on the wire of one batch's activations; with its labels unless they stay at the client."""
+    message = Message(
+        kind="activations",
+        client="site",
+        round=0,
+        step=0,
+        features=_features(model, shape),
+        attention_mask=torch.empty(shape.batch_size, shape.num_tokens, dtype=torch.long, device="meta"),
+        labels=None if is_u_shaped else torch.empty(_label_shape(model, shape), dtype=torch.long, device="meta"),
     )
+    return encoded_size(message, scheme.wire)
+
+
+def features_bytes(model: PreTrainedModel, shape: StepShape, scheme: Scheme) -> int:
+    """Size on the wire of one batch's features, or their gradient, without mask and labels."""
+    message = Message(kind="features", client="site", round=0, step=0, features=_features(model, shape))
+    return encoded_size(message, scheme.wire)
+
+
+def _features(model: PreTrainedModel, shape: StepShape) -> Tensor:
+    return torch.empty(shape.batch_size, shape.num_tokens, model.config.hidden_size, device="meta")
 
 
 def _label_shape(model: PreTrainedModel, shape: StepShape) -> tuple[int, ...]:

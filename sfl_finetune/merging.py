@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -15,9 +17,6 @@ from sfl_finetune.errors import SettingInvalid
 from sfl_finetune.output_folder import claim_folder
 from sfl_finetune.recipes import load_causal_lm
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _NOTE = "tuned.json"
 
 
@@ -25,8 +24,8 @@ def merge_adapter(model: Path, adapter: Path, out: Path, *, overwrite: bool = Fa
     """Write the base in `model` with the adapter added, in the base's own number format; the note beside it.
 
     Everything else in the base's folder (tokenizer, notes) is copied. Raises ModelUnsupported for an adapter of
-    another base and SettingInvalid where `out` is the folder of one of them, or of a model that is not to be
-    overwritten.
+    another base and SettingInvalid where `out` is the folder of one of them, or holds weights or files of the same
+    names that are not to be overwritten. Former weights go once the new ones are there.
     """
     from peft import get_peft_model
 
@@ -43,14 +42,22 @@ def merge_adapter(model: Path, adapter: Path, out: Path, *, overwrite: bool = Fa
     fill_adapter(tuned, weights)
     merged = tuned.merge_and_unload()
     claim_folder("--out", out)
-    for former in [path for path in out.iterdir() if _is_weights(path)]:
-        former.unlink()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not _is_weights(path):
-            shutil.copyfile(path, out / path.name)
-    merged.to(_format_of(folder)).save_pretrained(str(out))
-    (out / _NOTE).write_text(json.dumps(note, indent=2) + "\n")
+    with TemporaryDirectory(dir=out, prefix=".merging-") as name:
+        made = Path(name)
+        for path in _copied(folder):
+            shutil.copyfile(path, made / path.name)
+        merged.to(_format_of(folder)).save_pretrained(str(made))
+        (made / _NOTE).write_text(json.dumps(note, indent=2) + "\n")
+        _put_in_place(made, out)
     return note
+
+
+def _put_in_place(made: Path, out: Path) -> None:
+    names = sorted(path.name for path in made.iterdir())
+    for name in names:
+        (made / name).replace(out / name)
+    for former in [path for path in out.iterdir() if _is_weights(path) and path.name not in names]:
+        former.unlink()
 
 
 def _check_place(out: Path, folder: Path, adapter: Path, *, overwrite: bool) -> None:
@@ -61,10 +68,27 @@ def _check_place(out: Path, folder: Path, adapter: Path, *, overwrite: bool) -> 
         raise SettingInvalid(
             f"--out {str(out)!r} holds an adapter, which a model must not lie beside; give another one"
         )
-    if (out / "config.json").exists() and not overwrite:
+    taken = _taken(out, folder)
+    if taken and not overwrite:
+        what = "a model" if "config.json" in taken else repr(taken[0])
         raise SettingInvalid(
-            f"--out {str(out)!r} holds a model already; give another folder, or --overwrite to replace it"
+            f"--out {str(out)!r} holds {what} already; give another folder, or --overwrite to replace it"
         )
+
+
+def _taken(out: Path, folder: Path) -> list[str]:
+    """Names in `out` of weights, and of what else would be written over."""
+    try:
+        found = sorted(out.iterdir()) if os.path.lexists(out) else []
+    except OSError as error:
+        raise SettingInvalid(f"--out {str(out)!r}: {error.strerror}; a writable folder was expected") from error
+    written = {"config.json", "generation_config.json", _NOTE, *(path.name for path in _copied(folder))}
+    return [path.name for path in found if path.name in written or _is_weights(path)]
+
+
+def _copied(folder: Path) -> list[Path]:
+    """What of the base's folder is not made anew."""
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and not _is_weights(path)]
 
 
 def _format_of(model: Path) -> torch.dtype:
@@ -76,5 +100,5 @@ def _format_of(model: Path) -> torch.dtype:
 
 
 def _is_weights(path: Path) -> bool:
-    """Whether a file holds the base's weights, or says which file holds which of them."""
-    return path.suffix in {".safetensors", ".bin"} or path.name.endswith(".index.json")
+    """Whether it is a file that holds weights, or says which file holds which of them."""
+    return path.is_file() and (path.suffix in {".safetensors", ".bin"} or path.name.endswith(".index.json"))

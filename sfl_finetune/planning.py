@@ -52,6 +52,8 @@ class Request:
     """The wanted one first, then what may replace it."""
     has_site_ranks: bool = False
     """True: only the clients that can't hold the wanted rank hold less; False: all have the same."""
+    is_u_shaped: bool = False
+    """True: head and labels stay at the client."""
     local_steps: int = 1
     """Steps of a round, for its time."""
 
@@ -63,6 +65,8 @@ class Request:
             raise SettingInvalid("two clients have the same name; names must differ")
         if self.has_site_ranks and (self.scheme.is_relay or self.scheme.is_batched):
             raise SettingInvalid(f"ranks by site want an adapter per client: not scheme {self.scheme.name!r}")
+        if self.is_u_shaped and self.scheme.is_batched:
+            raise SettingInvalid("a batched pass wants the head at the server, no U-shape")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +155,7 @@ class _Predictor:
     """Memory and work of each choice, computed once."""
 
     def __init__(self, request: Request) -> None:
-        scheme = request.scheme
+        scheme, is_u_shaped = request.scheme, request.is_u_shaped
 
         def model(rank: int) -> tuple[PreTrainedModel, Anatomy]:
             return shape_only_model(request.config, request.task, LoraSettings(rank=rank), precision=scheme.precision)
@@ -160,14 +164,14 @@ class _Predictor:
             return StepShape(batch_size=batch, num_tokens=request.num_tokens)
 
         def client(one: _Choice) -> SideMemory:
-            return measure_client(*self._model(one.rank), one.cut, scheme, shape(one.batch))
+            return measure_client(*self._model(one.rank), one.cut, scheme, shape(one.batch), is_u_shaped=is_u_shaped)
 
         def work(one: _Choice) -> StepWork:
-            return count_step(*self._model(one.rank), one.cut, scheme, shape(one.batch))
+            return count_step(*self._model(one.rank), one.cut, scheme, shape(one.batch), is_u_shaped=is_u_shaped)
 
         def server(cuts: tuple[int, ...], batch: int, rank: int) -> int:
             whole, parts = self._model(rank)
-            return measure_server(whole, parts, cuts, scheme, shape(batch), max_turns=1).total
+            return measure_server(whole, parts, cuts, scheme, shape(batch), is_u_shaped=is_u_shaped, max_turns=1).total
 
         self._model = cache(model)
         self.client = cache(client)

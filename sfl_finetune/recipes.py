@@ -64,6 +64,7 @@ def prepare_causal_lm(
         raise SettingInvalid(
             f"validation_share={validation_share} is out of range; allowed: 0 up to but not including 1"
         )
+    place = pick_device(device)
     model = load_causal_lm(model_folder)
     tokenizer = _load_tokenizer(model_folder)
     corpus = read_corpus(corpus_folder, tokenizer, max_tokens=_longest(model.config, max_tokens))
@@ -77,7 +78,7 @@ def prepare_causal_lm(
         adapter, weights = read_adapter(start_from, base=base, model_name=str(model_folder))
         check_rank(largest_rank(adapter), model, anatomy(model))
     adapter.base_model_name_or_path = str(model_folder)
-    model = model.to(pick_device(device))
+    model = model.to(place)
     federation = Federation(
         model, adapter, sites, settings, start=weights, faults=faults, finish_seconds=finish_seconds
     )
@@ -103,7 +104,8 @@ def site_clock(
 
     @cache
     def work(cut: int, batch: int) -> StepWork:
-        return count_step(model, parts, cut, settings.scheme, StepShape(batch_size=batch, num_tokens=num_tokens))
+        shape = StepShape(batch_size=batch, num_tokens=num_tokens)
+        return count_step(model, parts, cut, settings.scheme, shape, is_u_shaped=settings.is_u_shaped)
 
     def finish(_: int, names: Sequence[str]) -> Mapping[str, float]:
         unknown = [name for name in names if name not in site_devices]
@@ -159,15 +161,17 @@ def _load_tokenizer(folder: str | Path) -> Any:
         raise ModelUnsupported(f"{str(folder)!r} has no readable tokenizer: {str(error).splitlines()[0]}") from error
 
 
-def pick_device(name: str) -> str:
-    """The device that `auto` means here, or the named one."""
+def pick_device(wanted: str) -> str:
+    """`auto` becomes cuda where there is one; raises SettingInvalid for a device that is unknown or absent."""
     import torch
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingInvalid(f"device {name!r} is not available; allowed here: auto, cpu")
-    return name
+    cuda = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    allowed = ("auto", "cpu", *(("cuda",) if cuda else ()), *(f"cuda:{number}" for number in cuda))
+    if wanted not in allowed:
+        raise SettingInvalid(f"device {wanted!r} is not available; allowed here: {', '.join(allowed)}")
+    if wanted != "auto":
+        return wanted
+    return "cuda" if cuda else "cpu"
 
 
 def _longest(config: PretrainedConfig, wanted: int | None) -> int:

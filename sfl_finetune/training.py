@@ -217,11 +217,18 @@ class _Metrics:
             self._writer.close()
 
 
-def _tensorboard(folder: Path, done: int) -> Any:
+def check_tensorboard() -> None:
+    """Raise SettingInvalid where TensorBoard is not installed."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
         raise SettingInvalid(
             "TensorBoard is not installed; install the extra: pip install 'edgewright[tensorboard]'"
         ) from error
+
+
+def _tensorboard(folder: Path, done: int) -> Any:
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder), purge_step=done)

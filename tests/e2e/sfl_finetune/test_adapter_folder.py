@@ -49,6 +49,40 @@ def test_the_readme_tells_where_an_adapter_comes_from(base: Path, corpus: Path, 
     assert "More Information Needed" not in readme
 
 
+@pytest.mark.parametrize(
+    ("options", "way", "joined"),
+    [
+        (
+            ("--scheme", "lean"),
+            "over sites; prompts stayed where they were, their activations and, as token ids, the completions crossed.",
+            "averaged by fedavg",
+        ),
+        (
+            ("--scheme", "lean", "--u-shape"),
+            "over sites; rows and labels stayed where they were, their activations crossed.",
+            "averaged by fedavg",
+        ),
+        (
+            ("--scheme", "sl"),
+            "split learning, site after site; prompts stayed where they were, their activations and, as token ids, ",
+            "handed on, not averaged",
+        ),
+        (("--scheme", "centralised"), "learning on the rows of all sites, pooled in one place.", None),
+    ],
+    ids=["lean", "u-shaped", "relay", "pooled"],
+)
+def test_the_readme_claims_no_more_privacy_than_the_run_had(
+    base: Path, corpus: Path, tmp_path: Path, options: tuple[str, ...], way: str, joined: str | None
+) -> None:
+    out = tmp_path / "adapter"
+    summary(invoke(base, corpus, out, "--rounds", "1", *options))
+    readme = (out / "README.md").read_text()
+    assert way in readme
+    assert ("federated" in readme) == ("lean" in options)
+    assert ("averaged by" in readme) == (joined == "averaged by fedavg")
+    assert joined is None or joined in readme
+
+
 def test_no_file_of_an_adapter_names_a_place_of_this_machine(base: Path, corpus: Path, tmp_path: Path) -> None:
     first, second, merged = tmp_path / "first", tmp_path / "second", tmp_path / "merged"
     summary(invoke(base, corpus, first, "--rounds", "1"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from sfl_finetune.case_study import Trajectory
+from sfl_finetune.case_study_encoder import find_encoder, make_encoder
 from sfl_finetune.case_study_run import Pace, check_learnt, pace_for, planned_runs
 from sfl_finetune.commands import casestudy
 from sfl_finetune.encoder import pretrain_on_labels
-from sfl_finetune.errors import CheckpointInvalid, CorpusInvalid, SettingInvalid, TrainingFailed
+from sfl_finetune.errors import CheckpointInvalid, CorpusInvalid, ModelUnsupported, SettingInvalid, TrainingFailed
 from sfl_finetune.labelled_texts import deal_by_dirichlet, deal_evenly, read_labelled, tokenise
 
 _WORDS = {"calm": ("quiet", "rest"), "storm": ("thunder", "wind"), "fog": ("mist", "grey")}
@@ -39,10 +41,14 @@ def run(data: Path, out: Path, *options: str) -> Any:
     return json.loads(result.stdout)
 
 
+def small_encoder(folder: Path) -> Path:
+    pretrain_on_labels(["calm wind", "fog"], [0, 1], folder, num_layers=4, hidden_size=32, num_steps=1, seed=0)
+    return folder
+
+
 def test_a_report_without_runs_says_so(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
-    pretrain_on_labels(["calm wind", "fog"], [0, 1], out / "encoder", num_layers=4, hidden_size=32, num_steps=1, seed=0)
-    told = run(data, out, "--report-only", "--scheme", "lean")
+    told = run(data, out, "--report-only", "--scheme", "lean", "--model", str(small_encoder(tmp_path / "encoder")))
     assert told["rows"] == []
     assert (out / "report.md").read_text() == "Nothing was trained yet.\n"
 
@@ -67,6 +73,68 @@ def test_links_of_a_file_change_the_times_of_a_report(data: Path, tmp_path: Path
 def test_a_report_on_an_empty_folder_trains_no_encoder(data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="holds no encoder and so no runs"):
         run(data, tmp_path / "report", "--report-only", "--scheme", "lean")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("file", ["train.txt", "val.txt"])
+def test_runs_on_other_texts_or_labels_are_neither_gone_on_with_nor_reported(
+    data: Path, tmp_path: Path, file: str
+) -> None:
+    out = tmp_path / "report"
+    options = ("--rounds", "1", "--scheme", "centralised", "--model", str(small_encoder(tmp_path / "encoder")))
+    # A step or two teach so raw an encoder nothing; the run is there all the same.
+    with pytest.raises(TrainingFailed, match="learnt nothing"):
+        run(data, out, *options)
+    first, *others = (data / file).read_text().splitlines()
+    text, _, label = first.rpartition(";")
+    (data / file).write_text("\n".join([f"{text};{next(one for one in _WORDS if one != label)}", *others]))
+    with pytest.raises(CheckpointInvalid, match="belongs to another run"):
+        run(data, out, *options)
+    with pytest.raises(TrainingFailed, match="holds a run on other texts or labels"):
+        run(data, out, *options, "--report-only")
+
+
+@pytest.mark.parametrize(
+    ("note", "reason"),
+    [
+        (None, "doesn't tell what it was made of"),
+        ("[]", "doesn't tell what it was made of"),
+        ('{"size": "quick", "seed": 0, "texts": "others"}', "made with other texts; give what it was made with"),
+        ('{"size": "full", "seed": 1, "texts": "others"}', "made with other size, seed, texts;"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--report-only",)], ids=str)
+def test_an_encoder_made_of_something_else_is_not_taken(
+    data: Path, tmp_path: Path, note: str | None, reason: str, more: tuple[str, ...]
+) -> None:
+    encoder = small_encoder(tmp_path / "report" / "encoder")
+    if note is not None:
+        (encoder / "pretrained.json").write_text(note)
+    with pytest.raises(SettingInvalid, match=reason):
+        run(data, tmp_path / "report", "--scheme", "lean", *more)
+
+
+def test_a_pretrained_encoder_is_known_by_its_texts_seed_and_size(data: Path, tmp_path: Path) -> None:
+    out, splits = tmp_path / "report", read_labelled(data)
+    asked = {"model": None, "quick": True, "seed": 0, "report_only": False}
+    assert find_encoder(asked, splits, out) is None
+    assert make_encoder(asked, splits, out) == find_encoder(asked, splits, out) == str(out / "encoder")
+    with pytest.raises(SettingInvalid, match="made with other seed;"):
+        find_encoder(asked | {"seed": 1}, splits, out)
+    with pytest.raises(SettingInvalid, match="made with other texts;"):
+        find_encoder(asked, replace(splits, train=splits.train[1:]), out)
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_file_in_the_reports_place_is_refused_before_the_work(data: Path, tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingInvalid, match=r"--out .*a writable folder was expected"):
+        run(data, tmp_path / "file" / below, "--scheme", "lean")
+
+
+def test_an_encoder_that_is_nowhere_is_refused_before_anything_is_made(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnsupported, match="no such folder"):
+        run(data, tmp_path / "report", "--model", "/nowhere")
     assert not (tmp_path / "report").exists()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
 from sfl_finetune import finetune_run
 from sfl_finetune.command_plan import plan_split
@@ -182,6 +185,75 @@ def test_a_model_is_not_merged_over_another_by_chance(base: Path, corpus: Path, 
     other = tmp_path / "other"
     shutil.copytree(adapter, other)
     assert "must not lie beside" in told(typed(merge, *given, other, "--overwrite"))
+
+
+# peft 0.21 asks for a property that transformers 5.23 renamed.
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "NOTES.md", "tuned.json"])
+def test_a_model_is_not_merged_over_other_files_by_chance(base: Path, corpus: Path, tmp_path: Path, name: str) -> None:
+    own, adapter, out = tmp_path / "base", tmp_path / "adapter", tmp_path / "out"
+    shutil.copytree(base, own)
+    (own / "NOTES.md").write_text("of the base")
+    summary(invoke(own, corpus, adapter, *ONE))
+    out.mkdir()
+    for kept in (name, "training.json"):
+        (out / kept).write_text("somebody's")
+    given = ("--model", own, "--adapter", adapter, "--out", out)
+    assert f"holds '{name}' already; give another folder, or --overwrite" in told(typed(merge, *given))
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        name: "somebody's",
+        "training.json": "somebody's",
+    }
+    assert typed(merge, *given, "--overwrite").exit_code == 0
+    assert (out / "training.json").read_text() == "somebody's"
+    assert (out / "NOTES.md").read_text() == "of the base"
+    assert {path.name for path in out.iterdir() if path.suffix in {".bin", ".safetensors"}} == {"model.safetensors"}
+
+
+# peft 0.21 asks for a property that transformers 5.23 renamed.
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_former_weights_stay_until_the_merged_ones_are_written(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter, out = tmp_path / "adapter", tmp_path / "out"
+    summary(invoke(base, corpus, adapter, *ONE))
+    out.mkdir()
+    (out / "model-00001-of-00002.safetensors").write_text("former")
+    monkeypatch.setattr("transformers.LlamaForCausalLM.save_pretrained", Mock(side_effect=OSError("disk is full")))
+    failed = typed(merge, "--model", base, "--adapter", adapter, "--out", out, "--overwrite")
+    assert "disk is full" in str(failed.exception)
+    assert [path.name for path in out.iterdir()] == ["model-00001-of-00002.safetensors"]
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",), ("--resume",)], ids=str)
+def test_a_readme_that_no_run_wrote_is_not_written_over(
+    base: Path, corpus: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    out = tmp_path / "project"
+    out.mkdir()
+    (out / "README.md").write_text("a project's")
+    assert "holds a README.md and neither an adapter nor a run" in told(invoke(base, corpus, out, *ONE, *more))
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"README.md": "a project's"}
+
+
+def test_a_run_that_can_not_begin_leaves_the_former_adapter(
+    base: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, broken = tmp_path / "adapter", tmp_path / "broken"
+    summary(invoke(base, corpus, out, *ONE))
+    shutil.copytree(out, broken)
+    weights = load_file(broken / "adapter_model.safetensors")
+    save_file({name: value * math.nan for name, value in weights.items()}, broken / "adapter_model.safetensors")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again = (*ONE, "--overwrite")
+    damaged = invoke(base, corpus, out, *again, "--start-from", str(broken))
+    assert isinstance(damaged.exception, TrainingFailed)
+    clock = ("--deadline", "10", "--site-device", "north=m3")
+    assert "wants a --site-device for site 'south' too; given: north" in told(invoke(base, corpus, out, *again, *clock))
+    with monkeypatch.context() as bare:
+        bare.setitem(sys.modules, "torch.utils.tensorboard", None)
+        assert "TensorBoard is not installed" in told(invoke(base, corpus, out, *again, "--tensorboard"))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_the_summary_of_a_run_reads_as_text(base: Path, corpus: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from transformers import LlamaConfig
+from transformers import DistilBertConfig, LlamaConfig
 
 from sfl_finetune.command_plan import plan_split
 from sfl_finetune.commands import finetune
@@ -72,6 +72,24 @@ def test_the_plan_reads_as_options_of_finetune(base: Path, lab: Path) -> None:
     known = {name for parameter in finetune.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
     assert "south=2" in words or "south=1" in words
+
+
+def test_a_plan_for_heads_at_the_sites_says_so_and_costs_them_memory(base: Path, lab: Path) -> None:
+    sites = ("--site", "north=m3", "--cut", "1", "--json")
+    plain, u_shaped = plan(base, lab, *sites), plan(base, lab, *sites, "--u-shape")
+    assert "--u-shape" in u_shaped["finetune_options"].split()
+    assert "--u-shape" not in plain["finetune_options"]
+    assert u_shaped["sites"][0]["memory_gib"] > plain["sites"][0]["memory_gib"]
+    assert u_shaped["seconds_per_round"] > plain["seconds_per_round"]
+
+
+def test_a_model_without_the_tasks_head_is_refused(lab: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    DistilBertConfig(vocab_size=257, dim=32, hidden_dim=48, n_layers=3, n_heads=2).save_pretrained(folder)
+    sites = ("--site", "north=m3")
+    with pytest.raises(ModelUnsupported, match="type 'distilbert' can't be built for task 'causal_lm': Unrecognized"):
+        plan(folder, lab, *sites)
+    assert plan(folder, lab, *sites, "--task", "classification", "--json")["finetune_options"] is None
 
 
 def test_where_nothing_fits_each_shortfall_is_named(base: Path, lab: Path) -> None:

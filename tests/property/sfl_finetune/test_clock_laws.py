@@ -58,6 +58,32 @@ def test_sequential_learning_is_the_sum_of_its_parts() -> None:
     assert step_timeline(parties(), server, channel, sl()).seconds == pytest.approx(wanted)
 
 
+_U_SHAPED = replace(_WORK, head_flop=50e9, features_bytes=6_000_000)
+
+
+def way_to_the_head(party: Party, channel: Channel) -> float:
+    sent = channel.downlink_seconds(_U_SHAPED.features_bytes) + channel.uplink_seconds(_U_SHAPED.features_bytes)
+    return sent + party.device.seconds(_U_SHAPED.head_flop)
+
+
+@pytest.mark.parametrize("scheme", [sl(), memory_efficient()], ids=lambda scheme: scheme.name)
+def test_a_server_that_serves_in_turn_waits_for_each_head_of_a_u_shaped_split(scheme: Scheme) -> None:
+    given = (DEVICES[SERVER], Channel(), scheme)
+    turns = {span.client: span for span in step_timeline(parties(_U_SHAPED), *given).spans if span.phase == "server"}
+    for party in parties():
+        wanted = DEVICES[SERVER].seconds(_WORK.server_flop) + way_to_the_head(party, Channel())
+        assert turns[party.name].end - turns[party.name].start == pytest.approx(wanted)
+    ordered = sorted((span.start, span.end) for span in turns.values())
+    assert all(first[1] <= second[0] + 1e-12 for first, second in pairwise(ordered))
+
+
+def test_heads_work_side_by_side_where_all_batches_are_in_flight() -> None:
+    given = (DEVICES[SERVER], Channel(), sfl())
+    plain, u_shaped = (finish_seconds(parties(work), *given) for work in (_WORK, _U_SHAPED))
+    for party in parties():
+        assert u_shaped[party.name] - plain[party.name] == pytest.approx(way_to_the_head(party, Channel()))
+
+
 def test_an_endlessly_fast_server_makes_sharing_and_taking_turns_equal() -> None:
     fast = replace(DEVICES[SERVER], peak_tflops=1e12)
     times = [step_timeline(parties(), fast, Channel(), scheme).seconds for scheme in (sfl(), memory_efficient())]

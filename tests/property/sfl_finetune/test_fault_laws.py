@@ -17,7 +17,7 @@ from sfl_finetune.federation import Federation
 from sfl_finetune.federation_settings import FederationSettings
 from sfl_finetune.schemes import batched, centralised, lean, sfl, sl
 from sfl_finetune.wire import Message
-from tests.federation_stage import SIZES, assert_same, make_federation, make_model, make_sites
+from tests.federation_stage import PLAIN_SGD, SIZES, assert_same, make_federation, make_model, make_sites
 
 
 @pytest.mark.parametrize("kind", ["vanish", "nan", "shape", "oversize", "absent"])
@@ -33,6 +33,29 @@ def test_average_is_the_survivors_when_a_client_fails(kind: Any, is_u_shaped: bo
     assert set(report.dropped) == {"site1"}
     assert_same(hurt.state, gone.state, atol=0)
     assert hurt.run_round(1).participants == ("site0", "site1", "site2")
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("kind", ["vanish", "nan", "shape", "oversize"])
+@pytest.mark.parametrize("is_u_shaped", [False, True])
+def test_a_relay_hands_on_nothing_of_a_client_that_fails(kind: Any, is_u_shaped: bool, step: int) -> None:
+    # Without moments: clients with one cut share a seat's, and a failed client's steps before its fault are in them.
+    given: dict[str, Any] = {"scheme": sl(), "local_steps": 3, "is_u_shaped": is_u_shaped, "optimiser": PLAIN_SGD}
+    hurt = make_federation(faults=[Fault(client="site1", round=0, kind=kind, step=step)], limit_bytes=50_000, **given)
+    report = hurt.run_round(0)
+    gone = make_federation(faults=[Fault(client="site1", round=0, kind="absent")], **given)
+    gone.run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert set(report.dropped) == {"site1"}
+    assert_same(hurt.state, gone.state, atol=0)
+    assert hurt.run_round(1).participants == ("site0", "site1", "site2")
+
+
+def test_a_relays_client_that_fails_sends_no_more_in_its_round() -> None:
+    given: dict[str, Any] = {"scheme": sl(), "local_steps": 3}
+    hurt = make_federation(faults=[Fault(client="site1", round=0, kind="nan")], **given)
+    hurt.run_round(0)
+    assert hurt.uplink.traffic.num_messages == 3 + 1 + 3
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient", "shape"])

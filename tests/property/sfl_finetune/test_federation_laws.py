@@ -12,6 +12,7 @@ import torch
 from peft import TaskType
 
 from sfl_finetune.batches import collate
+from sfl_finetune.errors import TrainingFailed
 from sfl_finetune.faults import Fault
 from sfl_finetune.federation import Federation
 from sfl_finetune.federation_settings import FederationSettings
@@ -104,6 +105,40 @@ def test_a_relay_does_not_wait_for_one_that_sits_out() -> None:
     report = make_federation(scheme=sl(), deadline_seconds=2.0, clock=clock).run_round(0)
     assert report.participants == ("site1", "site2")
     assert report.dropped == {"site0": "would finish at 9 s, deadline 2 s"}
+
+
+def waiting_clock(seconds: dict[str, float], *, local_steps: int) -> Any:
+    """All begin a step together, once the slowest has ended the one before; of no sites nothing can be told."""
+
+    def clock(_: int, names: Sequence[str]) -> dict[str, float]:
+        slowest = max(seconds[name] for name in names)
+        return {name: slowest * (local_steps - 1) + seconds[name] for name in names}
+
+    return clock
+
+
+def test_sites_that_only_waited_for_a_straggler_are_not_late_without_it() -> None:
+    clock = waiting_clock({"site0": 1.0, "site1": 9.0, "site2": 2.0}, local_steps=4)
+    report = make_federation(deadline_seconds=8.0, local_steps=4, clock=clock).run_round(0)
+    assert report.participants == ("site0", "site2")
+    assert report.dropped == {"site1": "would finish at 36 s, deadline 8 s"}
+
+
+def test_a_deadline_that_none_keeps_ends_in_a_round_without_clients() -> None:
+    clock = waiting_clock({"site0": 1.0, "site1": 9.0, "site2": 2.0}, local_steps=4)
+    with pytest.raises(TrainingFailed, match=r"no client took part: site1: would finish at 36 s.*site2.*site0: .* 4 s"):
+        make_federation(deadline_seconds=0.5, local_steps=4, clock=clock).run_round(0)
+    away = [Fault(client=f"site{number}", round=0, kind="absent") for number in range(3)]
+    with pytest.raises(TrainingFailed, match="site0: absent; site1: absent; site2: absent"):
+        make_federation(deadline_seconds=0.5, faults=away, clock=clock).run_round(0)
+
+
+def test_a_causal_models_completions_cross_as_labels_unless_the_split_is_u_shaped() -> None:
+    plain, u_shaped = (make_federation(is_u_shaped=shape).clients["site0"].forward(0, 0) for shape in (False, True))
+    assert u_shaped.labels is None
+    assert plain.labels is not None
+    crossed = {tuple(row[row >= 0].tolist()) for row in plain.labels}
+    assert crossed == {example.token_ids[2:] for example in make_sites("causal_lm")[0].examples}
 
 
 # peft tunes norms but warns that it does not know them.

@@ -101,6 +101,45 @@ def test_work_is_conserved_between_the_sides() -> None:
     assert server_steps[0] == server_steps[1] > steps[0]
 
 
+@pytest.mark.parametrize("config", [_BERT, _LLAMA], ids=["bert", "llama"])
+@pytest.mark.parametrize("scheme", [memory_efficient(), lean()], ids=lambda scheme: scheme.name)
+def test_a_u_shaped_split_moves_the_heads_work_to_the_client(scheme: Scheme, config: Any) -> None:
+    model, parts = built(config, device="meta")
+    plain, u_shaped = (count_step(model, parts, 1, scheme, _SHAPE, is_u_shaped=shape) for shape in (False, True))
+    assert u_shaped.head_flop > 0
+    assert u_shaped.server_flop + u_shaped.head_flop == plain.server_flop
+    assert u_shaped.client_forward_flop == plain.client_forward_flop
+    assert (plain.head_flop, plain.features_bytes) == (0, 0)
+    num_labels = _SHAPE.batch_size * (_SHAPE.num_tokens if config is _LLAMA else 1)
+    assert plain.uplink_bytes - u_shaped.uplink_bytes == pytest.approx(4 * num_labels, abs=80)
+    assert u_shaped.features_bytes == u_shaped.downlink_bytes < u_shaped.uplink_bytes
+
+
+@pytest.mark.parametrize("config", [_BERT, _LLAMA], ids=["bert", "llama"])
+def test_a_u_shaped_split_moves_the_heads_memory_to_the_client(config: Any) -> None:
+    model, parts = built(config)
+    servers = [measure_server(model, parts, [1], lean(), _SHAPE, is_u_shaped=shape) for shape in (False, True)]
+    clients = [measure_client(model, parts, 1, lean(), _SHAPE, is_u_shaped=shape) for shape in (False, True)]
+    head = {id(weight): weight for path in parts.back for weight in model.get_submodule(path).parameters()}
+    frozen = sum(4 * weight.numel() for weight in head.values() if not weight.requires_grad)
+    trained = sum(4 * weight.numel() for weight in head.values() if weight.requires_grad)
+    assert servers[0].base - servers[1].base == clients[1].base - clients[0].base == frozen
+    assert servers[0].adapters - servers[1].adapters == clients[1].adapters - clients[0].adapters == trained
+    assert clients[1].step_peak >= clients[0].step_peak
+
+
+@pytest.mark.parametrize("config", [_BERT, _LLAMA], ids=["bert", "llama"])
+@pytest.mark.parametrize("scheme", [sl(), sfl(), lean()], ids=lambda scheme: scheme.name)
+def test_prediction_from_shapes_agrees_with_measurement_when_u_shaped(scheme: Scheme, config: Any) -> None:
+    servers, clients = [], []
+    for device in ("meta", "cpu"):
+        model, parts = built(config, device=device)
+        servers.append(measure_server(model, parts, _CUTS, scheme, _SHAPE, is_u_shaped=True).total)
+        clients.append(measure_client(model, parts, 1, scheme, _SHAPE, is_u_shaped=True).total)
+    assert servers[0] == pytest.approx(servers[1], rel=0.1)
+    assert clients[0] == pytest.approx(clients[1], rel=0.1)
+
+
 def test_recomputing_costs_at_most_one_more_forward_pass() -> None:
     model, parts = shape_only_model(_BERT, "classification", LoraSettings(rank=4))
     plain = count_step(model, parts, 1, memory_efficient(), _SHAPE)

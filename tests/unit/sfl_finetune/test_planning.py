@@ -13,7 +13,7 @@ from sfl_finetune.errors import PlanInfeasible, SettingInvalid
 from sfl_finetune.lora import LoraSettings
 from sfl_finetune.memory import StepShape, measure_server
 from sfl_finetune.planning import Request, make_plan
-from sfl_finetune.schemes import Scheme, lean, sfl, sl
+from sfl_finetune.schemes import Scheme, batched, lean, sfl, sl
 from sfl_finetune.workload import count_step, shape_only_model
 
 _CONFIG = BertConfig(vocab_size=500, hidden_size=64, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128)
@@ -142,6 +142,15 @@ def test_only_the_client_that_lacks_memory_holds_a_smaller_rank() -> None:
 def test_a_round_of_more_steps_takes_longer() -> None:
     once, often = (make_plan(request(local_steps=steps)).seconds_per_round for steps in (1, 4))
     assert 2 * once < often <= 4 * once
+
+
+def test_a_u_shaped_split_takes_clients_memory_and_time() -> None:
+    plain, u_shaped = (make_plan(request(cuts=(1,), is_u_shaped=shape)) for shape in (False, True))
+    assert u_shaped.seconds_per_round > plain.seconds_per_round
+    for own, former in zip(u_shaped.assignments, plain.assignments, strict=True):
+        assert own.memory_gib > former.memory_gib
+    with pytest.raises(SettingInvalid, match="no U-shape"):
+        request(scheme=batched(), is_u_shaped=True)
 
 
 def test_every_device_that_lacks_memory_is_named() -> None:

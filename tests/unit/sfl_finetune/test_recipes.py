@@ -4,7 +4,8 @@ import pytest
 from transformers import BloomConfig, LlamaConfig, PretrainedConfig
 
 from sfl_finetune.corpus import Example, Site
-from sfl_finetune.recipes import _hold_out, _longest
+from sfl_finetune.errors import SettingInvalid
+from sfl_finetune.recipes import _hold_out, _longest, pick_device
 
 
 def _site(num_texts: int) -> Site:
@@ -16,6 +17,33 @@ def test_the_share_that_was_asked_for_is_held_out(share: float) -> None:
     (kept,), held = _hold_out((_site(100),), share)
     assert len(held) == round(100 * share)
     assert {*kept.examples, *held} == {*_site(100).examples}
+
+
+@pytest.mark.parametrize(
+    ("num_cuda", "wanted", "picked"),
+    [(0, "auto", "cpu"), (0, "cpu", "cpu"), (2, "auto", "cuda"), (2, "cuda", "cuda"), (2, "cuda:1", "cuda:1")],
+)
+def test_a_device_that_is_there_is_taken(
+    monkeypatch: pytest.MonkeyPatch, num_cuda: int, wanted: str, picked: str
+) -> None:
+    see_cuda_devices(monkeypatch, num_cuda)
+    assert pick_device(wanted) == picked
+
+
+@pytest.mark.parametrize("num_cuda", [0, 2])
+@pytest.mark.parametrize("wanted", ["gpu", "mps", "cuda:2", "cuda:x", "cuda:", "CPU", ""])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(
+    monkeypatch: pytest.MonkeyPatch, num_cuda: int, wanted: str
+) -> None:
+    see_cuda_devices(monkeypatch, num_cuda)
+    allowed = "auto, cpu, cuda, cuda:0, cuda:1" if num_cuda else "auto, cpu"
+    with pytest.raises(SettingInvalid, match=rf"device '{wanted}' is not available; allowed here: {allowed}$"):
+        pick_device(wanted)
+
+
+def see_cuda_devices(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: number > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: number)
 
 
 @pytest.mark.parametrize("num_texts", [1, 2, 3, 10])
