@@ -15,6 +15,7 @@ from agent.expert import Expert
 from agent.goal import GoalTerms, PerSlice
 from agent.optimiser import plan_cell
 from agent.planner import FormulaPlanner
+from agent.pretraining.corpus import random_examples
 from agent.pretraining.examples import Example, random_terms
 from agent.prompting import write_answer
 from edge_preprocess.digest import EdgeDigest
@@ -95,13 +96,25 @@ def site_examples(site: Site, *, num_intervals: int, seed: int, variants: int = 
         yield Example(prompt=prompt.text, completion=write_answer(foresight.best, prompt.order))
 
 
+def rehearsed_examples(site: Site, *, num_examples: int, seed: int) -> Iterator[Example]:
+    """Random cells with the optimiser's plans; no floor and no energy weight where the site meets no such goals.
+
+    Their weights and delay budgets are the cells' own, whatever the site meets.
+    """
+
+    def draw_terms(rng: np.random.Generator, digest: EdgeDigest) -> GoalTerms:
+        return _met(random_terms(rng, digest), site.goals)
+
+    return random_examples(num_examples, seed=seed, draw_terms=draw_terms)
+
+
 def site_cases(
     site: Site, *, num_intervals: int, seed: int, variants: int = 4
 ) -> Iterator[tuple[EdgeDigest, GoalTerms]]:
     """Cases of one run: each digest with the site's own goal, then with other demands and other goals.
 
-    A variant holds one kind of goal (energy at times with floors for all); how several kinds together read is left for
-    a model to work out.
+    A variant holds one kind of goal (energy at times with floors for all, where the site meets floors); how several
+    kinds together read is left for a model to work out.
 
     The run follows the expert half of the time and noisy plans otherwise, so that digests of bad states occur.
     """
@@ -143,7 +156,19 @@ def other_terms(
 ) -> GoalTerms:
     """The site's own goal once in a while, else with one of these kinds of goals."""
     chosen = int(rng.integers(len(kinds) + 1))
-    return terms if chosen == len(kinds) else _with_goal(rng, digest, terms, kinds[chosen])
+    return terms if chosen == len(kinds) else _met(_with_goal(rng, digest, terms, kinds[chosen]), kinds)
+
+
+def _met(terms: GoalTerms, kinds: Sequence[GoalKind]) -> GoalTerms:
+    """The terms less the floors and the energy weight that none of these kinds asks for.
+
+    Those were drawn all the same: what is drawn afterwards does not depend on what a site meets.
+    """
+    if GoalKind.FLOOR not in kinds:
+        terms = replace(terms, floor=np.zeros_like(terms.floor))
+    if GoalKind.ENERGY not in kinds:
+        terms = replace(terms, energy_weight=0.0)
+    return terms
 
 
 def _with_goal(rng: np.random.Generator, digest: EdgeDigest, terms: GoalTerms, kind: GoalKind) -> GoalTerms:

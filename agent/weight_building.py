@@ -141,8 +141,8 @@ def build_weights(
 ) -> dict[str, Any]:
     """Run all stages, export to `out`, score the result; the record that is also written to `out/training.json`."""
     began = time.process_time()
-    # Corpora and checkpoints of another form of the prompt are of no use to this one.
-    work = work / TEMPLATE
+    # Corpora and checkpoints of another form of the prompt, or of another seed, are of no use to this one.
+    work = work / TEMPLATE / f"seed-{schedule.seed}"
     stages = tuple(_prepare(budget, index, schedule, work, device) for index, budget in enumerate(schedule.stages))
 
     def report(stage: str, progress: Progress) -> None:

@@ -27,7 +27,7 @@ import federated_adaptation_sites
 import numpy as np
 import torch
 from federated_adaptation_rows import ROWS, Adapted, Recipe, Row, Save
-from federated_adaptation_sites import LACKING, evaluation_cases, write_corpora
+from federated_adaptation_sites import LACKING, corpora_mark, evaluation_cases, write_corpora
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
@@ -61,9 +61,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    made_by = f"{TEMPLATE}-{weights_mark(EMBEDDED_TWIN.parent)[:8]}"
     recipe = Recipe(
         model=options.model,
-        corpus=options.work / f"{TEMPLATE}-{weights_mark(EMBEDDED_TWIN.parent)[:8]}" / f"corpus-{options.runs}",
+        corpus=options.work / made_by / f"corpus-{options.runs}-{corpora_mark()}",
         num_rounds=options.rounds,
         local_steps=options.local_steps,
         seed=options.seed,

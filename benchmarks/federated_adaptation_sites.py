@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent import corpus_export
 from agent.corpus_export import FIRST_TRAINING_SEED, GoalKind, Site, site_cases, site_examples, site_without
 from agent.pretraining.corpus import write_examples
 from agent.pretraining.evaluation import Case
@@ -48,6 +50,14 @@ LACKING = {
         faults=(FaultKind.BACKHAUL_CONGESTION, FaultKind.CELL_OUTAGE), goals=(GoalKind.PRIORITY, GoalKind.FLOOR)
     ),
 }
+
+
+def corpora_mark() -> str:
+    """Of how the sites and their rows are made: corpora made in another way are not taken up."""
+    mark = hashlib.sha256()
+    for module in (__file__, corpus_export.__file__):
+        mark.update(Path(module).read_bytes())
+    return mark.hexdigest()[:8]
 
 
 def write_corpora(folder: Path, *, num_runs: int) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from agent.errors import AgentInputInvalid
-from agent.pretraining.examples import Example, random_example
+from agent.pretraining.examples import DrawTerms, Example, random_example, random_terms
 
 
-def random_examples(num_examples: int, *, seed: int) -> Iterator[Example]:
+def random_examples(num_examples: int, *, seed: int, draw_terms: DrawTerms = random_terms) -> Iterator[Example]:
     """Synthetic examples; the same seed gives the same rows."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for _ in range(num_examples):
-        yield random_example(rng)
+        yield random_example(rng, draw_terms)
 
 
 def write_examples(examples: Iterable[Example], path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ _NUM_PRB = 51
 _SLICE_COUNTS = (2, 3, 4, 5, 6, 8)
 _SLICE_ODDS = (0.05, 0.2, 0.55, 0.1, 0.06, 0.04)
 
+DrawTerms = Callable[[np.random.Generator, EdgeDigest], GoalTerms]
+"""Makes up the goal of a random cell."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -24,14 +28,6 @@ class Example:
 
     prompt: str
     completion: str
-
-
-def random_example(rng: np.random.Generator) -> Example:
-    """A random digest and goal with the optimiser's plan."""
-    digest = random_digest(rng)
-    terms = random_terms(rng, digest)
-    prompt = write_prompt(digest, terms)
-    return Example(prompt=prompt.text, completion=write_answer(plan_cell(digest, terms), prompt.order))
 
 
 def random_digest(rng: np.random.Generator) -> EdgeDigest:
@@ -77,6 +73,14 @@ def random_terms(rng: np.random.Generator, digest: EdgeDigest) -> GoalTerms:
         ue_rate_cap_mbps=np.full(num_slices, np.inf),
         energy_weight=float(rng.choice([0.0, rng.uniform(0.1, 1.0)], p=[0.85, 0.15])),
     )
+
+
+def random_example(rng: np.random.Generator, draw_terms: DrawTerms = random_terms) -> Example:
+    """A random digest and goal with the optimiser's plan."""
+    digest = random_digest(rng)
+    terms = draw_terms(rng, digest)
+    prompt = write_prompt(digest, terms)
+    return Example(prompt=prompt.text, completion=write_answer(plan_cell(digest, terms), prompt.order))
 
 
 def _random_slice(rng: np.random.Generator, row: int, load: float, cpu_load: float, cpu_ghz: float) -> SliceDigest:

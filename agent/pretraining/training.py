@@ -60,6 +60,14 @@ class ShareLabels:
     """Tokens after which a share follows."""
     weight_NN: torch.Tensor
 
+    def to(self, device: torch.device) -> ShareLabels:
+        """The same labels on that device."""
+        return ShareLabels(
+            number_ids_N=self.number_ids_N.to(device),
+            opener_ids=self.opener_ids.to(device),
+            weight_NN=self.weight_NN.to(device),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -107,6 +115,7 @@ def train(
     torch.manual_seed(plan.seed)
     device = torch.device(plan.device)
     model.to(device).train()
+    placed = None if labels is None else labels.to(device)
     if device.type == "cpu":
         # At 32 numbers a head the fused kernel's backward pass is slow: with it a whole step takes 1.4 times as long.
         model.set_attn_implementation("eager")
@@ -118,7 +127,7 @@ def train(
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * _schedule(step, plan)
-        loss = _step(model, optimisers, batches.at(step), plan, labels)
+        loss = _step(model, optimisers, batches.at(step), plan, placed)
         losses = [*losses, loss][-_NUM_RECENT:]
         on_step(Progress(step=step + 1, num_steps=plan.num_steps, loss=loss, elapsed_s=time.monotonic() - began))
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.num_steps:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from agent.models.operator_language import CHANGING, Call
-from agent.models.operator_model import CALIBRATION, OperatorModel, Reading, load_operator_model
+from agent.models.operator_model import CALIBRATION, OperatorModel, Reading
+from agent.models.tiny_llama import load_tiny_llama
 from agent.pretraining.operator_language.held_out import Case
 from agent.pretraining.operator_language.networks import random_network
 from agent.pretraining.operator_language.phrasebook import FOLDER, Focus, Phrasing, fill, read_phrasings
@@ -39,10 +40,14 @@ class Trial:
         return bool(changes(self.reading.calls) - changes(self.case.calls))
 
 
+def ask_back_until_calibrated(folder: Path) -> None:
+    """Let the weights that are about to be written there ask back at changes, lest they be used before `calibrate`."""
+    _write(folder, 1.0)
+
+
 def calibrate(folder: Path, *, seed: int) -> dict[str, float]:
     """Write the least confidence beside the weights; figures of the validation phrasings with it."""
-    _write(folder, 0.0)
-    trials = try_validation(load_operator_model(folder), seed=seed)
+    trials = try_validation(_never_asking_back(folder), seed=seed)
     least = least_confidence(trials)
     _write(folder, least)
     kept = [trial for trial in trials if trial.reading.confidence >= least or not changes(trial.reading.calls)]
@@ -109,6 +114,14 @@ def _case(phrasing: Phrasing, rng: np.random.Generator) -> Case:
         family=phrasing.family,
         calls=said.calls,
     )
+
+
+def _never_asking_back(folder: Path) -> OperatorModel:
+    """The weights under no least confidence, whatever the folder's calibration says."""
+    from tokenizers import Tokenizer
+
+    model = load_tiny_llama(folder)
+    return OperatorModel(model, Tokenizer.from_file(str(folder / "tokenizer.json")), least_confidence=0.0)
 
 
 def _write(folder: Path, least: float) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.pretraining.kept_rows import Rows, kept_rows
 from agent.pretraining.operator_language.examples import operator_examples
 from agent.pretraining.operator_language.held_out import TEST_SHA256, held_out_hash
 from agent.pretraining.operator_language.naming import naming_examples
@@ -50,7 +52,6 @@ def train_operator_model(
     import torch
 
     from agent.pretraining.operator_language.calibration import calibrate
-    from agent.pretraining.tokenizer import save_tokenizer
     from agent.pretraining.training import TrainingPlan, train
 
     torch.set_num_threads(1)
@@ -67,9 +68,9 @@ def train_operator_model(
         checkpoint_every=50,
     )
     num_naming_steps = _learn_names(model, tokenizer, plan, out / ".work" / "names")
-    loss = train(model, _encode(examples, tokenizer), plan, folder=out / ".work" / "phrasings", on_step=on_step)
-    save_tokenizer(tokenizer, out)
-    model.to(torch.bfloat16).save_pretrained(str(out))
+    folder = out / ".work" / "phrasings"
+    loss = train(model, _encode(examples, tokenizer, folder), plan, folder=folder, on_step=on_step)
+    _export(model, tokenizer, out)
     record = {
         "loss": loss,
         "num_naming_steps": num_naming_steps,
@@ -96,18 +97,40 @@ def _learn_names(model: LlamaForCausalLM, tokenizer: Tokenizer, plan: TrainingPl
 
     own = replace(plan, num_steps=naming_steps(plan.num_steps), batch_size=_NAMING_BATCH_SIZE)
     names = tuple(naming_examples(own.num_steps * own.batch_size // _PASSES, seed=own.seed))
-    train(model, _encode(names, tokenizer), own, folder=folder)
+    train(model, _encode(names, tokenizer, folder), own, folder=folder)
     return own.num_steps
 
 
-def _encode(examples: Sequence[Example], tokenizer: Tokenizer) -> tuple[tuple[tuple[int, ...], int], ...]:
-    """Token ids and the prompt's length of each example; the symbols of names, numbers and calls stay whole."""
+def _encode(examples: Sequence[Example], tokenizer: Tokenizer, folder: Path) -> Rows:
+    """Token ids and the prompt's length of each example, as they were first encoded for `folder`.
+
+    They are kept there, since the library draws the merges to leave out from a generator that takes no seed.
+    """
+    mark = hashlib.sha256(f"{examples}|{tokenizer.to_str()}|{_MERGE_DROPOUT}".encode())
+    path = folder / f"rows-{mark.hexdigest()[:16]}.safetensors"
+    return kept_rows(path, lambda: _encode_with_fewer_merges(examples, tokenizer))
+
+
+def _encode_with_fewer_merges(examples: Sequence[Example], tokenizer: Tokenizer) -> Rows:
+    """Other ids at each call; the symbols of names, numbers and calls stay whole."""
     from agent.pretraining.training import encode_examples
 
     tokenizer.model.dropout = _MERGE_DROPOUT
     rows = encode_examples(examples, tokenizer)
     tokenizer.model.dropout = None
     return rows
+
+
+def _export(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+    """Weights (bf16) and tokenizer, which ask back at changes until they are calibrated."""
+    import torch
+
+    from agent.pretraining.operator_language.calibration import ask_back_until_calibrated
+    from agent.pretraining.tokenizer import save_tokenizer
+
+    ask_back_until_calibrated(out)
+    save_tokenizer(tokenizer, out)
+    model.to(torch.bfloat16).save_pretrained(str(out))
 
 
 def _new_model(tokenizer: Tokenizer, seed: int) -> LlamaForCausalLM:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from agent.commands.run import run
-from agent.corpus_export import FIRST_TRAINING_SEED, GoalKind, Site, refuse_training_seeds, site_examples, site_without
+from agent.corpus_export import (
+    FIRST_TRAINING_SEED,
+    GoalKind,
+    Site,
+    other_terms,
+    refuse_training_seeds,
+    rehearsed_examples,
+    site_examples,
+    site_without,
+)
 from agent.errors import AgentInputInvalid
+from agent.goal import GoalTerms
 from agent.policy_bench import BenchPlan
+from agent.pretraining.corpus import random_examples
 from agent.pretraining.examples import Example
 from agent.prompting import Prompt, parse_answer, write_answer
 from telemetry_sim.scenarios import scenario
+from tests.agent_stage import random_case
 
 SITE = "smart-home"
 TOPOLOGY = scenario(SITE, 12).topology
@@ -109,6 +123,63 @@ def test_rows_of_a_site_without_floors_hold_none() -> None:
 
     assert not has_floor(bare)
     assert has_floor(floors)
+
+
+def drawn_terms(rng: np.random.Generator, kinds: tuple[GoalKind, ...]) -> GoalTerms:
+    """A goal of one of these kinds for a cell of four slices whose own asks for neither floors nor energy."""
+    digest, terms = random_case(2, num_slices=4)
+    return other_terms(rng, digest, replace(terms, floor=np.zeros(4), energy_weight=0.0), kinds)
+
+
+def test_energy_goals_bring_floors_only_where_floors_are_met() -> None:
+    def share_with_floors(kinds: tuple[GoalKind, ...]) -> float:
+        rng = np.random.default_rng(8)
+        found = [drawn_terms(rng, kinds) for _ in range(300)]
+        return float(np.mean([terms.floor.any() for terms in found if terms.energy_weight > 0]))
+
+    assert share_with_floors((GoalKind.ENERGY, GoalKind.DELAY)) == 0.0
+    assert share_with_floors((GoalKind.ENERGY, GoalKind.FLOOR)) == pytest.approx(0.3, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_energy_goal_without_its_floors_is_otherwise_the_same(seed: int) -> None:
+    met, lacking = np.random.default_rng(seed), np.random.default_rng(seed)
+    terms = drawn_terms(met, (GoalKind.ENERGY, GoalKind.FLOOR))
+    others = drawn_terms(lacking, (GoalKind.ENERGY, GoalKind.DELAY))
+
+    if terms.energy_weight > 0:
+        assert others.energy_weight == terms.energy_weight
+        assert lacking.random() == met.random()
+
+
+def test_a_site_that_meets_every_kind_is_given_the_goals_it_always_was() -> None:
+    rng = np.random.default_rng(8)
+    found = [drawn_terms(rng, tuple(GoalKind)) for _ in range(60)]
+    saving = [(terms.energy_weight, terms.floor.max()) for terms in found if terms.energy_weight > 0]
+
+    assert np.array(saving) == pytest.approx(
+        np.array([(0.1467, 0.0), (0.688, 0.0), (0.52, 0.9081), (0.8853, 0.84), (0.8311, 0.0)]), abs=1e-4
+    )
+    assert sum(terms.weight.sum() + terms.delay_budget_ms.sum() for terms in found) == pytest.approx(70418.745)
+
+
+def is_asked_for(example: Example) -> bool:
+    """Whether the row holds a floor or an energy goal."""
+    return " save=0 " not in example.prompt or any(" floor=0 " not in line for line in slice_lines(example))
+
+
+def test_rehearsed_rows_of_a_site_that_meets_every_kind_are_the_random_ones() -> None:
+    rows = rehearsed_examples(Site(scenario=SITE), num_examples=20, seed=3)
+    assert list(rows) == list(random_examples(20, seed=3))
+
+
+def test_rehearsed_rows_hold_no_floors_and_energy_goals_that_the_site_lacks() -> None:
+    site = Site(scenario=SITE, goals=(GoalKind.PRIORITY, GoalKind.DELAY))
+    pairs = list(zip(random_examples(60, seed=3), rehearsed_examples(site, num_examples=60, seed=3), strict=True))
+
+    assert any(is_asked_for(whole) for whole, _ in pairs)
+    assert not any(is_asked_for(bare) for _, bare in pairs)
+    assert all(bare == whole for whole, bare in pairs if not is_asked_for(whole))
 
 
 @pytest.mark.parametrize(("faults", "goals"), [(("jamming",), ()), ((), ("thrift",))])

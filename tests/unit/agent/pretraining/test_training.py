@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -148,6 +148,32 @@ def test_a_share_next_to_the_right_one_counts_as_nearly_right() -> None:
     assert (weight_NN.argmax(axis=1) == np.arange(101)).all()
     # A bell of deviation 1.5: the neighbour at distance 3 has exp(-2) of the peak.
     assert weight_NN[50, 53] / weight_NN[50, 50] == pytest.approx(np.exp(-2.0), rel=1e-4)
+
+
+def test_labels_go_whole_to_the_device_that_is_named() -> None:
+    moved = labels().to(torch.device("meta"))
+
+    for name in ("number_ids_N", "opener_ids", "weight_NN"):
+        kept, there = getattr(labels(), name), getattr(moved, name)
+        assert (there.device.type, there.shape, there.dtype) == ("meta", kept.shape, kept.dtype)
+
+
+class LabelsElsewhere:
+    """Labels that can be read only where they were sent to."""
+
+    def __init__(self) -> None:
+        self.sent_to: list[torch.device] = []
+
+    def to(self, device: torch.device) -> ShareLabels:
+        self.sent_to.append(device)
+        return labels().to(device)
+
+
+def test_labels_are_sent_once_to_the_device_that_trains(tmp_path: Path) -> None:
+    elsewhere = LabelsElsewhere()
+    train(fresh_model(), rows(), PLAN, labels=cast("ShareLabels", elsewhere), folder=tmp_path)
+
+    assert elsewhere.sent_to == [torch.device(PLAN.device)]
 
 
 def test_only_completions_and_their_end_are_learned() -> None:
