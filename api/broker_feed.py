@@ -12,7 +12,9 @@ import aiomqtt
 from pydantic import ValidationError
 
 from api.errors import NetworkSilent
+from edge_preprocess.compact import unpack
 from edge_preprocess.digest import EdgeDigest
+from edge_preprocess.errors import DigestInvalid
 from telemetry_sim.mqtt_client import BrokerRefused
 from telemetry_sim.mqtt_protocol import DIGESTS_FILTER, cell_of_topic
 from telemetry_sim.mqtt_target import BrokerAddress
@@ -22,6 +24,8 @@ from telemetry_sim.topology import Topology
 LOG = logging.getLogger("edgewright.feed")
 _LONGEST_WAIT_S = 5.0
 _STALE_INTERVALS = 3
+_MAX_TOLD = 1000
+"""Topics whose first unreadable message is logged; whoever may publish may make up more."""
 
 
 class BrokerFeed:
@@ -46,6 +50,8 @@ class BrokerFeed:
         self._monotonic = monotonic
         self._digests: dict[int, tuple[float, EdgeDigest]] = {}
         """With when each came in: edges' clocks are not ours, and one of them may be wrong."""
+        self._told: set[str] = set()
+        """Topics of which a message was quarantined."""
         self._refusal = ""
         """Why the broker sends us nothing; empty where it does."""
         self._loop = asyncio.new_event_loop()
@@ -110,19 +116,27 @@ class BrokerFeed:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def _take(self, message: aiomqtt.Message) -> None:
-        cell = cell_of_topic(str(message.topic))
+        topic = str(message.topic)
         payload = message.payload if isinstance(message.payload, bytes | bytearray) else b""
         slices = tuple(profile.id for profile in self.topology.slices)
         try:
-            digest = EdgeDigest.model_validate_json(payload)
-        except ValidationError:
-            self.num_quarantined += 1
+            digest = _read(bytes(payload))
+        except DigestInvalid as error:
+            self._quarantine(topic, str(error))
             return
-        if digest.cell != cell or tuple(row.slice for row in digest.slices) != slices:
-            self.num_quarantined += 1
-            return
-        if self._is_news(digest):
+        if digest.cell != cell_of_topic(topic):
+            self._quarantine(topic, f"tells of cell {digest.cell}")
+        elif tuple(row.slice for row in digest.slices) != slices:
+            self._quarantine(topic, f"tells of {len(digest.slices)} slices other than the {len(slices)} known here")
+        elif self._is_news(digest):
             self._digests[digest.cell] = (self._monotonic(), digest)
+
+    def _quarantine(self, topic: str, reason: str) -> None:
+        """Count a message; the first of its topic is logged."""
+        self.num_quarantined += 1
+        if topic not in self._told and len(self._told) < _MAX_TOLD:
+            self._told.add(topic)
+            LOG.warning("a message on %r is quarantined, later ones are only counted: %.300r", topic, reason)
 
     def _is_news(self, digest: EdgeDigest) -> bool:
         if digest.cell not in self._digests:
@@ -133,3 +147,13 @@ class BrokerFeed:
 
     def _is_fresh(self, came_s: float) -> bool:
         return self._monotonic() - came_s <= self._lifetime_s
+
+
+def _read(payload: bytes) -> EdgeDigest:
+    """A digest in either of the forms that edge nodes send; raises DigestInvalid."""
+    if payload.lstrip()[:1] == b"[":
+        return unpack(payload)
+    try:
+        return EdgeDigest.model_validate_json(payload)
+    except ValidationError as error:
+        raise DigestInvalid(f"{payload[:40]!r}: {error.error_count()} faults, a digest is needed") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import sys
@@ -55,10 +54,12 @@ def edge(
     Ctrl-C or SIGTERM ends it; started again with the same --state and --out it goes on where it was and loses or
     repeats no interval, even after it was killed.
     """
+    from edge_preprocess.distinct_files import check_distinct
     from edge_preprocess.edge_node import EdgeNode
 
     broker = _broker(source)
     is_pipe = source == "-" or broker is not None or Path(source).is_fifo()
+    check_distinct({"SOURCE": None if broker else Path(source), "--topology": topology_file, "--out": out})
     node = EdgeNode(
         folder,
         out,
@@ -68,17 +69,17 @@ def edge(
         with_sla_risk=sla_risk,
         outbox=broker,
     )
-    ended: int | None = None
-    if broker is not None:
-        with _ending_on_signals(), contextlib.suppress(_Stop):
-            broker.run(node.accept, recent=lambda: node.recent)
-    else:
-        with _opened(Path(source)) as file, _ending_on_signals():
-            ended = _run(node, file, is_pipe=is_pipe)
-    if ended is not None and not keep_open:
-        node.finish(offset=ended)
+    ended_by = "source"
+    try:
+        if broker is not None:
+            with _ending_on_signals():
+                broker.run(node.accept, recent=lambda: node.recent)
+        else:
+            with _opened(Path(source)) as file, _ending_on_signals():
+                (_take_pipe if is_pipe else _take_file)(node, file, keep_open=keep_open)
+    except _Stop:
+        ended_by = "signal"
     node.stop()
-    ended_by = "source" if ended is not None else "signal"
     untold = dict(node.untold)
     summary = {"digests": node.num_digests, "out": str(out), "ended": ended_by, "untold": untold}
     click.echo(json.dumps(summary) if as_json else f"{node.num_digests} digests written to {out}", err=not as_json)
@@ -98,25 +99,25 @@ def _broker(source: str) -> BrokerSource | None:
     return BrokerSource(BrokerUrl.parse(source)) if source.startswith("mqtt:") else None
 
 
-def _run(node: EdgeNode, file: BinaryIO, *, is_pipe: bool) -> int | None:
-    """Feed the node; the offset of the source's end, None where a signal came first."""
+def _take_pipe(node: EdgeNode, file: BinaryIO, *, keep_open: bool) -> None:
+    """Feed the node to the pipe's end."""
     from edge_preprocess.wire import MAX_LINE_BYTES
 
-    offset = 0
-    if not is_pipe:
-        offset = node.position
-        file.seek(offset)
-    try:
-        while raw := file.readline(MAX_LINE_BYTES + 1):
-            # A line without its end is still being written: a file is read again from there at the next start.
-            if not raw.endswith(b"\n") and len(raw) <= MAX_LINE_BYTES and not is_pipe:
-                break
-            if raw.strip():
-                node.accept(raw, offset=offset)
-            offset += len(raw)
-    except _Stop:
-        return None
-    return offset
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        if raw.strip():
+            node.accept(raw)
+    if not keep_open:
+        node.finish()
+
+
+def _take_file(node: EdgeNode, file: BinaryIO, *, keep_open: bool) -> None:
+    """Feed the node what the file holds beyond what it has read."""
+    from edge_preprocess.edge_file import EdgeFile
+
+    lines = EdgeFile(node, file)
+    lines.read()
+    if not keep_open:
+        lines.finish()
 
 
 @contextmanager

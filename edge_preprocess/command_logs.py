@@ -37,10 +37,12 @@ def logs(file: Path, rows: Path | None, *, as_json: bool, state: Path | None, ke
     No format needs to be given. A file is read twice for --rows, so that its rows carry the templates as known at the
     end; a stream's rows carry them as known when the line came.
     """
+    from edge_preprocess.distinct_files import check_distinct
     from edge_preprocess.log_reader import digest_logs
     from edge_preprocess.log_report import render_json, render_tables
     from edge_preprocess.site_key import SiteKey
 
+    check_distinct({"FILE": file, "--rows": rows, "--state": state, "--site-key": key_file})
     is_piped = rows is not None and str(rows) == "-"
     # New templates are shown as they come where somebody may be watching a stream.
     is_watched = str(file) == "-" and not as_json and not is_piped

@@ -30,8 +30,10 @@ def signal(file: Path, rows: Path | None, column: str | None, *, as_json: bool) 
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+    from edge_preprocess.distinct_files import check_distinct
     from edge_preprocess.signal_report import digest_signal
 
+    check_distinct({"FILE": file, "--rows": rows})
     is_piped = rows is not None and str(rows) == "-"
     columns = (TextColumn("{task.completed} rows"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _PIPED_WIDTH = 200
+_RECORDED = frozenset({".csv", ".json", ".log", ".txt", ".parquet"})
+"""What the files of a recording that is a folder end with."""
 
 
 @click.command()
@@ -35,6 +37,7 @@ def trace(file: Path, interval_s: float, rows: Path | None, limit: int, *, as_js
 
     from edge_preprocess.trace_report import TraceDigests
 
+    _check_rows(file, rows)
     run = TraceDigests(file, interval_s=interval_s)
     shown: list[EdgeDigest] = []
     with ExitStack() as stack:
@@ -50,6 +53,15 @@ def trace(file: Path, interval_s: float, rows: Path | None, limit: int, *, as_js
         click.echo(json.dumps(_document(file, run.report, shown), indent=2))
     else:
         _show(run.report, shown)
+
+
+def _check_rows(file: Path, rows: Path | None) -> None:
+    """Raise SourceUnreadable where the rows would replace a part of the recording."""
+    from edge_preprocess.distinct_files import check_distinct
+
+    parts = sorted(part for part in file.iterdir() if part.suffix in _RECORDED) if file.is_dir() else [file]
+    for part in parts:
+        check_distinct({"FILE": part, "--rows": rows})
 
 
 def _updater(progress: Any, task: Any) -> Callable[[float], None]:

@@ -60,6 +60,8 @@ class DeviceMemory:
     def remember(self, rows: Rows, now_s: float) -> None:
         """Store every device's last row; call it once per interval, after the reads."""
         last = rows.last_of_devices()
+        # Where time has stepped back, what was heard before it counts as heard now.
+        self._time_s = np.minimum(self._time_s, now_s)
         fresh = np.isin(self._ids, rows.device_id[last], invert=True) & (self._time_s > now_s - _FORGET_AFTER_S)
         ids = np.concatenate((self._ids[fresh], rows.device_id[last]))
         order = np.argsort(ids)

@@ -21,8 +21,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_preprocess.compact import pack
-from edge_preprocess.edge_node import MOST_RECENT, mark
+from edge_preprocess.edge_node import MOST_RECENT
 from edge_preprocess.errors import SourceUnreadable
+from edge_preprocess.file_marks import mark
 from telemetry_sim.mqtt_protocol import ROOT, digest_topic
 
 if TYPE_CHECKING:

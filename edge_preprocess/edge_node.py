@@ -9,19 +9,20 @@ where the digests are known to have arrived at an outbox; the others are sent ag
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 from collections import Counter, deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edge_preprocess.clock_check import ClockCheck
-from edge_preprocess.digest import EdgeDigest
+from edge_preprocess.digest_file import DigestFile
 from edge_preprocess.edge_state import load_state, save_state
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
+from edge_preprocess.file_marks import mark
 from edge_preprocess.intervals import interval_number
 from edge_preprocess.journal import Journal
 from edge_preprocess.open_interval import OpenInterval
@@ -31,8 +32,11 @@ from telemetry_sim.records import LogRecord, TelemetryFrame
 from telemetry_sim.topology import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
+
+    from edge_preprocess.digest import EdgeDigest
 
 LOG = logging.getLogger("edgewright.edge")
 _PREFIX = "pipeline."
@@ -40,11 +44,6 @@ _MAX_DOUBTED = 1_000
 """Frames with an unbelievable time that are held in a row; the rows of more are counted and dropped."""
 MOST_RECENT = 50
 """Lines that a source may have sent without knowing that they arrived."""
-
-
-def mark(line: bytes) -> str:
-    """A line's mark, by which it is known again."""
-    return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()[:16]
 
 
 class Outbox(Protocol):
@@ -76,9 +75,8 @@ class EdgeNode:
         with_sla_risk: bool = False,
         outbox: Outbox | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._state_path = folder / "edge.state"
-        self._out = out
+        self._out = DigestFile(out)
         self._interval_s = interval_s
         self._with_sla_risk = with_sla_risk
         self._outbox = outbox
@@ -98,10 +96,15 @@ class EdgeNode:
         """Written by this process."""
         self.position = 0
         """Offset of the first line that is in no saved digest."""
-        covered = self._restore()
+        self._source_mark = ""
+        """Of what the source held before the position; empty where that is not known."""
+        self._mark_source: Callable[[int], str] = _unmarked
+        with _for_writing(folder):
+            covered = self._restore()
         if topology is not None:
             self._meet(topology)
-        self._journal = Journal(folder / "edge.journal") if is_journalled else None
+        with _for_writing(folder):
+            self._journal = Journal(folder / "edge.journal") if is_journalled else None
         if self._journal is not None:
             self._replay(self._journal, covered)
 
@@ -109,6 +112,18 @@ class EdgeNode:
     def recent(self) -> tuple[str, ...]:
         """Marks of the newest lines taken, oldest first: a source may bring these again after a restart."""
         return tuple(self._recent)
+
+    def read_from(self, mark_source: Callable[[int], str]) -> None:
+        """Take lines of a source that can be read again; `mark_source` gives a mark of what it holds before an offset.
+
+        Raises SourceUnreadable where the state's lines came from another.
+        """
+        if self._source_mark and mark_source(self.position) != self._source_mark:
+            raise SourceUnreadable(
+                f"the source's first {self.position} bytes are not those that were read before: it was replaced; a new "
+                f"--state folder is needed, not {str(self._state_path.parent)!r}"
+            )
+        self._mark_source = mark_source
 
     def accept(self, raw: bytes, *, offset: int = 0) -> None:
         """Take one line; `offset` is where it begins in a source that can be read again."""
@@ -126,6 +141,10 @@ class EdgeNode:
     def untold(self) -> Mapping[str, int]:
         """What could not be taken since the last digest, by reason: no digest tells of it yet."""
         return self._open.unreadable
+
+    def leave(self, reason: str) -> None:
+        """Count a line that is left where it is."""
+        self._open.unreadable[reason] += 1
 
     def finish(self, *, offset: int = 0) -> None:
         """The source has ended at `offset`: write the open interval too."""
@@ -146,7 +165,7 @@ class EdgeNode:
         before = self._clock.state()
         is_believed = not self._clock.judge(found.time_s, found.period_s)
         number = interval_number(found.time_s, self._interval_s) if is_believed else self._number
-        if self._number is None or number is None or number <= self._number:
+        if self._number is None or number is None or number == self._number:
             # What the clock has seen stays seen: a leap is believed once another frame carries on from it.
             return False
         self._clock.restore(before)
@@ -181,9 +200,10 @@ class EdgeNode:
         doubt = self._clock.judge(frame.time_s, frame.period_s)
         if not doubt:
             number = interval_number(frame.time_s, self._interval_s)
-            if self._number is not None and number > self._number:
+            # An earlier one, too: its time was believed only because the clock has stepped back.
+            if self._number is not None and number != self._number:
                 self._close_interval(raw, offset, before)
-            self._number = number if self._number is None else max(number, self._number)
+            self._number = number
             self._num_doubted = 0
         elif self._num_doubted >= _MAX_DOUBTED:
             # Time may stand still for good: what is refused anyway must not fill the memory.
@@ -202,38 +222,35 @@ class EdgeNode:
                 f"known here; one topology per edge node is allowed, another needs another --state folder"
             )
 
-    def _close_interval(self, next_line: bytes | None, offset: int, clock: tuple[float, float]) -> None:
+    def _close_interval(self, next_line: bytes | None, offset: int, clock: Sequence[float]) -> None:
         """Write what came in; `clock` is what was known of time before the next line."""
         if self._pipeline is None:
             raise SourceUnreadable("telemetry came before any topology; give --topology or begin with a topology line")
         came = self._open
         digests = self._pipeline.digest(came.frames, came.logs, unreadable=came.unreadable)
-        with self._out.open("ab") as file:
-            if self._outbox is not None and self._outbox.is_empty:
-                self._arrived_bytes = file.tell()
-            file.writelines(digest.model_dump_json().encode() + b"\n" for digest in digests)
-            file.flush()
-            os.fsync(file.fileno())
-            out_bytes = file.tell()
+        if self._outbox is not None and self._outbox.is_empty:
+            self._arrived_bytes = self._out.num_bytes
+        written = self._out.add(digests)
         self._open = OpenInterval()
         self._num_dropped = 0
         self.num_digests += len(digests)
         self.position = offset
-        self._save(out_bytes, clock, num_open=0 if next_line is None else 1)
+        self._save(written, clock, num_open=0 if next_line is None else 1)
         if self._journal is not None:
             self._journal.begin(self._journal.generation + 1, [] if next_line is None else [next_line])
         if self._outbox is not None:
             for digest in digests:
                 self._outbox.publish(digest)
 
-    def _save(self, out_bytes: int, clock: tuple[float, float], *, num_open: int) -> None:
+    def _save(self, written: Mapping[str, Any], clock: Sequence[float], *, num_open: int) -> None:
         if self._pipeline is None or self._topology is None:
             return
         journal = self._journal
         about = {
-            "out_bytes": out_bytes,
-            "arrived_bytes": out_bytes if self._outbox is None else self._arrived_bytes,
+            **written,
+            "arrived_bytes": written["out_bytes"] if self._outbox is None else self._arrived_bytes,
             "position": self.position,
+            "source_mark": self._mark_source(self.position),
             "generation": -1 if journal is None else journal.generation,
             "num_covered": 0 if journal is None else journal.num_lines - num_open,
             "interval_s": self._interval_s,
@@ -250,11 +267,7 @@ class EdgeNode:
         """Take up the saved state; returns the journal's generation that it covers, and how many of its lines."""
         state = load_state(self._state_path)
         if state is None:
-            begun = self._state_path.with_suffix(".begun")
-            if self._out.exists() and self._out.stat().st_size and not begun.exists():
-                raise SourceUnreadable(f"{self._out}: already holds something that no state in {begun.parent} knows of")
-            begun.touch()
-            self._cut_out(0)
+            self._out.claim(self._state_path.with_suffix(".begun"))
             return -1, 0
         about = json.loads(state["about"].tobytes())
         if about["interval_s"] != self._interval_s:
@@ -268,31 +281,20 @@ class EdgeNode:
         self._meet(Topology.model_validate(about["topology"]))
         if self._pipeline is not None:
             self._pipeline.restore({k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)})
-        latest_s, suspect_s = about["clock"]
-        self._clock.restore((latest_s, suspect_s))
+        self._clock.restore(about["clock"])
         self._recent.extend(about.get("recent", ()))
         self.position = int(about["position"])
-        self._cut_out(int(about["out_bytes"]))
+        self._source_mark = about.get("source_mark", "")
+        self._out.resume(about)
         self._send_again(int(about["arrived_bytes"]))
         return int(about["generation"]), int(about["num_covered"])
 
-    def _cut_out(self, num_bytes: int) -> None:
-        """Cut off digests of a process that died before it had saved its state."""
-        if not self._out.exists():
-            return
-        if self._out.stat().st_size < num_bytes:
-            raise StateUnreadable(f"{self._out}: is shorter than the {num_bytes} bytes that the state knows of")
-        os.truncate(self._out, num_bytes)
-
     def _send_again(self, arrived_bytes: int) -> None:
         """Send the digests that a process wrote which died before it knew that they had arrived."""
-        self._arrived_bytes = arrived_bytes
-        if self._outbox is None or not self._out.exists():
-            return
-        with self._out.open("rb") as file:
-            file.seek(arrived_bytes)
-            for line in file:
-                self._outbox.publish(EdgeDigest.model_validate_json(line))
+        self._arrived_bytes = min(arrived_bytes, self._out.num_bytes)
+        if self._outbox is not None:
+            for digest in self._out.digests_from(arrived_bytes):
+                self._outbox.publish(digest)
 
     def _replay(self, journal: Journal, covered: tuple[int, int]) -> None:
         """Take the journal's lines again, but for those that the state covers."""
@@ -314,3 +316,21 @@ class EdgeNode:
             LOG.exception("a journalled line of %d bytes and the open interval are given up", len(line))
             num_lines = len(self._open.frames) + len(self._open.logs) + 1
             self._open = OpenInterval(unreadable=self._open.unreadable + Counter(line_given_up=num_lines))
+
+
+def _unmarked(offset: int) -> str:
+    """Of a source that can't be read again."""
+    del offset
+    return ""
+
+
+@contextmanager
+def _for_writing(folder: Path) -> Iterator[None]:
+    """A folder for the state, made where it is missing; raises StateUnreadable where it can't be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StateUnreadable(f"--state {str(folder)!r}: permission denied; a writable folder was expected")
+        yield
+    except OSError as error:
+        raise StateUnreadable(f"--state {str(folder)!r}: {error.strerror}; a writable folder was expected") from error

@@ -100,12 +100,11 @@ class Intake:
     """The frames that were used, in time order."""
 
 
-def take_in(
-    frames: Sequence[TelemetryFrame], topology: Topology, *, after_s: float, clock: ClockCheck | None = None
-) -> Intake:
-    """The believable rows of the frames that end after `after_s`; `clock` remembers what it doubted before.
+def take_in(frames: Sequence[TelemetryFrame], topology: Topology, *, clock: ClockCheck | None = None) -> Intake:
+    """The believable rows of the frames; `clock` remembers which time it believed last, and what it doubted since.
 
-    Rows of an unknown cell are counted at the first cell, so that the sum over cells stays exact.
+    Rows of an unknown cell are counted at the first cell, so that the sum over cells stays exact. Where time steps back
+    among the frames, those after the step are refused until time has caught up.
     """
     num_cells, num_slices = len(topology.cells), len(topology.slices)
     received = np.zeros(num_cells, dtype=np.int64)
@@ -113,9 +112,10 @@ def take_in(
     reasons: Counter[str] = Counter()
     usable: list[TelemetryFrame] = []
     clock = clock or ClockCheck()
-    clock.latest_s = after_s
     for frame in frames:
         reason = _shape_fault(frame, num_cells, num_slices) or clock.judge(frame.time_s, frame.period_s)
+        if not reason and usable and frame.time_s <= usable[-1].time_s:
+            reason = "time_backwards"
         if reason:
             counts = _rows_per_cell(frame.devices.cell, num_cells)
             if frame.sensors is not None:

@@ -9,7 +9,9 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
+from edge_preprocess.log_cell_state import STATES, is_out_of_service
 from edge_preprocess.log_quotations import own_words
+from edge_preprocess.log_words import plain_words
 
 
 class LogCounter(StrEnum):
@@ -51,9 +53,8 @@ _PAIRS: tuple[tuple[LogCounter, str, str], ...] = (
     (
         LogCounter.CELL_OUTAGE,
         r"cell|sector|rru?|radio unit|carrier",
-        r"outage|out of service|disabled|not transmitting",
+        r"outage|out of service|not transmitting",
     ),
-    (LogCounter.CELL_OUTAGE, r"cell|sector|rru|radio unit", r"down|inactive|unavailable"),
     (
         LogCounter.OVERLOAD,
         r"cpu|load|utili[sz]ation|queue|buffer|backlog",
@@ -134,30 +135,27 @@ _COMPILED_PAIRS = tuple(
     for name, subject, trouble in _PAIRS
 )
 _COMPILED_PHRASES = tuple((name, re.compile(rf"\b(?:{phrase})\b")) for name, phrase in _PHRASES)
-_TROUBLES = sorted({trouble for _, _, trouble in _PAIRS} | {phrase for _, phrase in _PHRASES})
+_TROUBLES = sorted({trouble for _, _, trouble in _PAIRS} | {phrase for _, phrase in _PHRASES} | {STATES})
 _ANY = re.compile("|".join(rf"\b(?:{words})\b" for words in _TROUBLES))
-_JOINTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-:=.,;()\[\]\"'<>*]+|\s+")
 _END_LENGTH = 400
 
 
 def counters_of(text: str) -> tuple[LogCounter, ...]:
     """The counters that one line of this template adds one to, in the list's order."""
-    plain = _plain(_ends_of(own_words(text)))
+    told = _ends_of(own_words(text))
+    plain = plain_words(told)
     if not _ANY.search(plain):
         return ()
     found = {name for name, pattern in (*_COMPILED_PHRASES, *_COMPILED_PAIRS) if pattern.search(plain)}
+    if is_out_of_service(told):
+        found.add(LogCounter.CELL_OUTAGE)
     return tuple(name for name in LogCounter if name in found)
 
 
 @lru_cache(maxsize=4096)
 def is_telling(word: str) -> bool:
     """True for a word that may name an event, and so must not be taken for a variable."""
-    return _ANY.search(_plain(word)) is not None
-
-
-def _plain(text: str) -> str:
-    """Lower-case words with single blanks, out of joined and camel-case ones."""
-    return " ".join(_JOINTS.sub(" ", text).lower().split())
+    return _ANY.search(plain_words(word)) is not None
 
 
 def _ends_of(text: str) -> str:

@@ -47,10 +47,12 @@ class _CellLogs:
 
     infrastructure: LogTally
     devices: LogTally
+    num_unknown_cell: int = 0
+    """Lines that name no cell of the topology."""
 
     @property
     def num_received(self) -> int:
-        return self.infrastructure.num_received + self.devices.num_received
+        return self.infrastructure.num_received + self.devices.num_received + self.num_unknown_cell
 
     def events(self) -> Counter[str]:
         """Named counters of both."""
@@ -60,8 +62,10 @@ class _CellLogs:
         return counters
 
     def quarantined(self) -> Counter[str]:
-        """Lines that could not be read, by reason."""
+        """Lines that could not be read or placed, by reason."""
         reasons: Counter[str] = Counter()
+        if self.num_unknown_cell:
+            reasons["log_unknown_cell"] = self.num_unknown_cell
         for tally in (self.infrastructure, self.devices):
             reasons.update({f"log_{reason}": count for reason, count in tally.num_quarantined.items()})
         return reasons
@@ -91,6 +95,7 @@ class EdgePipeline:
         self._infrastructure_logs = tuple(LogDigester() for _ in topology.cells)
         self._device_logs = tuple(LogDigester() for _ in topology.cells)
         self._end_s = float("-inf")
+        """What the latest digests call their end. It goes on without frames, so no frame is judged by it."""
         self._clock = ClockCheck()
         self._num_unreadable = 0
         self.quarantine_reasons: Counter[str] = Counter()
@@ -109,7 +114,7 @@ class EdgePipeline:
         An interval without frames repeats the last figures. `unreadable` counts input that was neither frame nor line,
         by reason; it is received and quarantined at the first cell.
         """
-        intake = take_in(frames, self._topology, after_s=self._end_s, clock=self._clock)
+        intake = take_in(frames, self._topology, clock=self._clock)
         cell_logs = self._read_logs(logs)
         self.quarantine_reasons.update(intake.reasons)
         self.quarantine_reasons.update(unreadable or {})
@@ -132,8 +137,7 @@ class EdgePipeline:
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from `state`, which must come from a pipeline of the same topology."""
         self._end_s = float(state["end_s"])
-        latest_s, suspect_s = state["clock"].astype(np.float64).tolist()
-        self._clock.restore((latest_s, suspect_s))
+        self._clock.restore(state["clock"].astype(np.float64).tolist())
         for name in self._parts():
             prefix = f"{name}."
             part = {key.removeprefix(prefix): values for key, values in state.items() if key.startswith(prefix)}
@@ -155,14 +159,23 @@ class EdgePipeline:
         return start_s, start_s + self._interval_s
 
     def _read_logs(self, logs: Sequence[LogRecord]) -> tuple[_CellLogs, ...]:
-        """Counts per cell; lines of an unknown cell are counted at the first."""
+        """Counts per cell; lines of an unknown cell are quarantined at the first, whatever they say."""
+        num_unknown = 0
         for record in logs:
-            cell = record.cell if 0 <= record.cell < len(self._device_logs) else 0
+            if not 0 <= record.cell < len(self._device_logs):
+                num_unknown += 1
+                continue
             digesters = self._infrastructure_logs if record.source in _INFRASTRUCTURE else self._device_logs
-            digesters[cell].observe(record.text)
+            digesters[record.cell].observe(record.text)
         found = []
-        for infrastructure, devices in zip(self._infrastructure_logs, self._device_logs, strict=True):
-            both = _CellLogs(infrastructure=infrastructure.close_interval(), devices=devices.close_interval())
+        for cell, (infrastructure, devices) in enumerate(
+            zip(self._infrastructure_logs, self._device_logs, strict=True)
+        ):
+            both = _CellLogs(
+                infrastructure=infrastructure.close_interval(),
+                devices=devices.close_interval(),
+                num_unknown_cell=0 if cell else num_unknown,
+            )
             self.quarantine_reasons.update(both.quarantined())
             found.append(both)
         return tuple(found)

@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
-from numpy.typing import NDArray
 
 from edge_preprocess.detectors import ALARM
 from edge_preprocess.ewma import EwmaConfig, EwmaDetector
+from edge_preprocess.sensor_runs import PerSensor, PerSensorIndex, SensorRuns, Sequences, sequences_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from telemetry_sim.records import TelemetryFrame
+    from numpy.typing import NDArray
 
-PerSensor = Float64[NDArray[np.float64], " sensors"]
-PerSensorIndex = Int64[NDArray[np.int64], " sensors"]
+    from telemetry_sim.records import TelemetryFrame
 
 _MAX_STREAMS = 4096
 _MAX_DEVICE = 2**51
@@ -57,20 +55,17 @@ class _Readings:
 
     key: PerSensorIndex
     cell: PerSensorIndex
-    number: PerSensor
-    lowest: PerSensor
-    highest: PerSensor
     mean: PerSensor
+    sequences: Sequences
 
 
 class SensorWatch:
-    """Remembers every sensor's usual mean and whether its readings ever moved; forgets it after a week of silence."""
+    """Remembers every sensor's usual mean and how its readings move; forgets it after a week of silence."""
 
     def __init__(self, num_cells: int) -> None:
         self._num_cells = num_cells
         self._keys: PerSensorIndex = np.empty(0, dtype=np.int64)
-        self._moves = np.empty(0, dtype=bool)
-        """True once a sensor's readings have differed within an interval: most readings of most sensors do."""
+        self._runs = SensorRuns()
         self._heard_s: PerSensor = np.empty(0)
         self._range = EwmaDetector(0, _RANGE)
         self.num_received = np.zeros(num_cells, dtype=np.int64)
@@ -92,9 +87,10 @@ class SensorWatch:
         means = np.full(len(self._keys), np.nan)
         means[place] = readings.mean
         score = self._range.score_many(means)[place]
-        stands_still = (readings.highest == readings.lowest) & (readings.number >= _MIN_READINGS)
-        stuck = stands_still & self._moves[place]
-        self._moves[place] |= readings.highest > readings.lowest
+        heard = readings.sequences
+        self._runs.learn(place, heard)
+        stands_still = (heard.num_changes == 0) & (heard.number >= _MIN_READINGS)
+        stuck = stands_still & self._runs.are_stuck(place)
         # A stuck sensor's level is no news, and must not become the usual one.
         means[place[stuck]] = np.nan
         self._range.learn_many(means)
@@ -104,12 +100,12 @@ class SensorWatch:
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Everything needed to go on after a restart."""
         parts = {f"range_{name}": part for name, part in self._range.state().items()}
-        return {"keys": self._keys, "moves": self._moves, "heard_s": self._heard_s, **parts}
+        return {"keys": self._keys, "heard_s": self._heard_s, **self._runs.state(), **parts}
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from `state`."""
         self._keys = np.array(state["keys"], dtype=np.int64)
-        self._moves = np.array(state["moves"], dtype=bool)
+        self._runs.restore(state)
         self._heard_s = np.array(state.get("heard_s", np.full(len(self._keys), np.inf)), dtype=np.float64)
         self._range = EwmaDetector(len(self._keys), _RANGE)
         self._range.restore({name: state[f"range_{name}"] for name in self._range.state()})
@@ -153,7 +149,7 @@ class SensorWatch:
             order = np.argsort(np.concatenate((self._keys, new)), kind="stable")
             added = np.zeros(len(new))
             self._keys = np.concatenate((self._keys, new))[order]
-            self._moves = np.concatenate((self._moves, added.astype(bool)))[order]
+            self._runs.add(len(new), order)
             self._heard_s = np.concatenate((self._heard_s, added))[order]
             known = self._range.state()
             self._range = EwmaDetector(len(order), _RANGE)
@@ -168,7 +164,8 @@ class SensorWatch:
             kept[np.argsort(known["count"], kind="stable")[:-_MAX_SENSORS]] = False
         if kept.all():
             return
-        self._keys, self._moves, self._heard_s = self._keys[kept], self._moves[kept], self._heard_s[kept]
+        self._keys, self._heard_s = self._keys[kept], self._heard_s[kept]
+        self._runs.keep(kept)
         self._range = EwmaDetector(len(self._keys), _RANGE)
         self._range.restore({name: part[kept] for name, part in known.items()})
 
@@ -176,18 +173,17 @@ class SensorWatch:
 def _grouped(key: PerSensorIndex, cell: PerSensorIndex, value: PerSensor) -> _Readings:
     order = np.argsort(key, kind="stable")
     key, cell, value = key[order], cell[order], value[order]
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.empty(0, np.int64)
-    ends = np.append(starts[1:], len(key))
     if not len(key):
-        return _Readings(key=key, cell=cell, number=value, lowest=value, highest=value, mean=value)
-    number = (ends - starts).astype(np.float64)
+        nothing = Sequences(number=value, first=value, last=value, num_changes=value, num_still=value)
+        return _Readings(key=key, cell=cell, mean=value, sequences=nothing)
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    ends = np.append(starts[1:], len(key))
+    sequences = sequences_of(value, starts, ends)
     return _Readings(
         key=key[starts],
         cell=cell[ends - 1],
-        number=number,
-        lowest=np.minimum.reduceat(value, starts),
-        highest=np.maximum.reduceat(value, starts),
-        mean=np.add.reduceat(value, starts) / number,
+        mean=np.add.reduceat(value, starts) / sequences.number,
+        sequences=sequences,
     )
 
 

@@ -4,7 +4,8 @@
 {"kind": "frame", "time_s": 1.0, "period_s": 1.0, "devices": {...}, "slices": {...}, "cells": {...}, "sensors": {...}}
 {"kind": "log", "time_s": 0.5, "cell": 0, "source": "gnb", "text": "..."}
 
-Columns are arrays by their names in `telemetry_sim.records`; null or a missing column means "not reported".
+Columns are arrays by their names in `telemetry_sim.records`; null or a missing column means "not reported". `cell`,
+there and in log lines, is an index into the topology's `cells`, not a cell's id.
 """
 
 from __future__ import annotations

@@ -68,10 +68,11 @@ def convert(source: Path, target: Path, *, is_exact: bool, mapping: str | None, 
 
 def _check_target(source: Path, target: Path) -> None:
     from telemetry_sim.errors import TraceUnreadable
+    from telemetry_sim.same_file import is_same_file
 
     if target.suffix != ".parquet":
         raise TraceUnreadable(f"{target}: the target's name must end in .parquet")
-    if source.resolve() == target.resolve():
+    if is_same_file(source, target):
         raise TraceUnreadable(f"{target}: source and target must differ")
     if not target.resolve().parent.is_dir():
         raise TraceUnreadable(f"{target}: its folder does not exist")

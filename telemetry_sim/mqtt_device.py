@@ -104,6 +104,9 @@ class DeviceSession:
                 await client.unsubscribe(orders_topic(self._cell))
             self._cell = sensed.cell
             await client.subscribe(orders_topic(sensed.cell))
+        if sensed.rows and _time_s(sensed.rows[-1]) < self._last_report_s:
+            # The physics began anew; what comes twice ends where the last report did, or later.
+            self._last_report_s = float("-inf")
         rows = tuple(row for row in sensed.rows if self._is_due(row))
         self.num_reported += len(rows)
         document = sensed.model_copy(update={"rows": rows})
@@ -111,7 +114,7 @@ class DeviceSession:
 
     def _is_due(self, row: tuple[float | None, ...]) -> bool:
         interval_s = 1.0 if self.obeyed is None else self.obeyed.report_interval_s
-        time_s = row[0] if row and row[0] is not None else float("nan")
+        time_s = _time_s(row)
         is_due = time_s >= self._last_report_s + interval_s - 1e-6
         if is_due:
             self._last_report_s = time_s
@@ -132,3 +135,7 @@ class DeviceSession:
             ue_rate_cap_mbps=action.ue_rate_cap_mbps,
         )
         await client.publish(obeyed_topic(self.device), self.obeyed.model_dump_json(), retain=True)
+
+
+def _time_s(row: tuple[float | None, ...]) -> float:
+    return row[0] if row and row[0] is not None else float("nan")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from telemetry_sim.compiled import kernel
 from telemetry_sim.lora import SPREADING_FACTORS, LoraSettings, received, silence_after_us, time_on_air_us
@@ -16,10 +17,11 @@ from telemetry_sim.radio.line_of_sight import los_probability_scalar
 from telemetry_sim.radio.path_loss import DEVICE_HEIGHT_M, path_loss_scalar_db
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from telemetry_sim.network.state import State
     from telemetry_sim.scenarios import Scenario
+
+Members = NDArray[np.int64]
+"""Places among the LoRaWAN devices."""
 
 CARRIER_GHZ = 0.868
 TRANSMIT_DBM = 14.0
@@ -31,7 +33,7 @@ _JITTER = 0.1
 
 
 class LoraUplinks:
-    """The LoRaWAN devices of a scenario; without any, every device's readings count as heard."""
+    """The LoRaWAN devices of a scenario."""
 
     def __init__(
         self, scenario: Scenario, homes: NDArray[np.int64], slices: NDArray[np.int64], rng: np.random.Generator
@@ -39,6 +41,8 @@ class LoraUplinks:
         plans = [population.lora for population in scenario.populations]
         self._devices = np.flatnonzero(np.array([plan is not None for plan in plans])[slices])
         self._homes = homes[self._devices]
+        self._has_lora = np.zeros(len(slices), np.bool_)
+        self._has_lora[self._devices] = True
         self._rng = rng
         self._interval_s = np.array([0.0 if plan is None else plan.interval_s for plan in plans])[slices][self._devices]
         self._payload = np.array([0 if plan is None else plan.payload_bytes for plan in plans])[slices][self._devices]
@@ -67,22 +71,44 @@ class LoraUplinks:
         self._spacing_s = np.maximum(self._interval_s, least_s / (1.0 - _JITTER))
         self._phase_s = self._rng.uniform(0.0, self._spacing_s)
 
-    def send(self, state: State, begin_s: float, end_s: float) -> NDArray[np.bool_]:
-        """Per device: whether its readings of this period came in. Sending drains batteries."""
-        heard = np.ones(len(state.devices), np.bool_)
+    def send(self, state: State, begin_s: float, end_s: float) -> Members:
+        """The members, in rising order, of which a packet came in during this period. Sending drains batteries.
+
+        A device whose battery is empty sends nothing.
+        """
         if not len(self._devices):
-            return heard
-        heard[self._devices] = False
+            return self._devices
         if int(begin_s // BLOCK_S) != self._block:
             self._draw_block(int(begin_s // BLOCK_S))
         first, last = np.searchsorted(self._ends_s, (begin_s, end_s))
         sent = self._senders[first:last]
-        heard[self._devices[sent[self._is_heard[first:last]]]] = True
+        # Batteries that are not there are NaN; one that sending emptied is found by the cell only later.
+        who = self._devices[sent]
+        is_on = state.devices["is_on"][who] & ~(state.devices["battery_j"][who] <= 0.0)
+        heard = np.unique(sent[is_on & self._is_heard[first:last]])
+        sent = sent[is_on]
         spent_j = np.bincount(sent, self._airtime_s[sent] * TRANSMIT_W, minlength=len(self._devices))
         state.devices["energy_j"][self._devices] += spent_j
         left_j = state.devices["battery_j"][self._devices] - spent_j
         state.devices["battery_j"][self._devices] = np.maximum(left_j, 0.0)
         return heard
+
+    def with_heard(
+        self, state: State, reporting: NDArray[np.int64], cells: NDArray[np.int16], heard: Members
+    ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+        """Whose readings come in, in rising order, and in which cell.
+
+        Without LoRaWAN a reading comes with its device's report, with LoRaWAN whatever the device reports. It is
+        counted where the device's rows are, at its home cell where no cell serves it.
+        """
+        if not len(self._devices):
+            return reporting, cells
+        by_cell = ~self._has_lora[reporting]
+        who = np.concatenate((reporting[by_cell], self._devices[heard]))
+        serving = state.devices["cell"][self._devices[heard]]
+        at = np.concatenate((cells[by_cell], np.where(serving >= 0, serving, self._homes[heard]).astype(np.int16)))
+        order = np.argsort(who, kind="stable")
+        return who[order], at[order]
 
     def _draw_block(self, block: int) -> None:
         begin_s, spacing_s = block * BLOCK_S, self._spacing_s

@@ -55,15 +55,14 @@ class Sensors:
 
     def read(
         self,
-        reporting: NDArray[np.int64],
+        heard: NDArray[np.int64],
         cells: NDArray[np.int16],
-        is_heard: NDArray[np.bool_],
         faults: Sequence[Fault],
         time_s: float,
     ) -> SensorColumns:
-        """Readings of the devices that report now, in their cells; `is_heard` tells, per device, whose came through."""
-        is_read = (self._stream[reporting] >= 0) & is_heard[reporting]
-        who = reporting[is_read]
+        """Readings of the devices that are heard now, at these cells; some have no sensor."""
+        is_read = self._stream[heard] >= 0
+        who = heard[is_read]
         wave = np.sin(2.0 * math.pi * (time_s / WAVE_S + self._phase[who]))
         value = self._level[who] + self._swing[who] * wave + self._noise[who] * self._rng.standard_normal(len(who))
         stamp_s = np.full(len(who), time_s)

@@ -309,7 +309,7 @@ class Network:
 
     def _report(self, num_steps: int) -> TelemetryFrame:
         state, period_s = self._state, self._scenario.period_s
-        is_heard = self._lora.send(state, self.time_s - period_s, self.time_s)
+        heard = self._lora.send(state, self.time_s - period_s, self.time_s)
         rows = device_columns(
             state, self._table, self._in_parts, time_s=self.time_s, num_steps=num_steps, period_s=period_s
         )
@@ -319,7 +319,9 @@ class Network:
             devices=exaggerate(rows, self._faults, self.time_s),
             slices=slice_columns(state, period_s=period_s),
             cells=cell_columns(state, self._policy_version, period_s=period_s),
-            sensors=self._sensors.read(rows.device_id, rows.cell, is_heard, self._faults, self.time_s),
+            sensors=self._sensors.read(
+                *self._lora.with_heard(state, rows.device_id, rows.cell, heard), self._faults, self.time_s
+            ),
             stream_names=self._sensors.names,
         )
 

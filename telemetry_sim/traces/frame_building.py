@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,35 @@ def frames_as_reported(rows: Sequence[DeviceRow], *, period_s: float) -> tuple[T
     for row in rows:
         times.setdefault(row.time_s, {}).setdefault(row.device_id, []).append(row)
     return tuple(_frame(time_s, period_s, devices) for time_s, devices in sorted(times.items()))
+
+
+def frames_aligned(rows: Sequence[DeviceRow], *, period_s: float) -> tuple[TelemetryFrame, ...]:
+    """Frames of `period_s` of devices that each report at moments of their own, in time order.
+
+    A frame ends with its last row. Periods begin where the fewest reports can come to lie on either side by a little
+    jitter: amid the longest part of a period in which none was ever made. Rows are joined as in `frames_from_rows`;
+    where one device's reports are all the moments there are, each moment is a frame.
+    """
+    if not rows:
+        return ()
+    reports = Counter(row.device_id for row in rows)
+    if len({row.time_s for row in rows}) <= max(reports.values()):
+        return frames_as_reported(rows, period_s=period_s)
+    begin_s = _quietest_phase(np.array([row.time_s for row in rows]), period_s)
+    bins: dict[int, dict[int, list[DeviceRow]]] = {}
+    for row in sorted(rows, key=lambda r: (r.time_s, r.device_id)):
+        index = math.floor((row.time_s - begin_s) / period_s)
+        bins.setdefault(index, {}).setdefault(row.device_id, []).append(row)
+    last_s = {index: max(reported[-1].time_s for reported in devices.values()) for index, devices in bins.items()}
+    return tuple(_frame(last_s[index], period_s, devices) for index, devices in sorted(bins.items()))
+
+
+def _quietest_phase(times_s: NDArray[np.float64], period_s: float) -> float:
+    """The middle of the longest stretch of a period (0 to `period_s`) in which nothing was reported."""
+    phases = np.unique(times_s % period_s)
+    gaps = np.diff(phases, append=phases[0] + period_s)
+    widest = int(np.argmax(gaps))
+    return float(phases[widest] + 0.5 * gaps[widest])
 
 
 def runs_of(times_s: Sequence[float]) -> tuple[tuple[float, float], ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from telemetry_sim.errors import TraceUnreadable
 from telemetry_sim.topology import SliceId, Topology
 from telemetry_sim.traces.csv_rows import csv_rows
-from telemetry_sim.traces.frame_building import COLUMNS, DeviceRow, frames_as_reported, runs_of
+from telemetry_sim.traces.frame_building import COLUMNS, DeviceRow, frames_aligned, runs_of
 from telemetry_sim.traces.trace import LoadedTrace, RowTally, TraceSummary
 from telemetry_sim.traces.traffic_classes import EMBB, nr_cell, slice_of, traffic_class_of
 
@@ -59,7 +59,7 @@ def is_generic_csv(path: Path) -> bool:
 
 
 def read_generic_csv(path: Path, columns: Mapping[str, str] | None = None) -> LoadedTrace:
-    """The rows as frames, one per reported time; raises TraceUnreadable when the mapping does not fit."""
+    """The rows as frames of the devices' usual spacing; raises TraceUnreadable when the mapping does not fit."""
     tally = RowTally()
     samples = _first_of_each(list(_read(path, columns or _mapping_beside(path), tally)), tally)
     if not samples:
@@ -83,7 +83,7 @@ def read_generic_csv(path: Path, columns: Mapping[str, str] | None = None) -> Lo
         )
         for sample in samples
     ]
-    frames = frames_as_reported(rows, period_s=period_s)
+    frames = frames_aligned(rows, period_s=period_s)
     return LoadedTrace(
         topology=Topology(
             cells=tuple(nr_cell(index + 1, f"cell-{index + 1}") for index in range(len(cells))),
@@ -214,10 +214,14 @@ def _numbering(samples: Iterable[_Sample], field: str) -> dict[str, int]:
 
 
 def _period(samples: Sequence[_Sample]) -> float:
-    """The usual spacing of reports; 1 s for a single one."""
-    times = sorted({sample.time_s for sample in samples})
-    gaps = [later - earlier for earlier, later in pairwise(times)]
-    return statistics.median(gaps) if gaps else 1.0
+    """The usual spacing in seconds of a device's reports; 1 where none reported twice. Samples are in time order."""
+    times_s: dict[str, list[float]] = {}
+    for sample in samples:
+        times_s.setdefault(sample.texts["device_id"], []).append(sample.time_s)
+    spacings_s = [
+        statistics.median(later - earlier for earlier, later in pairwise(own)) for own in times_s.values() if own[1:]
+    ]
+    return statistics.median(spacings_s) if spacings_s else 1.0
 
 
 def _slice(name: str, index: int) -> SliceProfile:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from edge_preprocess.log_counters import LogCounter
+from edge_preprocess.log_counters import LogCounter, counters_of
 from edge_preprocess.log_tally import LogDigester
 from telemetry_sim.event_log import EventLog, log_fault
 from telemetry_sim.faults import Fault, FaultKind
@@ -27,6 +27,42 @@ COUNTERS = {
     "clock_skew": {LogCounter.CLOCK_SKEW},
     "compromised_device": {LogCounter.AUTH_FAILURE},
 }
+
+NO_OUTAGES = (
+    "cell=<*> ue=<*> moved to RRC_INACTIVE",
+    "ue=<*> cell=<*> RRC state CONNECTED -> INACTIVE",
+    "ue=<*> state=INACTIVE cell=<*>",
+    "cell <*>: <*> inactive UEs",
+    "cell <*> inactive ues=<*>",
+    "cell=<*> DL 256QAM disabled for ue=<*>",
+    "cell <*> disabled 256QAM for ue <*>",
+    "cell <*> tx power stepped down by <*> dB",
+    "cell <*> throughput went down",
+    "cell <*> load is down",
+    "cell <*> state inactive -> active",
+    "cell <*> down alarm cleared",
+    "cell reselection disabled",
+    "disabled carrier aggregation for ue <*> in cell <*>",
+    "cell <*> inactive timer expired",
+)
+OUTAGES = (
+    "cell <*> is down",
+    "cell <*>: down",
+    "cell <*> down, <*> UEs lost",
+    "cell <*> down - no power",
+    "cell north-2 has gone down unexpectedly",
+    "cell=<*> state=DOWN uptime=<*>",
+    "cell=<*> operationalState=disabled",
+    "operState=DISABLED cell=<*>",
+    "cell <*>: state changed from active to inactive",
+    "shutting down cell <*>",
+    "sector <*> unavailable",
+    "radio unit <*> unavailable due to loss of sync",
+    "RRU <*> disabled by operator",
+    "carrier <*> disabled",
+    "cell out of service, RU disabled by thermal protection",
+    "cell out of service, retry <*> failed",
+)
 
 
 def lines_of(kind: FaultKind) -> tuple[LogRecord, ...]:
@@ -70,3 +106,13 @@ def test_headers_of_all_vendors_are_cut_off() -> None:
     texts = [template.text for template in digester.miner.templates]
     assert not any("edgegw" in text or text.startswith("dev-") or "[OAM]" in text or "[PHY]" in text for text in texts)
     assert len(texts) < 40
+
+
+@pytest.mark.parametrize("text", NO_OUTAGES)
+def test_a_cell_is_not_out_of_service_because_something_in_it_is_off_or_idle(text: str) -> None:
+    assert LogCounter.CELL_OUTAGE not in counters_of(text)
+
+
+@pytest.mark.parametrize("text", OUTAGES)
+def test_a_cell_that_is_said_to_be_off_is_out_of_service(text: str) -> None:
+    assert LogCounter.CELL_OUTAGE in counters_of(text)

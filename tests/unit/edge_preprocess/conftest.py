@@ -7,10 +7,12 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from edge_preprocess.wire import dump_frame, dump_log, dump_topology
 from telemetry_sim.records import (
     DELAY_BIN_EDGES_MS,
     CellColumns,
     DeviceColumns,
+    LogRecord,
     SliceColumns,
     TelemetryFrame,
 )
@@ -94,3 +96,19 @@ def make_cell_columns():
         return CellColumns(policy_version=np.asarray(policy_version, dtype=np.int32), **columns)
 
     return make
+
+
+@pytest.fixture
+def minute_of_lines(topology, make_frame):
+    """A minute of telemetry: two frames in each of six intervals, log lines between them, one line of junk."""
+    rng = np.random.default_rng(6)
+    found = [dump_topology(topology)]
+    for step in range(12):
+        frame = make_frame(
+            5.0 * (step + 1), (1, 2), (0, 1), (0, 1), period_s=5.0, served_bits=rng.uniform(1e5, 1e6, 2), prb=1
+        )
+        found += [dump_frame(frame)]
+        record = LogRecord(time_s=5.0 * step + 5.1, cell=step % 2, source="gnb", text=f"ue={step} handover failure")
+        found += [dump_log(record)]
+    found.insert(7, "{junk")
+    return [line.encode() + b"\n" for line in found]

@@ -151,3 +151,16 @@ async def test_telemetry_of_another_shape_is_quarantined_and_the_next_is_digeste
     assert [digest.quality.rows_quarantined for digest in digests] == [1, 0][1 - is_readable :]
     assert edge.num_quarantined == 2 - is_readable
     assert digests[-1].end_s == 11.0
+
+
+async def test_physics_that_start_again_at_0_are_followed(topology, make_frame, make_slice_columns):
+    def message(start_s):
+        counters = make_slice_columns(offered_bits=1e5)
+        frames = [make_frame(start_s + t, (1,), (0,), (0,), served_bits=1e5, slices=counters) for t in range(1, 11)]
+        return encode_telemetry(Telemetry(frames=tuple(frames)), 0)
+
+    topic = telemetry_topic(CELL)
+    broker = _Broker({f"edgewright-edge-{CELL}": [(topic, message(start_s)) for start_s in (3600.0, 0.0, 10.0)]})
+    edge = BrokerEdge(cell=CELL, topology=topology, broker=broker)
+    digests = map(EdgeDigest.model_validate_json, await _played(edge, broker.hears(digest_topic(CELL), 3)))
+    assert [(d.end_s, d.quality.rows_accepted) for d in digests] == [(3610.0, 10), (10.0, 8), (20.0, 10)]

@@ -61,6 +61,20 @@ def test_a_stream_whose_time_stands_still_fills_no_disk_and_tells_what_it_droppe
     assert journal.stat().st_size < 1_000
 
 
+def test_a_source_that_starts_again_begins_a_new_journal_where_it_was_full(tmp_path, first, frame_at, monkeypatch):
+    monkeypatch.setattr("edge_preprocess.journal._MAX_BYTES", 5_000)
+    node = EdgeNode(tmp_path / "state", tmp_path / "out.jsonl")
+    for raw in (first, *(frame_at(91.0 + 0.01 * step) for step in range(100))):
+        node.accept(raw)
+    for time_s in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 11.0):
+        node.accept(frame_at(time_s))
+    node.stop()
+    digests = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    # Two frames of the new start were dropped and the digest's own clock doubts as many once more.
+    assert [(d["quality"]["rows_received"], d["end_s"]) for d in digests if d["cell"] == 7][1:] == [(4, 6.0)]
+    assert digests[0]["quality"]["rows_received"] == 102
+
+
 def test_a_full_journal_is_taken_again_as_it_was_after_a_kill(tmp_path, first, frame_at, monkeypatch):
     monkeypatch.setattr("edge_preprocess.journal._MAX_BYTES", 5_000)
 

@@ -17,8 +17,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_preprocess.compact import unpack
 from edge_preprocess.edge_mqtt import TELEMETRY_TOPIC, BrokerSource, BrokerUrl
-from edge_preprocess.edge_node import EdgeNode, mark
+from edge_preprocess.edge_node import EdgeNode
 from edge_preprocess.errors import SourceUnreadable
+from edge_preprocess.file_marks import mark
 from edge_preprocess.wire import dump_frame, dump_topology
 from telemetry_sim.mqtt_protocol import DIGESTS_FILTER
 from tests.service_fixtures import broker

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from edge_preprocess.commands import edge
 from edge_preprocess.edge_node import EdgeNode
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
 from edge_preprocess.wire import dump_frame, dump_log, dump_topology, parse_line
@@ -22,19 +17,8 @@ from telemetry_sim.records import LogRecord
 
 
 @pytest.fixture
-def lines(topology, make_frame):
-    """A minute of telemetry: two frames in each of six intervals, log lines between them, one line of junk."""
-    rng = np.random.default_rng(6)
-    found = [dump_topology(topology)]
-    for step in range(12):
-        frame = make_frame(
-            5.0 * (step + 1), (1, 2), (0, 1), (0, 1), period_s=5.0, served_bits=rng.uniform(1e5, 1e6, 2), prb=1
-        )
-        found += [dump_frame(frame)]
-        record = LogRecord(time_s=5.0 * step + 5.1, cell=step % 2, source="gnb", text=f"ue={step} handover failure")
-        found += [dump_log(record)]
-    found.insert(7, "{junk")
-    return [line.encode() + b"\n" for line in found]
+def lines(minute_of_lines):
+    return minute_of_lines
 
 
 def _uninterrupted(folder, lines):
@@ -129,6 +113,29 @@ def test_a_broken_clock_and_a_long_gap_stop_no_node_wherever_it_is_killed(tmp_pa
             first.accept(line)
         second = EdgeNode(folder, out)
         for line in leaping[cut:]:
+            second.accept(line)
+        second.finish()
+        assert out.read_bytes() == expected
+        first.stop()
+        second.stop()
+
+
+def test_a_source_that_starts_again_stops_no_node_wherever_it_is_killed(tmp_path, lines, make_frame):
+    def frame_at(time_s):
+        return dump_frame(make_frame(time_s, (1,), (0,), (0,), served_bits=1e5, prb=1)).encode() + b"\n"
+
+    again = [*lines[:12], *(frame_at(4.0 * step) for step in range(1, 8))]
+    expected = _uninterrupted(tmp_path, again)
+    digests = [json.loads(line) for line in expected.splitlines() if json.loads(line)["cell"] == 7]
+    assert [d["end_s"] for d in digests] == [10.0, 20.0, 25.0, 20.0, 28.0]
+    assert [d["quality"]["rows_quarantined"] for d in digests] == [0, 1, 2, 0, 0]
+    for cut in range(8, len(again)):
+        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
+        first = EdgeNode(folder, out)
+        for line in again[:cut]:
+            first.accept(line)
+        second = EdgeNode(folder, out)
+        for line in again[cut:]:
             second.accept(line)
         second.finish()
         assert out.read_bytes() == expected
@@ -277,6 +284,8 @@ def test_killed_between_the_steps_of_writing_nothing_is_lost_or_repeated(tmp_pat
             num_deaths += 1
             dead, dead_out = tmp_path / f"dead{num_deaths}", tmp_path / f"dead{num_deaths}.jsonl"
             shutil.copytree(saved, dead)
+            # Until there is a state, the place tells whose digests these are.
+            (dead / "edge.begun").write_bytes(os.fsencode(dead_out))
             (dead / "edge.journal").write_bytes((before / "edge.journal").read_bytes() + line)
             shutil.copy(out, dead_out)
             risen = EdgeNode(dead, dead_out)
@@ -310,54 +319,6 @@ def test_a_line_that_was_being_journalled_is_taken_again_from_the_sender(tmp_pat
     assert out.read_bytes() == expected
 
 
-def _command(*arguments):
-    result = CliRunner().invoke(edge, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def test_a_file_that_grows_is_taken_up_where_it_was_left(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
-    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    for end in (3, 10, 11, 20, len(lines)):
-        source.write_bytes(b"".join(lines[:end]) + (lines[end][:10] if end < len(lines) else b""))
-        keep = ["--keep-open"] if end < len(lines) else []
-        _command(source, "--state", tmp_path / "state", "--out", out, *keep)
-    assert out.read_bytes() == expected
-
-
-def test_sigterm_ends_a_piped_node_and_the_next_one_goes_on(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
-    out = tmp_path / "out.jsonl"
-    command = [sys.executable, "-c", "from edge_preprocess.commands import edge; edge()", "-"]
-    command += ["--state", str(tmp_path / "state"), "--out", str(out), "--json"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdin.write(b"".join(lines[:14]))
-        process.stdin.flush()
-        journal = tmp_path / "state" / "edge.journal"
-        # The last of the lines is in the journal once the node has taken all of them.
-        while not (journal.exists() and lines[13] in journal.read_bytes()):
-            assert process.poll() is None
-            os.sched_yield()
-        process.send_signal(signal.SIGTERM)
-        summary = json.loads(process.stdout.read())
-        assert process.wait() == 0
-    assert summary["ended"] == "signal"
-    result = subprocess.run(command, input=b"".join(lines[14:]), check=True, capture_output=True)
-    assert json.loads(result.stdout)["ended"] == "source"
-    assert out.read_bytes() == expected
-
-
-def test_lines_that_no_digest_tells_of_are_told_at_the_end(tmp_path):
-    source = tmp_path / "rubbish.jsonl"
-    source.write_bytes(b"xx\n[]\n")
-    result = _command(source, "--state", tmp_path / "state", "--out", tmp_path / "out.jsonl", "--json")
-    summary = json.loads(result.stdout)
-    assert (summary["digests"], sum(summary["untold"].values())) == (0, 2)
-    assert "2 lines or rows could not be taken and are in no digest: line_" in result.stderr
-
-
 def test_a_damaged_or_foreign_state_is_refused(tmp_path, lines):
     folder, out = tmp_path / "whole", tmp_path / "whole.jsonl"
     _uninterrupted(tmp_path, lines)
@@ -371,13 +332,6 @@ def test_a_damaged_or_foreign_state_is_refused(tmp_path, lines):
     (folder / "edge.state").write_bytes(b"something else")
     with pytest.raises(StateUnreadable, match="something else"):
         EdgeNode(folder, out)
-
-
-def test_a_file_that_is_not_the_nodes_own_is_never_cut(tmp_path):
-    (tmp_path / "precious.txt").write_text("keep me")
-    with pytest.raises(SourceUnreadable, match="already holds"):
-        EdgeNode(tmp_path / "state", tmp_path / "precious.txt")
-    assert (tmp_path / "precious.txt").read_text() == "keep me"
 
 
 def test_telemetry_before_any_topology_is_refused(tmp_path, lines):

@@ -27,7 +27,7 @@ _GOOD = {"offered_bits": 10.0, "served_bits": 10.0}
 def test_impossible_rows_are_quarantined(topology, make_frame, values, reason):
     good = make_frame(1, (1,), (0,), (0,), **_GOOD)
     bad = make_frame(2, (1,), (0,), (0,), **_GOOD | values)
-    intake = take_in((good, bad), topology, after_s=0)
+    intake = take_in((good, bad), topology)
     assert intake.reasons == {reason: 1}
     assert len(intake.rows) == 1
     assert intake.received[0] == 2
@@ -45,7 +45,7 @@ def test_impossible_rows_are_quarantined(topology, make_frame, values, reason):
 )
 def test_an_impossible_claim_of_demand_is_not_heard_but_the_rest_of_its_row_is(topology, make_frame, values, reason):
     frame = make_frame(1, (1,), (0,), (0,), **_GOOD | {"sinr_db": 12.0} | values)
-    intake = take_in((frame,), topology, after_s=0)
+    intake = take_in((frame,), topology)
     assert (intake.reasons, intake.quarantined[0]) == ({reason: 1}, 1)
     assert np.isnan(intake.rows.columns[next(iter(values))]).all()
     assert intake.rows.columns["sinr_db"].tolist() == [12.0]
@@ -53,21 +53,21 @@ def test_an_impossible_claim_of_demand_is_not_heard_but_the_rest_of_its_row_is(t
 
 def test_what_a_row_without_any_traffic_claims_does_not_hide_why_it_was_refused(topology, make_frame):
     frame = make_frame(1, (1,), (0,), (0,), offered_bits=1e15, served_bits=np.nan)
-    intake = take_in((frame,), topology, after_s=0)
+    intake = take_in((frame,), topology)
     assert intake.reasons == {"absurd": 1}
     assert len(intake.rows) == 0
 
 
 def test_the_same_device_twice_in_a_frame_counts_once(topology, make_frame):
     frame = make_frame(1, (1, 2, 1), (0, 0, 0), (0, 0, 0), offered_bits=(1.0, 2.0, 4.0), served_bits=1.0)
-    intake = take_in((frame,), topology, after_s=0)
+    intake = take_in((frame,), topology)
     assert intake.reasons == {"duplicate": 1}
     assert intake.rows.columns["offered_bits"].sum() == 3.0
 
 
 def test_frames_that_go_back_in_time_are_quarantined_whole(topology, make_frame):
     frames = [make_frame(t, (1, 2), (0, 1), (0, 0), **_GOOD) for t in (5, 4, 5, 6, np.nan)]
-    intake = take_in(frames, topology, after_s=0)
+    intake = take_in(frames, topology)
     assert intake.reasons == {"time_backwards": 4, "time_invalid": 2}
     assert [frame.time_s for frame in intake.frames] == [5, 6]
 
@@ -76,7 +76,7 @@ def test_frames_that_go_back_in_time_are_quarantined_whole(topology, make_frame)
     ("cell", "order", "reason"), [(9, 0, "unknown_cell"), (-1, 0, "unknown_cell"), (0, 5, "unknown_slice")]
 )
 def test_unknown_places_are_counted(topology, make_frame, cell, order, reason):
-    intake = take_in((make_frame(1, (1,), (cell,), (order,), **_GOOD),), topology, after_s=0)
+    intake = take_in((make_frame(1, (1,), (cell,), (order,), **_GOOD),), topology)
     assert intake.reasons == {reason: 1}
     assert intake.received.sum() == intake.quarantined.sum() == 1
 
@@ -84,7 +84,7 @@ def test_unknown_places_are_counted(topology, make_frame, cell, order, reason):
 def test_columns_of_unequal_length_cost_the_whole_frame(topology, make_frame):
     frame = make_frame(1, (1, 2), (0, 0), (0, 0), **_GOOD)
     frame.devices.__class__.__dict__["prb"].__set__(frame.devices, np.zeros(3))
-    assert take_in((frame,), topology, after_s=0).reasons == {"ragged": 2}
+    assert take_in((frame,), topology).reasons == {"ragged": 2}
 
 
 def test_a_digest_says_how_many_rows_it_refused(topology, make_frame):
@@ -137,7 +137,7 @@ def test_a_device_that_never_made_a_believable_claim_still_tells_of_its_link(top
 @pytest.mark.parametrize("ids", [(3, 1, 2, 1), (-5, 10**15, 7, 10**15), (0, 0, 0, 0), ()])
 def test_devices_are_numbered_in_the_order_of_their_ids(topology, make_frame, ids):
     frames = [make_frame(t, (device,), (0,), (0,), **_GOOD) for t, device in enumerate(ids, start=1)]
-    rows = take_in(frames, topology, after_s=0).rows
+    rows = take_in(frames, topology).rows
     distinct = sorted(set(ids))
     assert rows.num_devices == len(distinct)
     assert [distinct[place] for place in rows.device] == list(ids)
@@ -148,7 +148,7 @@ def test_a_device_whose_last_rows_were_refused_ends_with_the_last_good_one(topol
     frames = [
         make_frame(t, (5, 6, 7), (0, 0, 0), (0, 0, 0), served_bits=bits) for t, bits in enumerate(served, start=1)
     ]
-    rows = take_in(frames, topology, after_s=0).rows
+    rows = take_in(frames, topology).rows
     last = rows.last_of_devices()
     assert rows.device_id[last].tolist() == [6, 5]
     assert rows.time_s[last].tolist() == [1.0, 2.0]

@@ -151,6 +151,33 @@ def test_an_interval_without_frames_repeats_what_was_known_and_says_so(topology,
     assert first.quality.rows_received == 0
 
 
+def test_a_source_that_starts_again_at_0_is_followed(topology, make_frame):
+    pipeline = EdgePipeline(topology)
+    pipeline.digest(_steady(make_frame, start=500), ())
+    (first, _) = pipeline.digest(_steady(make_frame, offered_bits=3e6), ())
+    (second, _) = pipeline.digest(_steady(make_frame, start=10, offered_bits=3e6), ())
+    assert pipeline.quarantine_reasons == {"time_backwards": 8}
+    assert [(d.start_s, d.end_s, d.slices[0].demand_kbps) for d in (first, second)] == [
+        (2.0, 10.0, 3000.0),
+        (10.0, 20.0, 3000.0),
+    ]
+
+
+def test_frames_that_were_late_by_intervals_without_any_are_believed(topology, make_frame):
+    pipeline = EdgePipeline(topology)
+    pipeline.digest(_steady(make_frame), ())
+    for _ in range(3):
+        pipeline.digest((), ())
+    (first, _) = pipeline.digest(_steady(make_frame, start=10), ())
+    assert (first.end_s, first.quality.rows_quarantined) == (20.0, 0)
+
+
+def test_a_step_back_within_an_interval_leaves_its_end_behind_its_start(topology, make_frame):
+    frames = [*_steady(make_frame, seconds=5, start=100), *_steady(make_frame, seconds=5)]
+    (first, _) = EdgePipeline(topology).digest(frames, ())
+    assert (first.start_s, first.end_s, first.quality.rows_quarantined) == (100.0, 105.0, 10)
+
+
 def test_equal_frames_give_equal_bytes(topology, make_frame):
     def run():
         pipeline = EdgePipeline(topology)
@@ -196,6 +223,16 @@ def test_log_lines_become_named_counters_of_their_cell(topology, make_frame):
     assert first.events == ()
     assert (first.quality.rows_received, first.quality.rows_quarantined) == (21, 1)
     assert (second.quality.rows_received, second.quality.rows_quarantined) == (23, 0)
+
+
+@pytest.mark.parametrize("cell", [-1, 2, 7])
+def test_a_line_of_an_unknown_cell_is_quarantined_and_tells_nothing_of_the_first(topology, make_frame, cell):
+    lines = [LogRecord(time_s=3.0, cell=cell, source="gnb", text=f"cell=7 out of service, try {n}") for n in range(3)]
+    pipeline = EdgePipeline(topology)
+    first, second = pipeline.digest(_steady(make_frame), lines)
+    assert (first.events, first.anomalies, second.events) == ((), (), ())
+    assert (first.quality.rows_received, first.quality.rows_quarantined) == (23, 3)
+    assert pipeline.quarantine_reasons == {"log_unknown_cell": 3}
 
 
 def test_a_restored_pipeline_goes_on_as_if_nothing_had_happened(topology, make_frame, make_slice_columns):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -80,6 +81,33 @@ def test_a_network_that_reports_for_its_devices_is_not_overruled_by_one(ran):
     back, num_late = with_readings(telemetry, [forged], 0)
     assert num_late == 1
     np.testing.assert_array_equal(rows_of(back, 0), rows_of(telemetry, 0))
+
+
+def test_a_device_goes_on_reporting_where_the_physics_start_again(ran):
+    topology, _ = ran
+
+    class Listener:
+        num_rows: ClassVar[list[int]] = []
+
+        async def subscribe(self, topic: str) -> None:
+            del topic
+
+        async def publish(self, topic: str, payload: str) -> None:
+            del topic
+            self.num_rows.append(len(ReadingsDocument.model_validate_json(payload).rows))
+
+    def sensed(first_s: int) -> ReadingsDocument:
+        rows = tuple((float(first_s + n), *([1.0] * len(READING_COLUMNS))) for n in range(10))
+        return ReadingsDocument(device=5, cell=topology.cells[0].id, slice=0, rows=rows)
+
+    async def play() -> None:
+        session = DeviceSession(5, topology, BrokerAddress(port=1))
+        # The second comes twice; the third is a new start.
+        for first_s in (3601, 3611, 3611, 1, 11):
+            await session._report(Listener(), sensed(first_s))
+
+    asyncio.run(play())
+    assert Listener.num_rows == [10, 10, 0, 10, 10]
 
 
 @pytest.mark.broker

@@ -62,6 +62,17 @@ def test_what_cannot_be_converted_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_recording_is_never_replaced_by_itself_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "own.parquet").write_bytes((RECORDINGS / "own.parquet").read_bytes())
+    (tmp_path / "hard.parquet").hardlink_to(tmp_path / "own.parquet")
+    (tmp_path / "soft.parquet").symlink_to(tmp_path / "own.parquet")
+    for target in ("own.parquet", "hard.parquet", "soft.parquet"):
+        result = CliRunner().invoke(convert, [str(tmp_path / "own.parquet"), str(tmp_path / target)])
+        assert isinstance(result.exception, TraceUnreadable)
+        assert "source and target must differ" in str(result.exception)
+    assert (tmp_path / "own.parquet").read_bytes() == (RECORDINGS / "own.parquet").read_bytes()
+
+
 def test_a_recorded_scenario_can_be_lengthened_and_read(tmp_path: Path) -> None:
     file = tmp_path / "run.parquet"
     for duration, options in (("3", []), ("5", ["--resume"])):

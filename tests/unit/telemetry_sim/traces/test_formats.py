@@ -57,6 +57,43 @@ def test_a_mapping_gives_any_csv_its_meaning(tmp_path: Path) -> None:
     assert second.devices.served_bits.tolist() == [10_000.0, 15_000.0]
 
 
+def _kbps(file: Path, reports: list[tuple[float, str, float]]) -> float:
+    """What the frames of a CSV of (time_s, device, bits) say was served, over the time that they cover."""
+    rows = [f"{time_s:.6f},{device},{bits}" for time_s, device, bits in reports]
+    file.write_text("\n".join(["time_s,device_id,served_bits", *rows]) + "\n")
+    trace = open_trace(file)
+    frames = list(trace.frames())
+    assert trace.summary.num_frames == len(frames)
+    assert all(np.diff([frame.time_s for frame in frames]) > 0)
+    served = sum(float(frame.devices.served_bits.sum()) for frame in frames)
+    assert served == pytest.approx(sum(bits for _, _, bits in reports))
+    return served / sum(frame.period_s for frame in frames) / 1000.0
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.01])
+@pytest.mark.parametrize("phases_s", [(0.0, 0.1), (0.0, 0.5), (0.05, 0.3, 0.35, 0.9), (0.0,), (0.0, 0.0)])
+def test_devices_of_a_csv_may_report_at_moments_of_their_own(
+    tmp_path: Path, phases_s: tuple[float, ...], jitter_s: float
+) -> None:
+    rng = np.random.default_rng(3)
+    reports = [
+        (1000.0 + second + phase_s + jitter_s * rng.uniform(-1.0, 1.0), f"ue-{number}", 5000.0)
+        for second in range(100)
+        for number, phase_s in enumerate(phases_s)
+    ]
+    assert _kbps(tmp_path / "any.csv", reports) == pytest.approx(5.0 * len(phases_s), rel=0.03)
+
+
+def test_devices_of_a_csv_may_report_at_paces_of_their_own(tmp_path: Path) -> None:
+    paces_s = {"slow": 10.0, "usual": 2.0, "also": 2.0, "quick": 1.0}
+    reports = [
+        (1000.0 + 0.13 * number + pace_s * step, device, 3000.0 * pace_s)
+        for number, (device, pace_s) in enumerate(paces_s.items())
+        for step in range(int(200.0 / pace_s))
+    ]
+    assert _kbps(tmp_path / "any.csv", reports) == pytest.approx(12.0, rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("mapping", "named"),
     [
