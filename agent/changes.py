@@ -50,8 +50,8 @@ class Changes(Protocol):
         """Keep the policy as awaiting approval; raises PolicyRejected or PolicyInvalid."""
         ...
 
-    def approve(self, policy: SchedulingPolicy, *, approver: str, reason: str) -> str:
-        """Grant an approval of this very content; the approval's id."""
+    def approve(self, policy: SchedulingPolicy, *, now_s: float, approver: str, reason: str) -> str:
+        """Grant an approval of this very content; the approval's id. Raises PolicyRejected or PolicyInvalid."""
         ...
 
     def reject(self, version: int) -> None:
@@ -110,9 +110,14 @@ class GatedChanges:
     def hold(self, policy: SchedulingPolicy, *, now_s: float) -> Examination:
         return self._gate.hold(policy, now_s=now_s, actor=_ACTOR)
 
-    def approve(self, policy: SchedulingPolicy, *, approver: str, reason: str) -> str:
+    def approve(self, policy: SchedulingPolicy, *, now_s: float, approver: str, reason: str) -> str:
         return self._gate.approve(
-            policy.version, policy_hash=policy.content_hash(), approver=approver, reason=reason, lifetime_s=LIVE_S
+            policy.version,
+            policy_hash=policy.content_hash(),
+            now_s=now_s,
+            approver=approver,
+            reason=reason,
+            lifetime_s=LIVE_S,
         ).id
 
     def reject(self, version: int) -> None:

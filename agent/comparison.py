@@ -46,8 +46,10 @@ class Episode:
     seed: int
     score: RunScore
     sources: dict[Source, int]
+    num_asked: int
+    """Cell decisions for which a model was asked."""
     num_valid: int
-    """Cell decisions whose answer was valid before any repair."""
+    """Of these, those whose answer was valid before any repair."""
     num_decisions: int
     num_dispatched: int
     repairs: dict[str, int]
@@ -77,7 +79,7 @@ class PlannerRow:
     delay_p99_ms: dict[str, float | None]
     energy_kj: float
     valid_pct: float | None
-    """Answers valid before any repair; None for planners without a model."""
+    """Answers valid before any repair; None where nothing was asked, as for planners without a model."""
     own_pct: float | None
     """Dispatched cell plans that are the model's own."""
     fallback_pct: float | None
@@ -92,6 +94,7 @@ class _Tally:
     decision_s: list[float] = field(default_factory=list)
     sources: Counter[Source] = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
+    num_asked: int = 0
     num_valid: int = 0
     num_decisions: int = 0
 
@@ -104,7 +107,8 @@ class _Tally:
         for decided in turn.decision.cells:
             self.sources[decided.source] += 1
             self.repairs.update(decided.repairs)
-            self.num_valid += decided.is_valid
+            self.num_asked += bool(decided.prompt)
+            self.num_valid += bool(decided.prompt) and decided.is_valid
             self.num_decisions += 1
 
 
@@ -128,6 +132,7 @@ def run_episode(
         seed=seed,
         score=summarise(tally.scores, network.topology),
         sources=dict(tally.sources),
+        num_asked=tally.num_asked,
         num_valid=tally.num_valid,
         num_decisions=tally.num_decisions,
         num_dispatched=dispatched,
@@ -183,16 +188,16 @@ def _delays(per_seed: Sequence[Sequence[float | None]], slice_names: Sequence[st
 
 def _model_shares(group: Sequence[Episode]) -> dict[str, float | None]:
     """Percentages that only make sense where a model was asked."""
-    if not any(row["prompt"] for episode in group for row in episode.decision_log):
+    asked = sum(e.num_asked for e in group)
+    if not asked:
         return {"valid_pct": None, "own_pct": None, "fallback_pct": None, "repaired_pct": None}
-    decided = sum(e.num_decisions for e in group)
     dispatched = max(sum(e.num_dispatched for e in group), 1)
 
     def part(source: Source) -> float:
         return round(100.0 * sum(e.sources.get(source, 0) for e in group) / dispatched, 2)
 
     return {
-        "valid_pct": round(100.0 * sum(e.num_valid for e in group) / max(decided, 1), 2),
+        "valid_pct": round(100.0 * sum(e.num_valid for e in group) / asked, 2),
         "own_pct": round(part(Source.MODEL) + part(Source.REPAIRED), 2),
         "fallback_pct": part(Source.FALLBACK),
         "repaired_pct": part(Source.REPAIRED),

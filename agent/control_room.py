@@ -44,7 +44,7 @@ class Interval:
     utility: tuple[float, ...]
     """Measured worth of each cell's interval."""
     version: int
-    """Policy in force."""
+    """Policy in force during it."""
 
     @property
     def mean_utility(self) -> float:
@@ -87,8 +87,15 @@ class ControlRoom:
         is_read_only: bool = False,
         twin: Twin | None = None,
         catch_up: Callable[[], int] | None = None,
+        ran_under: Callable[[], int] | None = None,
+        examine: Callable[[SchedulingPolicy], Examination] | None = None,
         changes: Changes | None = None,
     ) -> None:
+        """What is optional stands for a server that runs the network on by itself.
+
+        `catch_up` counts the intervals to look at, `ran_under` is the version in force during the one just digested,
+        and `examine` asks the server's gate where the room has none of its kind.
+        """
         self.source = source
         self.planner = planner
         self.gate = gate
@@ -102,6 +109,8 @@ class ControlRoom:
         self.proposal: Proposal | None = None
         self._pipeline = pipeline
         self._catch_up = catch_up
+        self._ran_under = ran_under
+        self._examine = examine
         self._confirmed: set[str] = set()
 
     @property
@@ -122,13 +131,14 @@ class ControlRoom:
     def observe(self, num_intervals: int = 1) -> None:
         """Let the network run on and look; nothing is decided."""
         for _ in range(num_intervals):
+            in_force = self.gate.desired.version
             telemetry = self.source.next_interval(self.interval_s)
             if telemetry is None:
                 return
             digests = self._pipeline.digest(telemetry.frames, telemetry.logs)
             terms = self.terms(digests)
             utility = tuple(float(measured_utility(d, t)) for d, t in zip(digests, terms, strict=True))
-            version = self.gate.desired.version
+            version = in_force if self._ran_under is None else self._ran_under()
             self.intervals.append(Interval(digests=digests, terms=terms, utility=utility, version=version))
             self.num_observed += 1
 
@@ -160,26 +170,9 @@ class ControlRoom:
         goals, digests = self.goals(), self.latest.digests
         terms = tuple(resolve_goals(goals, self.topology, digest) for digest in digests)
         decision = self.planner.decide(digests, terms, [self.plan_in_force(digest.cell) for digest in digests])
-        actions: list[ControlAction] = []
-        for decided, term in zip(decision.cells, terms, strict=True):
-            if decided.plan is not None:
-                actions.extend(to_actions(decided.plan, self.topology, term))
-        reasons = dict.fromkeys(r for d in decision.cells if d.plan is not None for r in d.plan.reasons)
-        policy = SchedulingPolicy(
-            version=self.gate.next_version(),
-            parent_version=self.gate.desired.version,
-            planner=decision.planner,
-            valid_from_s=self.now_s,
-            valid_until_s=self.now_s + LIVE_S,
-            actions=self.gate.within_steps(actions, now_s=self.now_s),
-            rationale=tuple(reasons),
-        )
+        policy = decision.policy or self._write(decision, terms)
         self.changes.keep(policy, goals=goals)
-        both = []
-        for decided, digest, term in zip(decision.cells, digests, terms, strict=True):
-            current = self.plan_in_force(digest.cell)
-            both.append(self.twin.outlook(digest, term).utilities((current, decided.plan or current)))
-        now, then = (fmean(map(float, worth)) for worth in zip(*both, strict=True))
+        now, then = self._foresee(policy, digests, terms)
         self.proposal = Proposal(
             policy=policy,
             decision=decision,
@@ -210,7 +203,8 @@ class ControlRoom:
         return earlier.restoring(target for target, action in now.items() if earlier.actions.get(target) != action)
 
     def examine(self, policy: SchedulingPolicy) -> Examination:
-        return self.gate.examine(policy, now_s=self.now_s)
+        """What the gate thinks of it; raises PolicyInvalid where that can't be asked."""
+        return self.gate.examine(policy, now_s=self.now_s) if self._examine is None else self._examine(policy)
 
     def has_approval(self, policy: SchedulingPolicy) -> bool:
         """Whether a live approval of this very policy is there."""
@@ -242,7 +236,7 @@ class ControlRoom:
         stored = self.store.read(lambda connection: find_policy(connection, policy.version))
         if stored is None or stored.status is not PolicyStatus.AWAITING_APPROVAL:
             self.request_approval(policy)
-        return self.changes.approve(policy, approver=approver, reason=reason)
+        return self.changes.approve(policy, now_s=self.now_s, approver=approver, reason=reason)
 
     def reject(self, policy: SchedulingPolicy) -> None:
         """Drop the proposal; one that others could find is kept as rejected.
@@ -281,6 +275,36 @@ class ControlRoom:
         self.changes.delete_goals(ids)
         self.proposal = None
         return len(ids)
+
+    def _write(self, decision: Decision, terms: Sequence[GoalTerms]) -> SchedulingPolicy:
+        """The decision as the next version, as far as the gate lets it go."""
+        actions: list[ControlAction] = []
+        for decided, term in zip(decision.cells, terms, strict=True):
+            if decided.plan is not None:
+                actions.extend(to_actions(decided.plan, self.topology, term))
+        reasons = dict.fromkeys(r for d in decision.cells if d.plan is not None for r in d.plan.reasons)
+        return SchedulingPolicy(
+            version=self.gate.next_version(),
+            parent_version=self.gate.desired.version,
+            planner=decision.planner,
+            valid_from_s=self.now_s,
+            valid_until_s=self.now_s + LIVE_S,
+            actions=self.gate.within_steps(actions, now_s=self.now_s),
+            rationale=tuple(reasons),
+        )
+
+    def _foresee(
+        self, policy: SchedulingPolicy, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]
+    ) -> tuple[float, float]:
+        """Mean utility in the twin of what is in force, and of what the policy's own actions amount to."""
+        before = self.gate.desired
+        after = before.after(policy.actions, version=policy.version)
+        both = []
+        for digest, term in zip(digests, terms, strict=True):
+            plans = [plan_of(digest.cell, state, self.topology) for state in (before, after)]
+            both.append(self.twin.outlook(digest, term).utilities(plans))
+        now, then = (fmean(map(float, worth)) for worth in zip(*both, strict=True))
+        return now, then
 
     def _key(self, tool: str, arguments: Mapping[str, object]) -> str:
         """What a yes is bound to: the call, and the content of the policy that it is about."""

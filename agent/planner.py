@@ -16,6 +16,7 @@ from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
+from agent.policy import SchedulingPolicy
 from agent.prompting import Prompt, parse_answer
 from agent.twin import Outlook, Twin
 from edge_preprocess.digest import EdgeDigest
@@ -63,6 +64,8 @@ class Decision:
     planner: str
     cells: tuple[CellDecision, ...]
     elapsed_s: float = 0.0
+    policy: SchedulingPolicy | None = None
+    """As a server wrote it; None where it is still to be written."""
 
 
 class Planner(Protocol):

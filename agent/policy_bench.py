@@ -9,23 +9,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from agent.bench_figures import bench_figures, best_known, best_trivial, share_not_below
-from agent.bootstrap import EMBEDDED_WEIGHTS, load_model_or_absent
+from agent.bootstrap import EMBEDDED_WEIGHTS, load_wanted_model
 from agent.comparison import EpisodeSettings, run_episode
 from agent.corpus_export import refuse_training_seeds
-from agent.errors import AgentInputInvalid
-from agent.models.port import PolicyModel
+from agent.errors import AgentInputInvalid, ModelUnavailable
+from agent.models.port import Answer, PolicyModel
 from agent.mpc import TwinSearch
 from agent.planner import FormulaPlanner, GatedModelPlanner, Planner, RawModelPlanner, Source, baseline_planners
 from agent.twin_model import EMBEDDED_TWIN
 from agent.weights_mark import weights_mark
 from telemetry_sim.scenarios import list_scenarios, scenario
+
+if TYPE_CHECKING:
+    from agent.prompting import Prompt
 
 _NUM_RESAMPLES = 2000
 _BOOTSTRAP_SEED = 11
@@ -88,10 +91,19 @@ def run_bench(
     work: Path,
     num_workers: int,
     on_episode: Callable[[], None],
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Run what is missing, in `num_workers` processes, and summarise everything; the order of work changes nothing."""
-    loaded, warning = load_model_or_absent(model, adapter=adapter)
-    names = tuple(_planners(loaded))
+    """Run what is missing, in `num_workers` processes, and summarise everything; the order of work changes nothing.
+
+    Raises ModelUnavailable where weights that were asked for by name can't be had. An endpoint that is away is stood
+    in for, with a warning, and such episodes are not kept.
+    """
+    loaded, absence = load_wanted_model(model, adapter=adapter)
+    warnings = [absence] if absence else []
+    for warning in warnings:
+        on_warning(warning)
+    bench = _Bench.of(loaded)
+    names = tuple(bench.planners)
     tasks = [
         _Task(planner=planner, scenario=scenario_name, seed=seed, num_intervals=plan.num_intervals)
         for scenario_name, seed in plan.cases
@@ -108,25 +120,77 @@ def run_bench(
     missing = [task for task in tasks if task.key not in stores[task.planner].found]
     for _ in range(len(tasks) - len(missing)):
         on_episode()
-    for row in _run(missing, model, adapter, num_workers):
-        stores[row["key"].partition("/")[0]].keep(row)
+    num_unanswered = 0
+    for done in _run(missing, bench, model, adapter, num_workers):
+        stores[done.row["key"].partition("/")[0]].take(done)
+        num_unanswered += not done.is_answered
         on_episode()
+    if num_unanswered:
+        warnings.append(f"{num_unanswered} episodes are not kept: the model did not answer in them; run again")
+        on_warning(warnings[-1])
     rows = {name: [stores[name].found[task.key] for task in tasks if task.planner == name] for name in names}
     return {
         "num_episodes": len(plan.cases),
         "num_intervals": plan.num_intervals,
         "scenarios": sorted({name for name, _ in plan.cases}),
-        "warnings": [warning] if warning else [],
-        "planners": {name: _summary(found, rows) for name, found in rows.items()},
+        "warnings": warnings,
+        "planners": {name: _summary(name, found, rows) for name, found in rows.items()},
         "best_known_with_hindsight": {"utility": _interval(best_known(rows))},
         "figures": bench_figures(rows),
     }
 
 
-def _run(tasks: Sequence[_Task], model: str | None, adapter: Path | None, num_workers: int) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A finished episode."""
+
+    row: Row
+    is_answered: bool
+    """False where a model was asked in vain, so that others decided in its stead."""
+
+
+@dataclass(slots=True)
+class _Heard:
+    """A model that counts how often it was asked in vain."""
+
+    model: PolicyModel
+    num_unanswered: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
+        try:
+            return self.model.answer(prompts)
+        except ModelUnavailable:
+            self.num_unanswered += 1
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """All planners of a process, those with a model on the same."""
+
+    planners: dict[str, Planner]
+    model: _Heard
+
+    @classmethod
+    def of(cls, model: PolicyModel) -> Self:
+        heard = _Heard(model)
+        return cls(_planners(heard), heard)
+
+    def run(self, task: _Task) -> _Done:
+        before = self.model.num_unanswered
+        row = _episode_row(task, self.planners[task.planner])
+        return _Done(row, is_answered=self.model.num_unanswered == before)
+
+
+def _run(
+    tasks: Sequence[_Task], bench: _Bench, model: str | None, adapter: Path | None, num_workers: int
+) -> Iterator[_Done]:
     if num_workers == 1 or len(tasks) < num_workers:
-        planners = _planners(load_model_or_absent(model, adapter=adapter)[0])
-        yield from (_episode_row(task, planners[task.planner]) for task in tasks)
+        yield from map(bench.run, tasks)
         return
     # Spawned, not forked: torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -139,16 +203,16 @@ def _run(tasks: Sequence[_Task], model: str | None, adapter: Path | None, num_wo
             raise
 
 
-_WORKER_PLANNERS: dict[str, Planner] = {}
+_WORKER_BENCH: list[_Bench] = []
 """Filled once in each worker process: a model is loaded once, not once an episode."""
 
 
 def _prepare(model: str | None, adapter: Path | None) -> None:
-    _WORKER_PLANNERS.update(_planners(load_model_or_absent(model, adapter=adapter)[0]))
+    _WORKER_BENCH.append(_Bench.of(load_wanted_model(model, adapter=adapter)[0]))
 
 
-def _run_task(task: _Task) -> Row:
-    return _episode_row(task, _WORKER_PLANNERS[task.planner])
+def _run_task(task: _Task) -> _Done:
+    return _WORKER_BENCH[0].run(task)
 
 
 def _planners(model: PolicyModel) -> dict[str, Planner]:
@@ -205,15 +269,16 @@ class _EpisodeStore:
                         f"{str(path)!r}, line {number}: {line[:60]!r}, a finished episode was expected; remove the line"
                     ) from error
 
-    def keep(self, row: Row) -> None:
-        """Remember a finished episode, on disk first."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self.found[row["key"]] = row
+    def take(self, done: _Done) -> None:
+        """Remember a finished episode, on disk first where it is the planner's own."""
+        if done.is_answered:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(done.row) + "\n")
+        self.found[done.row["key"]] = done.row
 
 
-def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
+def _summary(name: str, found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
     utility = np.array([row["utility"] for row in found])
     optimiser = np.array([row["utility"] for row in rows["optimiser"]])
     searched = np.array([row["utility"] for row in rows[_SEARCH]])
@@ -231,9 +296,7 @@ def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
         "sla_by_priority": _interval(np.array([row["sla_by_priority"] for row in found])),
         "energy_kj": _interval(np.array([row["energy_j"] for row in found]) / 1000.0),
         "jain": _interval(np.array([row["jain"] for row in found])),
-        "valid_pct": round(
-            100.0 * sum(r["num_valid"] for r in found) / max(sum(r["num_decisions"] for r in found), 1), 2
-        ),
+        "valid_pct": _valid_pct(found) if name in _MODEL_PLANNERS else None,
         # Of what was dispatched.
         "source_pct": {
             source: round(100.0 * count / dispatched, 2)
@@ -242,6 +305,12 @@ def _summary(found: list[Row], rows: dict[str, list[Row]]) -> dict[str, Any]:
         },
         "decision_p95_ms": round(float(np.median([row["decision_p95_ms"] for row in found])), 2),
     }
+
+
+def _valid_pct(found: list[Row]) -> float:
+    """Of a planner that asks a model for every decision."""
+    num_valid, num_asked = (sum(int(row[count]) for row in found) for count in ("num_valid", "num_decisions"))
+    return round(100.0 * num_valid / max(num_asked, 1), 2)
 
 
 def _interval(values: Float64[NDArray[np.float64], " n"]) -> dict[str, float]:

@@ -126,7 +126,7 @@ def serve(
         traces=traces,
         settings=ApiSettings(
             tokens_are_needed=require_token,
-            local_hosts=frozenset(name.lower() for name in allow_host),
+            local_hosts=frozenset(allow_host),
             callback_hosts=frozenset(allow_callback),
             callbacks_may_be_local=allow_local_callbacks,
             simulator_mode=simulator_mode,

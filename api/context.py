@@ -61,6 +61,13 @@ def require_role(request: Request, role: str) -> TokenOwner:
     return caller
 
 
+def require_current(ctx: Context) -> None:
+    """Raises RequestRefused (503) before the first interval, and NetworkSilent (503) while no edge speaks."""
+    if not ctx.operations.digests:
+        raise refuse(503, "no digest has come in yet; try again after the first interval")
+    ctx.operations.require_heard()
+
+
 InContext = Annotated[Context, Depends(context)]
 Operator = Annotated[TokenOwner, Depends(operator)]
 Approver = Annotated[TokenOwner, Depends(approver)]

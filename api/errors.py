@@ -2,7 +2,7 @@
 
 ApiError
 ├── RequestRefused      the caller must mend the request; carries the HTTP problem
-├── NetworkSilent       the edges and their broker must speak again; the loop waits
+├── NetworkSilent       the edges and their broker must speak again; the loop waits, nobody plans (an AgentError too)
 └── ServerMisconfigured the operator must mend an option of `edgewright serve`
 """
 
@@ -22,16 +22,6 @@ from agent.errors import (
 )
 from api.problems import Problem
 
-_STATUS_OF: tuple[tuple[type[AgentError], int, str], ...] = (
-    (StoreFull, 507, "INSUFFICIENT_RESOURCES"),
-    (StoreUnusable, 503, "STORE_UNUSABLE"),
-    (ModelUnavailable, 503, "MODEL_UNAVAILABLE"),
-    (DispatchTimeout, 503, "DISPATCH_TIMEOUT"),
-    (ApprovalNeeded, 409, "APPROVAL_NEEDED"),
-    (PolicyRejected, 409, "POLICY_REJECTED"),
-    (GoalInfeasible, 409, "GOAL_INFEASIBLE"),
-)
-
 
 class ApiError(Exception):
     """Root of the package's errors."""
@@ -47,12 +37,26 @@ class RequestRefused(ApiError):
         self.problem = problem
 
 
-class NetworkSilent(ApiError):
+class NetworkSilent(ApiError, AgentError):
     """Nothing is known of the network as it is now."""
+
+    exit_status: ClassVar[int] = 1
 
 
 class ServerMisconfigured(ApiError):
     """An option that can't be served."""
+
+
+_STATUS_OF: tuple[tuple[type[AgentError], int, str], ...] = (
+    (StoreFull, 507, "INSUFFICIENT_RESOURCES"),
+    (StoreUnusable, 503, "STORE_UNUSABLE"),
+    (ModelUnavailable, 503, "MODEL_UNAVAILABLE"),
+    (DispatchTimeout, 503, "DISPATCH_TIMEOUT"),
+    (NetworkSilent, 503, "NETWORK_SILENT"),
+    (ApprovalNeeded, 409, "APPROVAL_NEEDED"),
+    (PolicyRejected, 409, "POLICY_REJECTED"),
+    (GoalInfeasible, 409, "GOAL_INFEASIBLE"),
+)
 
 
 def refuse(status: int, detail: str, *, cause: str = "", param: str = "") -> RequestRefused:

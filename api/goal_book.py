@@ -44,9 +44,12 @@ class GoalBook:
         self._shortfalls: Mapping[Key, str] = {}
         self._unsettled: frozenset[int] = frozenset()
         """Cells that were not settled and online at the last refresh."""
+        self._version = 0
+        """In force, as far as this book was told."""
         self._enforced_revision: dict[Key, int] = {
             key: stored.revision for key, stored in self._goals.items() if stored.status == ENFORCED
         }
+        """Revisions that what is in force was planned with."""
 
     def find(self, policy_type: str, goal_id: str) -> StoredGoal | None:
         return self._goals.get((policy_type, goal_id))
@@ -84,18 +87,23 @@ class GoalBook:
         return tuple(goal for _, _, goal in self.live())
 
     async def put(self, wanted: StoredGoal, *, actor: str, check: Check | None = None) -> tuple[StoredGoal, bool]:
-        """Create or replace; the same again is answered from what is kept."""
+        """Create or replace; the same again is answered from what is kept.
+
+        A goal that says what it said before keeps its status. A status that becomes another is told like any change,
+        and so is that of a new goal that can't be heeded at all.
+        """
         known = self._goals.get(wanted.key)
         if known is not None and _is_same(known, wanted):
             return known, False
         kept, is_new = await self._store.write_async(
             lambda transaction: put_goal(transaction, wanted, actor=actor, check=check)
         )
-        with self._lock:
-            current = self._goals.get(kept.key)
-            if current is None or current.revision < kept.revision or current.created_us < kept.created_us:
-                self._goals[kept.key] = kept
-        return kept, is_new
+        shown, is_news = self._take_in(kept)
+        if (shown.status, shown.reason) != (kept.status, kept.reason):
+            self._keep_status(shown)
+        if is_news:
+            self._tell(StatusChange(goal=shown))
+        return shown, is_new
 
     async def delete(self, policy_type: str, goal_id: str, *, actor: str, check: Check | None = None) -> bool:
         is_gone = await self._store.write_async(
@@ -106,12 +114,19 @@ class GoalBook:
             self._enforced_revision.pop((policy_type, goal_id), None)
         return is_gone
 
-    def planned(self, goals: Iterable[Goal]) -> None:
-        """A policy that was planned with these goals was dispatched; what was put meanwhile is not among them."""
+    def planned(self, goals: Iterable[Goal], *, version: int) -> None:
+        """This version is in force, and was planned with these goals and no others.
+
+        Said of a version before the one in force it comes too late.
+        """
         heeded = frozenset(goals)
         with self._lock:
-            revisions = {key: stored.revision for key, stored in self._goals.items() if stored.goal in heeded}
-            self._enforced_revision.update(revisions)
+            if version < self._version:
+                return
+            self._version = version
+            self._enforced_revision = {
+                key: stored.revision for key, stored in self._goals.items() if stored.goal in heeded
+            }
 
     def stored(self) -> tuple[StoredGoal, ...]:
         """All of them."""
@@ -140,9 +155,25 @@ class GoalBook:
                 self._goals[change.goal.key] = change.goal
         for change in changes:
             self._keep_status(change.goal)
-            if self._on_change is not None:
-                self._on_change(change)
+            self._tell(change)
         return tuple(changes)
+
+    def _take_in(self, kept: StoredGoal) -> tuple[StoredGoal, bool]:
+        """What is shown of a goal that was put, and whether its status is another than before."""
+        with self._lock:
+            before = self._goals.get(kept.key)
+            if before is None:
+                self._goals[kept.key] = kept
+                return kept, kept.goal is None
+            if before.revision >= kept.revision and before.created_us >= kept.created_us:
+                return kept, False
+            if kept.goal is not None and before.created_us == kept.created_us and before.says_same_as(kept):
+                # From here: the store may hold the status of a moment ago.
+                kept = replace(kept, status=before.status, reason=before.reason)
+                if self._enforced_revision.get(kept.key) == before.revision:
+                    self._enforced_revision[kept.key] = kept.revision
+            self._goals[kept.key] = kept
+            return kept, (before.status, before.reason) != (kept.status, kept.reason)
 
     def _status(self, stored: StoredGoal) -> tuple[str, str]:
         if stored.goal is None:
@@ -161,13 +192,13 @@ class GoalBook:
             return self._unsettled
         return self._unsettled.intersection(cell for wanted in goal.expectations for cell in wanted.cells)
 
+    def _tell(self, change: StatusChange) -> None:
+        if self._on_change is not None:
+            self._on_change(change)
+
     def _keep_status(self, goal: StoredGoal) -> None:
         self._store.submit(lambda transaction: set_goal_status(transaction, goal, actor="loop"))
 
 
 def _is_same(known: StoredGoal, wanted: StoredGoal) -> bool:
-    return (
-        known.document == wanted.document
-        and known.notification_destination == wanted.notification_destination
-        and known.goal == wanted.goal
-    )
+    return known.notification_destination == wanted.notification_destination and known.says_same_as(wanted)

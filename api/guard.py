@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -29,12 +31,16 @@ _BAD_PATH = re.compile(rb"%(2f|5c|0[0-9a-f]|1[0-9a-f]|7f)|[\x00-\x20\x7f-\xff\\]
 _DOTS = re.compile(rb"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 _CORRELATION_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_STREAM = ("GET", "/v1/events")
+"""Answered for as long as the caller listens."""
 
 
 class Guard:
-    """Refuses malformed paths, unknown callers, web pages, floods and bodies that are too large or not JSON.
+    """Refuses malformed paths, unknown callers, web pages, floods and bodies that are too large, late or not JSON.
 
-    Every refusal is a problem document.
+    Every refusal is a problem document. Only requests that were let in and have arrived whole count among those that
+    run; event streams are counted apart, for each caller.
 
     A policy management service drops all of a node's policies when a policy that it knows is answered with 401,
     409 or 429, so for such a PUT these become 503.
@@ -56,6 +62,7 @@ class Guard:
         self._metrics = metrics
         self._is_known_policy = is_known_policy
         self._num_running = 0
+        self._num_streams: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,11 +79,9 @@ class Guard:
                 message.setdefault("headers", []).append((b"x-correlation-id", correlation_id.encode()))
             await send(message)
 
-        self._num_running += 1
         try:
             await self._serve(scope, receive, note_status)
         finally:
-            self._num_running -= 1
             elapsed_s = time.perf_counter() - began_s
             route = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.request_s(scope["method"], route, status).observe(elapsed_s)
@@ -92,17 +97,60 @@ class Guard:
             await answer_problem(problem, send)
             return
         scope.setdefault("state", {})["owner"] = owner
-        body = await _read_body(scope, receive, self._settings.max_body_bytes)
-        if body is None:
-            limit = self._settings.max_body_bytes
-            await answer_problem(Problem(status=413, detail=f"the body exceeds {limit} bytes"), send)
+        if owner is None:
+            # An open path: nobody's body is waited for.
+            await self._app(scope, receive, send)
+        elif (scope["method"], scope["path"]) == _STREAM:
+            await self._stream(scope, receive, send, owner.name)
+        else:
+            await self._run(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, caller: str) -> None:
+        most = self._settings.max_streams
+        if self._num_streams[caller] >= most:
+            detail = f"{most} event streams are open for {caller!r} already; close one first"
+            await answer_problem(Problem(status=429, detail=detail), send)
             return
+        self._num_streams[caller] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._num_streams[caller] -= 1
+            if not self._num_streams[caller]:
+                del self._num_streams[caller]
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await self._arrived(scope, receive)
+        if isinstance(body, Problem):
+            await answer_problem(body, send)
+            return
+        if self._num_running >= self._settings.max_concurrent:
+            problem = Problem(status=503, detail="too many requests are being served; try again")
+            await answer_problem(problem, send)
+            return
+        self._num_running += 1
+        try:
+            await self._app(scope, _replay(body, receive), send)
+        finally:
+            self._num_running -= 1
+
+    async def _arrived(self, scope: Scope, receive: Receive) -> bytes | Problem:
+        """The whole body, or why it is not taken."""
+        if scope["method"] in _BODILESS:
+            return b""
+        most_s, limit = self._settings.body_timeout_s, self._settings.max_body_bytes
+        try:
+            async with asyncio.timeout(most_s):
+                body = await _read_body(scope, receive, limit)
+        except TimeoutError:
+            return Problem(status=408, detail=f"the body did not arrive within {most_s:g} s")
+        if body is None:
+            return Problem(status=413, detail=f"the body exceeds {limit} bytes")
         kind = _header(scope, b"content-type")
         # A browser sends any other type to a foreign server without asking it first.
         if body and kind.partition(";")[0].strip().lower() != "application/json":
-            await answer_problem(Problem(status=415, detail=f"body of type {kind!r}: expected application/json"), send)
-            return
-        await self._app(scope, _replay(body, receive), send)
+            return Problem(status=415, detail=f"body of type {kind!r}: expected application/json")
+        return body
 
     def _admit(self, scope: Scope) -> tuple[Problem | None, TokenOwner | None]:
         raw_path = scope.get("raw_path") or scope["path"].encode()
@@ -112,8 +160,6 @@ class Guard:
             return Problem(status=400, detail=detail, cause="INVALID_RESOURCE_URI"), None
         if path in _OPEN_PATHS:
             return None, None
-        if self._num_running > self._settings.max_concurrent:
-            return Problem(status=503, detail="too many requests are being served; try again"), None
         owner = self._doorkeeper.owner(_header(scope, b"authorization"))
         client = scope.get("client") or ("", 0)
         name = "" if owner is None else owner.name
@@ -164,6 +210,9 @@ async def answer_problem(problem: Problem, send: Send) -> None:
         headers.append((b"www-authenticate", b"Bearer"))
     if problem.status in (429, 503):
         headers.append((b"retry-after", b"1"))
+    if problem.status == 408:
+        # What comes late must not be taken for the next request.
+        headers.append((b"connection", b"close"))
     body = problem.encode()
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
@@ -185,8 +234,6 @@ def _correlation_id(scope: Scope) -> str:
 
 async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
     """The whole body; None where it is longer than the limit."""
-    if scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS"):
-        return b""
     declared = _header(scope, b"content-length")
     if declared.isdigit() and int(declared) > limit:
         return None

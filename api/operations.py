@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import hashlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from agent.cell_plan import CellPlan, to_actions
 from agent.control_loop import ControlLoop, TelemetrySource, Turn, network_time_s
 from agent.control_room import plan_of
 from agent.dispatch.desired import target_of
 from agent.dispatch.port import DispatchOutcome, TargetState
-from agent.errors import AgentError, DispatchTimeout
+from agent.errors import AgentError, ApprovalNeeded, DispatchTimeout
 from agent.gate.gate import Examination, Gate
 from agent.gate.gated_dispatcher import GatedDispatcher
 from agent.goal import Goal, GoalTerms, resolve_goals
-from agent.planner import Decision, Source
+from agent.planner import Decision
 from agent.policy import SchedulingPolicy
-from agent.store.audit_trail import canonical_json
-from agent.store.decisions import DecisionRecord, save_decision
+from agent.store.approvals import withdraw_approval
+from agent.store.decisions import save_decision
 from agent.store.policies import PolicyStatus, save_policy
 from agent.store.store import Store
+from api.errors import NetworkSilent
+from api.evidence import decision_record
 from api.fulfilment import Fulfilment
 from api.goal_book import GoalBook, StatusChange
+from api.live_events import LiveEvent, LiveEvents
 from api.metrics import Metrics
 from api.planned_goals import PlannedGoals
 from api.yardstick import Yardstick, mean_utility
@@ -37,17 +37,8 @@ from telemetry_sim.actions import ControlAction
 from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.operations")
-_MAX_PENDING_EVENTS = 100
 _MOST_REMEMBERED = 120
 _POLL_S = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveEvent:
-    """One thing for listeners: a fixed word and a JSON document."""
-
-    kind: str
-    document: dict[str, object]
 
 
 class Operations:
@@ -75,15 +66,17 @@ class Operations:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[LiveEvent]]] = set()
+        self.events = LiveEvents()
         self._turn: Turn | None = None
-        self.history: deque[tuple[EdgeDigest, ...]] = deque(maxlen=_MOST_REMEMBERED)
-        """Digests of the latest intervals, the oldest first."""
+        self.history: deque[tuple[tuple[EdgeDigest, ...], int]] = deque(maxlen=_MOST_REMEMBERED)
+        """Digests of the latest intervals and the version in force during each, the oldest first."""
         self._yardstick = Yardstick()
         self._fulfilment = Fulfilment()
         self.last_turn_unix_s = 0.0
         self.failure = ""
         """Why the loop stands still; empty while it turns."""
+        self.silence = ""
+        """Why the latest digests are not of now; empty where they are."""
         self.goals = GoalBook(store, self._status_changed)
         self._planned = PlannedGoals(store, self.goals)
 
@@ -131,6 +124,10 @@ class Operations:
         """Take up the stored state after a restart."""
         if self.gate.resume() is not None:
             self._take_up_plans()
+            version = self.gate.desired.version
+            heeded = self._planned.known_of_version(version)
+            if heeded is not None:
+                self.goals.planned(heeded, version=version)
         self._is_resumed = True
 
     def stop(self, *, within_s: float = 5.0) -> None:
@@ -141,8 +138,11 @@ class Operations:
             self._thread.join(within_s)
 
     def turn(self) -> Turn | None:
-        """One interval: observe, decide, gate, dispatch, keep the evidence; None when the source has ended."""
-        with self._planning:
+        """One interval: observe, decide, gate, dispatch, keep the evidence; None when the source has ended.
+
+        Raises NetworkSilent where nobody tells of the interval.
+        """
+        with self._planning, self._noting_silence():
             goals = self._loop.goals = self.goals.live_goals()
             version, plans = self.gate.desired.version, dict(self._loop.current)
             turn = self._loop.turn()
@@ -150,14 +150,9 @@ class Operations:
             return None
         self._turn = turn
         self.goals.now_s = self.now_s
-        self.history.append(turn.digests)
+        self.history.append((turn.digests, version))
         self.last_turn_unix_s = self.store.clock()
-        if turn.policy is not None and self._is_dispatched(turn):
-            self.goals.planned(goals)
-            if not self._is_desired(turn.policy):
-                self._take_up_plans()
-        elif turn.outcome is not None and turn.outcome.policy_version:
-            self._planned.note_version(turn.outcome.policy_version, goals)
+        self._note_goals(turn, goals)
         self._observe(turn, version, plans)
         self.gate.reconcile()
         plans_now = {digest.cell: self._loop.plan_in_force(digest.cell) for digest in turn.digests}
@@ -166,7 +161,7 @@ class Operations:
         self.goals.refresh(self.states())
         self._keep_evidence(turn)
         self.metrics.note_turn(turn, self.states())
-        self._publish(LiveEvent(kind="interval", document=self.live_state()))
+        self.events.publish(LiveEvent(kind="interval", document=self.live_state()))
         return turn
 
     def propose(self, goals: tuple[Goal, ...] | None = None) -> tuple[SchedulingPolicy, Decision]:
@@ -183,6 +178,7 @@ class Operations:
 
     def decide(self, digests: tuple[EdgeDigest, ...], terms: tuple[GoalTerms, ...]) -> Decision:
         """What the loop's planner would do; nothing is kept or sent."""
+        self.require_heard()
         with self._planning:
             current = [self._loop.plan_in_force(digest.cell) for digest in digests]
             return self._loop.planner.decide(digests, terms, current)
@@ -194,27 +190,45 @@ class Operations:
         """
         if goals is not None:
             self._planned.note(policy.content_hash(), goals)
+        heeded = self._planned.of(policy)
         self.store.write(lambda transaction: save_policy(transaction, policy, PolicyStatus.PROPOSED, actor=actor))
+        self._planned.note_version(policy.version, heeded)
 
     def hold(self, policy: SchedulingPolicy, *, actor: str) -> Examination:
-        """Keep the policy as awaiting approval; raises PolicyRejected or PolicyInvalid."""
+        """Keep the policy as awaiting approval; raises PolicyRejected, PolicyInvalid or NetworkSilent."""
         self.require_resumed()
-        return self.gate.hold(policy, now_s=self.now_s, actor=actor)
+        self.require_heard()
+        heeded = self._planned.of(policy)
+        found = self.gate.hold(policy, now_s=self.now_s, actor=actor)
+        self._planned.note_version(policy.version, heeded)
+        return found
 
     def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> str:
         """Grant an approval; the approval's id."""
         self.require_resumed()
         approval = self.gate.approve(
-            version, policy_hash=policy_hash, approver=approver, reason=reason, lifetime_s=lifetime_s
+            version, policy_hash=policy_hash, now_s=self.now_s, approver=approver, reason=reason, lifetime_s=lifetime_s
         )
-        self._publish(LiveEvent(kind="approval", document={"version": version, "approver": approver}))
+        self.events.publish(LiveEvent(kind="approval", document={"version": version, "approver": approver}))
         return approval.id
 
+    def withdraw(self, approval_id: str, *, version: int, actor: str, reason: str) -> bool:
+        """End an approval that nothing came of; False where it has served."""
+        is_ended = self.store.write(lambda t: withdraw_approval(t, approval_id, actor=actor, reason=reason))
+        if is_ended:
+            self.events.publish(LiveEvent(kind="approval_withdrawn", document={"version": version, "approver": actor}))
+        return is_ended
+
     def submit(self, policy: SchedulingPolicy, *, actor: str) -> DispatchOutcome:
-        """Through the gate to the network; raises PolicyRejected, PolicyInvalid or ApprovalNeeded."""
+        """Through the gate to the network; raises PolicyRejected, PolicyInvalid, ApprovalNeeded or NetworkSilent."""
         self.require_resumed()
+        self.require_heard()
         heeded = self._planned.of(policy)
-        outcome = self.gate.submit(policy, now_s=self.now_s, actor=actor)
+        try:
+            outcome = self.gate.submit(policy, now_s=self.now_s, actor=actor)
+        except ApprovalNeeded:
+            self._planned.note_version(policy.version, heeded)
+            raise
         self._after_dispatch(outcome, heeded)
         return outcome
 
@@ -222,10 +236,11 @@ class Operations:
         """Back to what an earlier version left; while the kill switch is on only an approver's (`despite_kill`)."""
         self.require_resumed()
         lived_s = 2 * self.interval_s
+        heeded = self._planned.of_version(to_version)
         outcome = self.gate.rollback(
             to_version, now_s=self.now_s, lifetime_s=lived_s, actor=actor, reason=reason, despite_kill=despite_kill
         )
-        self._after_dispatch(outcome, ())
+        self._after_dispatch(outcome, heeded)
         return outcome
 
     def live_state(self) -> dict[str, object]:
@@ -241,21 +256,25 @@ class Operations:
             ],
         }
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[asyncio.Queue[LiveEvent]]:
-        """A queue of events from now on; a listener that falls behind loses the oldest."""
-        queue: asyncio.Queue[LiveEvent] = asyncio.Queue(_MAX_PENDING_EVENTS)
-        entry = (asyncio.get_running_loop(), queue)
-        self._listeners.add(entry)
-        try:
-            yield queue
-        finally:
-            self._listeners.discard(entry)
-
     def require_resumed(self) -> None:
         """Raises DispatchTimeout while the stored state is being taken up after a start."""
         if not self._is_resumed:
             raise DispatchTimeout("the stored state is still being taken up; try again")
+
+    def require_heard(self) -> None:
+        """Raises NetworkSilent while the latest digests are not of now: nothing is planned or sent out on them."""
+        if self.silence:
+            age_s = self.metrics.digest_age_s()
+            raise NetworkSilent(f"the latest digests are {age_s:.0f} s old: {self.silence}")
+
+    @contextlib.contextmanager
+    def _noting_silence(self) -> Iterator[None]:
+        try:
+            yield
+        except NetworkSilent as error:
+            self.silence = str(error)
+            raise
+        self.silence = ""
 
     def _run(self, pace_s: float, is_awaited: Callable[[], bool]) -> None:
         while is_awaited() and not self._stopping.is_set():
@@ -279,28 +298,50 @@ class Operations:
                 LOG.exception("the interval failed")
             self._wake.wait(max(0.0, pace_s - (time.monotonic() - began)))
 
-    def _is_dispatched(self, turn: Turn) -> bool:
-        return turn.outcome is not None and not turn.outcome.is_reverted and not self.dispatcher.last_refusal
-
     def _is_desired(self, policy: SchedulingPolicy) -> bool:
         """False where the gate shortened a step of it."""
         desired = self.gate.desired.actions
         return all(desired.get(target_of(action)) == action for action in policy.actions)
 
+    def _note_goals(self, turn: Turn, goals: tuple[Goal, ...]) -> None:
+        """What a turn's policy was planned with, whether it went out or waits."""
+        outcome = turn.outcome
+        if turn.policy is None or outcome is None:
+            return
+        if not self.dispatcher.last_refusal:
+            self._heed(outcome, goals)
+            if not (outcome.is_reverted or self._is_desired(turn.policy)):
+                self._take_up_plans()
+        elif outcome.policy_version:
+            self._planned.note_version(outcome.policy_version, goals)
+
+    def _heed(self, outcome: DispatchOutcome, goals: tuple[Goal, ...]) -> None:
+        """These goals are heeded from now on, unless what was planned with them was withdrawn again."""
+        version = outcome.policy_version
+        if outcome.is_reverted:
+            self._planned.note_withdrawn(version)
+            return
+        self._planned.note_version(version, goals)
+        self.goals.planned(goals, version=version)
+
     def _after_dispatch(self, outcome: DispatchOutcome, heeded: tuple[Goal, ...]) -> None:
         if not outcome.is_reverted:
             self._take_up_plans()
-            self.goals.planned(heeded)
+        self._heed(outcome, heeded)
         self.goals.refresh(self.states())
-        self._publish(LiveEvent(kind="dispatch", document=self.live_state()))
+        self.events.publish(LiveEvent(kind="dispatch", document=self.live_state()))
 
     def _observe(self, turn: Turn, version: int, plans: dict[int, CellPlan]) -> None:
         """Hold the version that was in force during the interval to what the last good one would have given."""
+        if not turn.digests:
+            return
         expected = self._yardstick.expected(turn.digests, turn.terms)
         utility = mean_utility(turn.digests, turn.terms)
+        heeded = self._planned.of_version(self.gate.last_good_version)
         outcome = self.gate.observe(utility, version=version, now_s=self.now_s, expected=expected)
         if outcome is not None:
             self._take_up_plans()
+            self._heed(outcome, heeded)
         elif self.gate.last_good_version == version:
             self._yardstick.learn(plans, turn.digests, turn.terms)
 
@@ -327,71 +368,12 @@ class Operations:
         )
 
     def _keep_evidence(self, turn: Turn) -> None:
-        record = DecisionRecord(
-            time_s=self.now_s,
-            planner=turn.decision.planner,
-            digest_hash=digests_hash(turn.digests),
-            policy_version=None if turn.outcome is None else turn.outcome.policy_version or None,
-            model=turn.decision.planner,
-            prompt_hash=_sha256("".join(decided.prompt for decided in turn.decision.cells)),
-            raw_answer="\n".join(decided.answer for decided in turn.decision.cells),
-            validation={
-                str(decided.cell): {
-                    "source": decided.source.value,
-                    "is_valid": decided.is_valid,
-                    "repairs": list(decided.repairs),
-                    "note": decided.note,
-                }
-                for decided in turn.decision.cells
-            },
-            forecast={
-                str(decided.cell): {"plan": decided.twin_utility, "alternative": decided.twin_alternative}
-                for decided in turn.decision.cells
-                if decided.source is not Source.FORMULA
-            },
-            outcome={
-                "is_enforced": turn.outcome is not None and turn.outcome.is_enforced,
-                "refusal": self.dispatcher.last_refusal,
-                "acknowledgements": [] if turn.outcome is None else [_acknowledged(turn.outcome)],
-            },
-            latency_s=turn.decision.elapsed_s,
-        )
+        record = decision_record(turn, now_s=self.now_s, refusal=self.dispatcher.last_refusal)
         self.store.submit(lambda transaction: save_decision(transaction, record, actor="loop"))
 
     def _status_changed(self, change: StatusChange) -> None:
         goal = change.goal
         document: dict[str, object] = {"id": goal.id, "type": goal.policy_type, "status": goal.status}
-        self._publish(LiveEvent(kind="goal_status", document=document))
+        self.events.publish(LiveEvent(kind="goal_status", document=document))
         if self.on_status is not None:
             self.on_status(change)
-
-    def _publish(self, event: LiveEvent) -> None:
-        for loop, queue in list(self._listeners):
-            with contextlib.suppress(RuntimeError):  # the listener's event loop has closed
-                loop.call_soon_threadsafe(_offer, queue, event)
-
-
-def digests_hash(digests: tuple[EdgeDigest, ...]) -> str:
-    """SHA-256 over the digests' canonical JSON."""
-    return _sha256(canonical_json([digest.model_dump(mode="json") for digest in digests]))
-
-
-def _acknowledged(outcome: DispatchOutcome) -> dict[str, object]:
-    """Counts of what the targets said, without one row per target."""
-    refusals = outcome.refusals
-    return {
-        "version": outcome.policy_version,
-        "applied": len(outcome.acknowledgements) - len(refusals),
-        "refused": len(refusals),
-        "first_reason": refusals[0].reason if refusals else "",
-    }
-
-
-def _offer(queue: asyncio.Queue[LiveEvent], event: LiveEvent) -> None:
-    if queue.full():
-        queue.get_nowait()
-    queue.put_nowait(event)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

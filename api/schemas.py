@@ -115,6 +115,9 @@ class KpiRow(BaseModel):
     cell: int
     slice: str
     end_s: Annotated[float, Field(description="End of the interval, in seconds of the network's time.")]
+    is_stale: Annotated[
+        bool, Field(description="Whether the interval is long past: no edge has told of a later one since.")
+    ]
     num_devices: Count
     demand_kbps: Annotated[NonNegative, Field(description="Offered to all the slice's devices together, in kbit/s.")]
     served_kbps: Annotated[

@@ -40,13 +40,18 @@ _ROLES = {
 }
 """As in the REST routes that do the same; what has been approved already may be applied by an operator."""
 
+_Past = tuple[tuple[EdgeDigest, ...], int]
+"""An interval's digests, and the version in force during it."""
+
 
 @dataclass(slots=True)
 class ServedNetwork:
     """The server's own digests, interval by interval; a telemetry source and an edge at once."""
 
     operations: Operations
-    _unseen: deque[tuple[EdgeDigest, ...]] = field(default_factory=deque)
+    version: int = 0
+    """In force during the interval that was looked at last."""
+    _unseen: deque[_Past] = field(default_factory=deque)
     _seen: tuple[EdgeDigest, ...] = ()
     """The latest interval that was taken up."""
 
@@ -56,16 +61,16 @@ class ServedNetwork:
 
     def catch_up(self) -> int:
         """Take up what has come since; how many intervals that is."""
-        fresh: list[tuple[EdgeDigest, ...]] = []
-        for digests in reversed(tuple(self.operations.history)):
+        fresh: list[_Past] = []
+        for digests, version in reversed(tuple(self.operations.history)):
             if digests is self._seen:
                 break
-            fresh.insert(0, digests)
+            fresh.insert(0, (digests, version))
         most = max(1, _MOST_CELL_INTERVALS // max(1, len(self.topology.cells)))
-        for digests in fresh:
+        for digests, version in fresh:
             # Not by whether time goes on: an edge's clock may be ahead for a while. The loop may see a digest twice.
             if _ends_s(digests) != _ends_s(self._seen):
-                self._unseen.append(digests)
+                self._unseen.append((digests, version))
             self._seen = digests
         while len(self._unseen) > most:
             self._unseen.popleft()
@@ -78,7 +83,8 @@ class ServedNetwork:
 
     def digest(self, frames: Sequence[TelemetryFrame], logs: Sequence[LogRecord]) -> tuple[EdgeDigest, ...]:
         del frames, logs
-        return self._unseen.popleft()
+        digests, self.version = self._unseen.popleft()
+        return digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +154,8 @@ class ServedChanges:
         except PolicyRejected as error:
             raise self._told(error) from error
 
-    def approve(self, policy: SchedulingPolicy, *, approver: str, reason: str) -> str:
-        del approver
+    def approve(self, policy: SchedulingPolicy, *, now_s: float, approver: str, reason: str) -> str:
+        del now_s, approver
         self._require("approve_plan")
         return self.operations.approve(
             policy.version,
@@ -232,6 +238,7 @@ def open_served_room(
         interval_s=operations.interval_s,
         is_read_only=is_read_only or not may(caller, "operator"),
         catch_up=network.catch_up,
+        ran_under=lambda: network.version,
         changes=ServedChanges(operations=operations, caller=caller, max_goals=max_goals),
     )
     room.refresh()

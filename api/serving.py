@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from agent.control_loop import ControlLoop
 from agent.dispatch.in_process import InProcessDispatcher
+from agent.errors import AgentError
 from agent.gate.gate import Gate, GateSettings
 from agent.gate.gated_dispatcher import GatedDispatcher
+from agent.gate.history import refuse_another_network
 from agent.gate.limits import Limits
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops
+from agent.gate.watch import MIN_HISTORY
 from agent.store.store import Store
 from agent.store.tokens import has_tokens
 from agent.tracing import TracedPlanner, collect_spans
@@ -133,7 +136,7 @@ def build_operations(options: ServeOptions) -> Operations:
     topology = scenario(options.scenario, options.num_devices).topology
     # First what may be refused, so that nobody's mistake leaves a new store behind.
     loop = _broker_loop(options, topology) if options.broker else _embedded_loop(options, topology)
-    store = Store.open(options.store_url)
+    store = _open_store(options, topology)
     if options.traces is not None:
         loop.planner = TracedPlanner(loop.planner)
     mode = options.mode or (Mode.SUGGEST_ONLY if options.broker else Mode.AUTONOMOUS)
@@ -144,6 +147,8 @@ def build_operations(options: ServeOptions) -> Operations:
         settings=GateSettings(
             limits=Limits(max_share_step_pct=options.max_share_step_pct, window_s=options.interval_s),
             default_stops=Stops(mode=mode),
+            # Until the watch knows again what is normal; a bad plan that came back before would go unnoticed.
+            cooldown_s=max(GateSettings().cooldown_s, MIN_HISTORY * options.interval_s),
         ),
     )
     return Operations(loop=loop, gate=gate, dispatcher=GatedDispatcher(gate, loop.dispatcher), store=store)
@@ -257,6 +262,16 @@ def log_as_json(level: str) -> None:
     root.propagate = False
 
 
+def _open_store(options: ServeOptions, topology: Topology) -> Store:
+    store = Store.open(options.store_url)
+    try:
+        refuse_another_network(store, topology)
+    except AgentError:
+        store.close()
+        raise
+    return store
+
+
 def _embedded_loop(options: ServeOptions, topology: Topology) -> ControlLoop:
     network = DeferredNetwork(topology, lambda: _build_network(options))
     return ControlLoop(
@@ -325,6 +340,13 @@ def _wall_interval_s(options: ServeOptions) -> float:
 def _check_exposure(options: ServeOptions) -> None:
     if (options.tls_certificate is None) != (options.tls_key is None):
         raise ServerMisconfigured("TLS needs both a certificate and a key")
+    if options.tls_certificate is None or options.tls_key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_certificate, options.tls_key)
+    except OSError as error:
+        files = f"certificate {str(options.tls_certificate)!r}, key {str(options.tls_key)!r}"
+        raise ServerMisconfigured(f"TLS {files}: {error}; a PEM certificate and its own key were expected") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -24,14 +24,14 @@ class Yardstick:
         self._plans: dict[int, CellPlan] = {}
 
     def expected(self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> float | None:
-        """None until enough good intervals were seen."""
-        if len(self._errors) < _MIN_HISTORY or not digests:
+        """None until enough good intervals were seen, and one in which every cell spoke that speaks now."""
+        if len(self._errors) < _MIN_HISTORY or not _cover(self._plans, digests):
             return None
         return self._foreseen(self._plans, digests, terms) + fmean(self._errors)
 
     def learn(self, plans: Mapping[int, CellPlan], digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> None:
         """The interval went well under these plans."""
-        if not digests or any(digest.cell not in plans for digest in digests):
+        if not _cover(plans, digests):
             return
         self._plans = dict(plans)
         self._errors.append(mean_utility(digests, terms) - self._foreseen(self._plans, digests, terms))
@@ -48,6 +48,11 @@ class Yardstick:
 def mean_utility(digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]) -> float:
     """Mean over the cells of what the interval was worth; 0 without digests."""
     return fmean([measured_utility(d, t) for d, t in zip(digests, terms, strict=True)] or [0.0])
+
+
+def _cover(plans: Mapping[int, CellPlan], digests: Sequence[EdgeDigest]) -> bool:
+    """Whether there are digests, and a plan for the cell of each."""
+    return bool(digests) and all(digest.cell in plans for digest in digests)
 
 
 def _in_hindsight(digest: EdgeDigest) -> EdgeDigest:

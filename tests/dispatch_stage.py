@@ -27,6 +27,9 @@ class PassingDispatcher:
     def states(self) -> tuple[TargetState, ...]:
         return self._inner.states()
 
+    def newest_version(self) -> int:
+        return self._inner.newest_version()
+
 
 class FatefulDispatcher(PassingDispatcher):
     """Obeys, withdraws from all cells or refuses, as it is told."""

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from agent.cell_plan import CellPlan
 from agent.chat.server_link import ServerLink, ServerUnreachable
+from agent.chat.server_records import ServerRecords
 from agent.control_room import ControlRoom, plan_of
 from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import DispatchOutcome, TargetState
-from agent.errors import AgentError, PolicyRejected
-from agent.gate.gate import Gate, GateSettings
+from agent.errors import AgentError, PolicyInvalid, PolicyRejected
+from agent.gate.gate import Examination, Gate, GateSettings
 from agent.gate.limits import Limits
-from agent.goal import Goal, GoalTerms
+from agent.gate.risk import Risk, RiskTier
+from agent.goal import GoalTerms
 from agent.planner import CellDecision, Decision, Source
 from agent.policy import SchedulingPolicy
-from agent.store.goals import OPERATOR_TYPE, StoredGoal, delete_goal, list_goals, put_goal
-from agent.store.policies import PolicyStatus, find_policy, save_policy, set_policy_status
 from agent.store.store import Store
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.records import LogRecord, Telemetry, TelemetryFrame
 from telemetry_sim.topology import Topology
-
-if TYPE_CHECKING:
-    from agent.store.writer import Transaction
-
-_MIRRORED = 8
-"""Policies copied, the newest first."""
-_ACTOR = "mirror"
 
 
 class ServerNetwork:
@@ -38,32 +31,35 @@ class ServerNetwork:
     def __init__(self, link: ServerLink) -> None:
         self.link = link
         self.topology = Topology.model_validate(link.get("/v1/topology"))
-        self._digests: tuple[EdgeDigest, ...] = ()
+        self.digests: tuple[EdgeDigest, ...] = ()
+        """Of the interval that was looked at last."""
 
     def next_interval(self, duration_s: float) -> Telemetry | None:
         """An empty stretch where the server has other digests than those last seen, else None."""
         del duration_s
         latest = tuple(EdgeDigest.model_validate(row) for row in self.link.get("/v1/digests"))
         # Not by their ends: one edge whose clock is ahead would hide all that comes until then.
-        if latest == self._digests:
+        if latest == self.digests:
             return None
-        self._digests = latest
+        self.digests = latest
         return Telemetry(frames=())
 
     def digest(self, frames: Sequence[TelemetryFrame], logs: Sequence[LogRecord]) -> tuple[EdgeDigest, ...]:
         """The server's own; the raw rows stay where they are."""
         del frames, logs
-        return self._digests
+        return self.digests
 
 
 @dataclass(slots=True, kw_only=True)
 class ServerPlanner:
-    """Asks the server what its planner would do; nothing is kept or submitted there."""
+    """Asks the server what its planner would do, and what its gate thinks of that; nothing is kept or submitted."""
 
     link: ServerLink
     gate: Gate
     topology: Topology
     name: str = "server"
+    _examined: dict[str, Examination] = field(default_factory=dict)
+    """By the hash of each plan that was asked for."""
 
     def decide(
         self, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms], current: Sequence[CellPlan]
@@ -71,6 +67,7 @@ class ServerPlanner:
         del terms, current
         document = self.link.post("/v1/plans", {})
         policy = SchedulingPolicy.model_validate(document["policy"])
+        self._examined[policy.content_hash()] = _examination(document)
         sources: dict[str, str] = document["sources"]
         after = self.gate.desired.after(policy.actions, version=policy.version)
         cells = tuple(
@@ -81,7 +78,14 @@ class ServerPlanner:
             )
             for digest in digests
         )
-        return Decision(planner=str(document["planner"]), cells=cells)
+        return Decision(planner=str(document["planner"]), cells=cells, policy=policy)
+
+    def examine(self, policy: SchedulingPolicy) -> Examination:
+        """What the server's gate said of a plan that was asked for here; raises PolicyInvalid for any other."""
+        found = self._examined.get(policy.content_hash())
+        if found is None:
+            raise PolicyInvalid(f"version {policy.version} was not planned in this chat: its server alone can check it")
+        return found
 
 
 class SilentDispatcher:
@@ -95,10 +99,14 @@ class SilentDispatcher:
 
     def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
         del desired
-        return DispatchOutcome(policy_version=latest.version, acknowledgements=())
+        return self.dispatch(latest)
 
     def states(self) -> tuple[TargetState, ...]:
         return ()
+
+    def newest_version(self) -> int:
+        """0: what the server's targets have heard of is the server's to know."""
+        return 0
 
 
 def attach(link: ServerLink, store: Store) -> ControlRoom:
@@ -108,17 +116,21 @@ def attach(link: ServerLink, store: Store) -> ControlRoom:
         interval_s = float(link.get("/v1/models")[0]["interval_s"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ServerUnreachable(f"server {link.url} speaks another language: {str(error)[:200]}") from error
-    settings = GateSettings(limits=Limits(max_share_step_pct=100, window_s=interval_s))
+    settings = GateSettings(limits=Limits(window_s=interval_s))
     gate = Gate(store=store, dispatcher=SilentDispatcher(), topology=network.topology, settings=settings)
+    planner = ServerPlanner(link=link, gate=gate, topology=network.topology)
+    records = ServerRecords(link=link, store=store, gate=gate)
     room = ControlRoom(
         source=network,
         pipeline=network,
-        planner=ServerPlanner(link=link, gate=gate, topology=network.topology),
+        planner=planner,
         gate=gate,
         store=store,
         interval_s=interval_s,
         is_read_only=True,
-        catch_up=lambda: _mirror(link, store, gate),
+        catch_up=records.copy,
+        ran_under=lambda: records.version_during(network.digests),
+        examine=planner.examine,
     )
     room.refresh()
     if not room.intervals:
@@ -126,42 +138,13 @@ def attach(link: ServerLink, store: Store) -> ControlRoom:
     return room
 
 
-def _mirror(link: ServerLink, store: Store, gate: Gate) -> int:
-    """Copy what changed on the server: goals, and the newest policies with their statuses; one interval to look at."""
-    rows = link.get("/v1/goals")
-    goals = [_as_stored(row) for row in rows if row["goal"] is not None]
-    kept = link.get(f"/v1/policies?limit={_MIRRORED}")["items"]
-    unknown = {row["version"] for row in kept} - store.read(
-        lambda c: {row["version"] for row in kept if find_policy(c, row["version"]) is not None}
+def _examination(document: dict[str, Any]) -> Examination:
+    """The server's word on the plan of the same document."""
+    checks = {str(name): str(said) for name, said in document["checks"].items()}
+    failed = next((said for said in checks.values() if said != "ok"), None)
+    return Examination(
+        checks=checks,
+        risk=Risk(tier=RiskTier[str(document["risk"]).upper()], reasons=tuple(document["risk_reasons"])),
+        needs_approval=bool(document["needs_approval"]),
+        refusal=None if failed is None else PolicyRejected(failed),
     )
-    documents = {version: link.get(f"/v1/policies/{version}")["policy"] for version in sorted(unknown)}
-
-    def work(transaction: Transaction) -> None:
-        for stored in list_goals(transaction.connection):
-            if stored.key not in {goal.key for goal in goals}:
-                delete_goal(transaction, *stored.key, actor=_ACTOR)
-        for goal in goals:
-            put_goal(transaction, goal, actor=_ACTOR)
-        for row in sorted(kept, key=lambda row: int(row["version"])):
-            _copy_policy(transaction, row, documents.get(row["version"]))
-
-    store.write(work)
-    gate.resume()
-    return 1
-
-
-def _as_stored(row: dict[str, Any]) -> StoredGoal:
-    goal = Goal.model_validate(row["goal"])
-    # What came over A1-P may have the id of an operator's goal.
-    kind = row["policy_type"] or OPERATOR_TYPE
-    return StoredGoal(policy_type=kind, id=row["id"], document=goal.model_dump_json(), goal=goal)
-
-
-def _copy_policy(transaction: Transaction, row: dict[str, Any], document: object) -> None:
-    status = PolicyStatus(row["status"])
-    if document is not None:
-        save_policy(transaction, SchedulingPolicy.model_validate(document), status, actor=_ACTOR)
-        return
-    known = find_policy(transaction.connection, int(row["version"]))
-    if known is not None and known.status is not status:
-        set_policy_status(transaction, int(row["version"]), status, actor=_ACTOR)

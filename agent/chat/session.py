@@ -22,6 +22,7 @@ from agent.tools.acting import STATE_CHANGING, resolve_goal, rollback_target
 from agent.tools.finding import Finding
 from agent.tools.goal_words import describe_goal
 from agent.tools.reasoning import describe_policy, describe_rollback
+from agent.tools.seen import latest_interval
 from agent.tools.toolbox import Toolbox
 from telemetry_sim.errors import TelemetrySimError
 
@@ -251,6 +252,7 @@ class ChatSession:
             return Finding(text=f"Nothing changed ({said}): {pending.summary}.", data=pending.resolved, exit_status=5)
         try:
             if tool == "apply_plan" and not is_covered:
+                latest_interval(self.room)  # an approval is judged by the network's time, which nobody tells now
                 policy = self.room.find(arguments.get("version"))
                 self._changed.append(f"version {policy.version} may have been approved")
                 self.room.approve(policy, approver=self.room.changes.approver, reason="approved at the prompt")

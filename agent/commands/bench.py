@@ -75,6 +75,7 @@ def policies(
             work=work,
             num_workers=num_workers or os.cpu_count() or 1,
             on_episode=lambda: bars.advance(task),
+            on_warning=lambda text: bars.console.print(f"WARNING: {text}", style="red", markup=False, soft_wrap=True),
         )
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True))

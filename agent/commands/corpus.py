@@ -34,7 +34,7 @@ import click
     "without_goals",
     multiple=True,
     metavar="KIND",
-    help="A kind of goal no site is given (repeatable).",
+    help="A kind of goal no site is given (repeatable); floors and energy goals leave rehearsed rows, too.",
 )
 @click.option(
     "--rehearsed",
@@ -64,17 +64,17 @@ def corpus(
 ) -> None:
     """Write a training corpus per site: its digests and goals as prompts, the expert's plans as completions.
 
-    Rehearsed rows are random cells with the optimiser's plans.
+    Rehearsed rows are random cells with the optimiser's plans; their weights and delay budgets are the cells' own.
 
     Seeds start at 100000, which `run` and `bench` never use. Raw telemetry does not enter the files.
     """
     from rich.console import Console
     from rich.progress import track
 
-    from agent.corpus_export import FIRST_TRAINING_SEED, site_examples, site_without
+    from agent.corpus_export import FIRST_TRAINING_SEED, rehearsed_examples, site_examples, site_without
     from agent.errors import AgentInputInvalid
     from agent.output_folder import claim_folder
-    from agent.pretraining.corpus import random_examples, write_examples
+    from agent.pretraining.corpus import write_examples
 
     sites = {
         name: site_without(name, faults=without_faults, goals=without_goals, num_devices=devices) for name in scenarios
@@ -91,7 +91,7 @@ def corpus(
         )
         # Of the site's own name, so that it gets the same rows alone and in company.
         own_seed = int.from_bytes(sha256(f"{name} {seed}".encode()).digest()[:8])
-        others = random_examples(rehearsed, seed=own_seed)
+        others = rehearsed_examples(site, num_examples=rehearsed, seed=own_seed)
         path = out / f"{name}.jsonl"
         try:
             written[name] = write_examples(chain(rows, others), path)

@@ -66,6 +66,9 @@ class InProcessDispatcher:
     def states(self) -> tuple[TargetState, ...]:
         return tuple(self._states.values())
 
+    def newest_version(self) -> int:
+        return max((state.reported_version for state in self._states.values()), default=0)
+
     def _is_news(self, policy: SchedulingPolicy) -> bool:
         """False for the same policy again; raises PolicyRejected for a stale or conflicting version."""
         latest = self._latest

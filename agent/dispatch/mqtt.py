@@ -62,8 +62,14 @@ class MqttDispatcher:
         self._desired = DesiredState.initial(topology)
         self._ledger = Ledger(topology)
         self._confirmed_version = 0
-        self._latest: SchedulingPolicy | None = None
+        self._newest: SchedulingPolicy | None = None
+        """Of all that were sent, what was withdrawn included."""
         self._outcome: DispatchOutcome | None = None
+        """What became of the newest."""
+        self._in_force: SchedulingPolicy | None = None
+        """The newest that was not withdrawn."""
+        self._has_heard = False
+        """Whether what the broker retains of presence and reports has had time to come in."""
         self._calls = threading.Lock()
         self._connected = asyncio.Event()
         self._session: MqttSession | None = None
@@ -80,28 +86,34 @@ class MqttDispatcher:
     @traced("dispatch")
     def dispatch(self, policy: SchedulingPolicy) -> DispatchOutcome:
         with self._calls:
-            latest = self._latest
-            if latest is not None and policy.version <= latest.version:
-                return self._again(policy, latest)
+            newest = self._newest
+            if newest is not None and policy.version <= newest.version:
+                return self._again(policy, newest)
             outcome = self._wait_for(self._commit(policy))
-            self._latest, self._outcome = policy, outcome
+            self._newest, self._outcome = policy, outcome
+            if not outcome.is_reverted:
+                self._in_force = policy
             return outcome
 
     def reconcile(self) -> DispatchOutcome | None:
         with self._calls:
-            if self._latest is None or not self._ledger.behind():
+            if not self._ledger.behind():
                 return None
             self._wait_for(self._offer_again())
-            return self._ledger.outcome(self._latest)
+            return None if self._in_force is None else self._ledger.outcome(self._in_force)
 
     def restore(self, desired: DesiredState, latest: SchedulingPolicy) -> DispatchOutcome:
         with self._calls:
-            self._latest = latest
+            self._newest = self._in_force = latest
             self._wait_for(self._restore(desired, latest))
             return self._ledger.outcome(latest)
 
     def states(self) -> tuple[TargetState, ...]:
         return self._ledger.states()
+
+    def newest_version(self) -> int:
+        """As the port's; the first call waits for the reports that the broker retains."""
+        return self._wait_for(self._newest_version())
 
     def documents(self) -> tuple[DesiredDocument, ...]:
         """The desired documents as last sent, one for each cell that a policy has named."""
@@ -122,17 +134,17 @@ class MqttDispatcher:
         self._thread.join(timeout=10)
         self._loop.close()
 
-    def _again(self, policy: SchedulingPolicy, latest: SchedulingPolicy) -> DispatchOutcome:
-        if policy.version < latest.version:
-            raise PolicyRejected(f"version {policy.version} is stale: {latest.version} was dispatched already")
-        if policy != latest:
+    def _again(self, policy: SchedulingPolicy, newest: SchedulingPolicy) -> DispatchOutcome:
+        if policy == self._in_force:
+            self._wait_for(self._offer_again())
+            return self._ledger.outcome(policy)
+        if policy.version < newest.version:
+            raise PolicyRejected(f"version {policy.version} is stale: {newest.version} was dispatched already")
+        if policy != newest or self._outcome is None:
             raise PolicyRejected(
-                f"version {policy.version} was dispatched with another content: {latest.content_hash()}"
+                f"version {policy.version} was dispatched with another content: {newest.content_hash()}"
             )
-        if self._outcome is not None and self._outcome.is_reverted:
-            return self._outcome
-        self._wait_for(self._offer_again())
-        return self._ledger.outcome(policy)
+        return self._outcome
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -168,8 +180,7 @@ class MqttDispatcher:
 
     async def _restore(self, desired: DesiredState, latest: SchedulingPolicy) -> None:
         self._desired = desired
-        if await self._is_connected():
-            await asyncio.sleep(self._timing.presence_within_s)
+        await self._hear_reports()
         made = self._documents_for(tuple(self._ledger.cells), desired, latest, is_confirmed=True)
         documents = [document for document in made.values() if document.version]
         refused = await self._publish(documents)
@@ -273,6 +284,15 @@ class MqttDispatcher:
         refused = await self._publish(documents)
         # Waiting here makes "all reverted" true on return for everyone who can be reached.
         await self._answers(self._to_answer(documents, refused))
+
+    async def _newest_version(self) -> int:
+        await self._hear_reports()
+        return self._ledger.newest_version()
+
+    async def _hear_reports(self) -> None:
+        if not self._has_heard and await self._is_connected():
+            await asyncio.sleep(self._timing.presence_within_s)
+            self._has_heard = True
 
     async def _is_connected(self) -> bool:
         try:

@@ -22,6 +22,9 @@ from telemetry_sim.mqtt_protocol import (
 )
 from telemetry_sim.topology import Topology
 
+_MOST_BELIEVED = 2**30
+"""Version that a report may tell: one forged report must not use up all the numbers that there are."""
+
 
 class Ledger:
     """Desired documents, reports and presence by cell; belongs to one event loop."""
@@ -114,6 +117,12 @@ class Ledger:
     def states(self) -> tuple[TargetState, ...]:
         """In the topology's order."""
         return tuple(self.state(cell) for cell in self._order)
+
+    def newest_version(self) -> int:
+        """The newest version that any target has answered, a withdrawn one included; 0 before any report."""
+        # A revision is twice its version, one more for a withdrawal.
+        told = (max(report.version, report.answers // 2) for report in self.reports.values())
+        return max((version for version in told if version <= _MOST_BELIEVED), default=0)
 
     def behind(self) -> list[int]:
         """Cells that do not run what they should."""

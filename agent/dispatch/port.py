@@ -67,3 +67,10 @@ class Dispatcher(Protocol):
     def states(self) -> tuple[TargetState, ...]:
         """Desired and reported state of every cell, in the topology's order."""
         ...
+
+    def newest_version(self) -> int:
+        """The newest version that any target has heard of, whoever sent it; 0 where none has.
+
+        Targets ignore older ones, so a new policy must exceed it.
+        """
+        ...

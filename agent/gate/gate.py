@@ -6,15 +6,16 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import Dispatcher, DispatchOutcome, TargetState
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
 from agent.gate.forecast import TwinForecast, refuse_if_worse
+from agent.gate.healing import note_healed
 from agent.gate.history import state_as_of, stored_state
 from agent.gate.keeping import (
     keep_proposed,
+    keep_rollback,
     keep_waiting,
     note_outcome,
     note_refusal,
@@ -25,17 +26,11 @@ from agent.gate.limits import Limits, check_limits, within_steps
 from agent.gate.risk import Risk, assess_risk, needs_approval
 from agent.gate.stops import KILLED, Stops, load_stops, refuse_if_stopped, save_stops
 from agent.gate.unsent import not_sent, unsent_states
+from agent.gate.waiting import Present
 from agent.gate.watch import RollbackWatch
-from agent.policy import SchedulingPolicy, check_against
+from agent.policy import RollbackTrigger, SchedulingPolicy, check_against
 from agent.store.approvals import Approval, grant_approval, use_approval
-from agent.store.policies import (
-    PolicyStatus,
-    let_waiting_lapse,
-    list_policies,
-    next_version,
-    save_policy,
-    set_policy_status,
-)
+from agent.store.policies import PolicyStatus, let_waiting_lapse, next_version, set_policy_status
 from agent.store.store import Store
 from agent.store.writer import Transaction
 from agent.tracing import traced
@@ -106,15 +101,12 @@ class Gate:
 
     def waiting(self, now_s: float) -> SchedulingPolicy | None:
         """The policy that could be dispatched if a person approved it now; None where there is none."""
-        newest = self._store.read(partial(list_policies, status=PolicyStatus.AWAITING_APPROVAL, limit=1))
-        if not newest:
-            return None
-        policy = newest[0].policy
-        is_live = policy.parent_version == self._desired.version and now_s < policy.valid_until_s
-        return policy if is_live else None
+        return self._present(now_s).newest_live(self._store)
 
     def next_version(self) -> int:
-        return max(self._store.read(next_version), self._desired.version + 1)
+        """More than the store and the targets know: a new store may meet targets that obeyed another."""
+        in_store = self._store.read(next_version)
+        return max(in_store, self._desired.version + 1, self._dispatcher.newest_version() + 1)
 
     def stops(self) -> Stops:
         return self._store.read(lambda connection: load_stops(connection, self._settings.default_stops))
@@ -171,7 +163,7 @@ class Gate:
         What was dispatched before and is still the latest is sent again without a second approval.
         """
         with self._lock:
-            if self._is_latest(policy):
+            if policy == self._latest:
                 self._check_stops(policy, self.stops())
                 return self._send(policy, actor=actor)
             found = self.examine(policy, now_s=now_s, forecast=forecast)
@@ -179,7 +171,7 @@ class Gate:
                 refusal = found.refusal
                 self._store.write(lambda t: note_refusal(t, policy, str(refusal), actor=actor))
                 raise found.refusal
-            self._admit(policy, found, actor)
+            self._admit(policy, found, now_s=now_s, actor=actor)
             return self._send_new(policy, now_s=now_s, actor=actor)
 
     def hold(self, policy: SchedulingPolicy, *, now_s: float, actor: str) -> Examination:
@@ -193,14 +185,24 @@ class Gate:
             if refusal is not None:
                 self._store.write(lambda t: note_refusal(t, policy, str(refusal), actor=actor))
                 raise refusal
-            self._store.write(lambda t: keep_waiting(t, policy, actor=actor))
+
+            def work(transaction: Transaction) -> None:
+                keep_waiting(transaction, policy, actor=actor)
+                self._present(now_s).let_rest_lapse(transaction)
+
+            self._store.write(work)
             return found
 
-    def approve(self, version: int, *, policy_hash: str, approver: str, reason: str, lifetime_s: float) -> Approval:
-        """Approve a kept policy; raises PolicyInvalid where the hash is not that version's."""
+    def approve(
+        self, version: int, *, policy_hash: str, now_s: float, approver: str, reason: str, lifetime_s: float
+    ) -> Approval:
+        """Approve a kept policy.
+
+        Raises PolicyInvalid where the hash is not that version's, PolicyRejected where the policy is live no more.
+        """
 
         def work(transaction: Transaction) -> Approval:
-            require_waiting(transaction, version, policy_hash=policy_hash)
+            self._present(now_s).require_live(require_waiting(transaction, version, policy_hash=policy_hash))
             return grant_approval(transaction, policy_hash, approver=approver, reason=reason, lifetime_s=lifetime_s)
 
         return self._store.write(work)
@@ -231,7 +233,7 @@ class Gate:
                 valid_until_s=now_s + lifetime_s,
                 actions=changes,
             )
-            self._store.write(lambda t: save_policy(t, policy, PolicyStatus.DISPATCHING, actor=actor))
+            self._store.write(lambda t: keep_rollback(t, policy, actor=actor))
             outcome = self._send_new(policy, now_s=now_s, actor=actor, undoing=f"rolled back to {to_version}: {reason}")
             if not outcome.is_reverted:
                 self._watch.restart(policy.version)
@@ -247,12 +249,14 @@ class Gate:
     ) -> DispatchOutcome | None:
         """Tell the gate how the interval under a version went; the rollback's outcome where it was bad for too long.
 
-        `expected` is what the last good version would have given in that interval, where somebody can tell.
+        `expected` is what the last good version would have given in that interval, where somebody can tell. What
+        waited for a person in vain lapses.
         """
         with self._lock:
-            if self._latest is None:
-                return None
-            trigger = self._latest.rollback
+            if self._present(now_s).has_outlived(self._store):
+                self._store.write(self._present(now_s).let_rest_lapse)
+            latest = self._latest
+            trigger = RollbackTrigger() if latest is None else latest.rollback
             back_to = self._watch.observe(
                 utility,
                 version=version,
@@ -262,11 +266,11 @@ class Gate:
             )
             if back_to is None or self.stops().is_killed:
                 return None
-            if not self._changes_towards(back_to):
+            if latest is None or not self._changes_towards(back_to):
                 self._watch.restart(self._desired.version)
                 return None
             self._cooldown_start_s = now_s
-            lifetime_s = self._latest.valid_until_s - self._latest.valid_from_s
+            lifetime_s = latest.valid_until_s - latest.valid_from_s
             why = f"utility {utility:.4f} was worse than normal for {trigger.num_intervals} intervals"
             return self.rollback(back_to, now_s=now_s, lifetime_s=lifetime_s, actor="watch", reason=why)
 
@@ -278,11 +282,8 @@ class Gate:
             if self._is_unsent and self._latest is not None:
                 return self._send(self._latest, actor="restart")
             outcome = self._dispatcher.reconcile()
-            if outcome is not None and outcome.is_enforced and self._latest is not None:
-                version = self._latest.version
-                self._store.write(
-                    lambda t: set_policy_status(t, version, PolicyStatus.ENFORCED, actor="dispatcher", reason="healed")
-                )
+            if self._latest is not None:
+                note_healed(self._store, self._latest, self._dispatcher.states)
             return outcome
 
     def resume(self) -> DispatchOutcome | None:
@@ -294,15 +295,20 @@ class Gate:
             desired, latest = stored_state(self._store, self._topology)
             if latest is None:
                 return None
-            self._desired = self._window_state = desired
-            self._latest = latest.policy
+            self.follow(desired, latest.policy)
             self._watch.last_good_version = self._desired.version
             self._is_unsent = True
             if self.stops().is_killed:
                 unsent, outcome = latest.policy, not_sent(latest.policy, self._desired)
                 self._store.write(lambda t: note_outcome(t, unsent, outcome, actor="restart"))
                 return outcome
-            return self._send(self._latest, actor="restart")
+            return self._send(latest.policy, actor="restart")
+
+    def follow(self, desired: DesiredState, latest: SchedulingPolicy | None) -> None:
+        """Take up what is in force already, and the policy that brought it; nothing is sent or noted."""
+        with self._lock:
+            self._desired = self._window_state = desired
+            self._latest = latest
 
     def _changes_towards(self, version: int) -> tuple[ControlAction, ...]:
         """The actions that bring back what an earlier version left; raises PolicyInvalid."""
@@ -310,24 +316,18 @@ class Gate:
         now = self._desired.actions
         return earlier.restoring(target for target, action in now.items() if earlier.actions.get(target) != action)
 
-    def _is_latest(self, policy: SchedulingPolicy) -> bool:
-        return self._latest is not None and policy == self._latest
-
     def _check_stops(self, policy: SchedulingPolicy, stops: Stops) -> None:
         refuse_if_stopped(stops, {action.cell for action in policy.actions}, now_unix_s=self._store.clock())
 
     def _check_freshness(self, policy: SchedulingPolicy, now_s: float) -> None:
-        if now_s >= policy.valid_until_s:
-            raise PolicyRejected(f"version {policy.version} expired at {policy.valid_until_s:g} s, it is {now_s:g} s")
+        self._present(now_s).require_live(policy)
         # Both ways, here and for windows: a clock that was ahead and is set right must not hold changes up for ever.
         if abs(now_s - self._cooldown_start_s) < self._settings.cooldown_s:
             until_s = self._cooldown_start_s + self._settings.cooldown_s
             raise PolicyRejected(f"cooling down after a rollback until {until_s:g} s, it is {now_s:g} s")
-        if policy.parent_version != self._desired.version:
-            raise PolicyRejected(
-                f"version {policy.version} was planned against {policy.parent_version}, in force is "
-                f"{self._desired.version}"
-            )
+
+    def _present(self, now_s: float) -> Present:
+        return Present(version=self._desired.version, now_s=now_s, window_s=self._settings.limits.window_s)
 
     def _is_window_over(self, now_s: float) -> bool:
         return abs(now_s - self._window_start_s) >= self._settings.limits.window_s
@@ -342,7 +342,7 @@ class Gate:
         elif self._settings.forecast_is_needed:
             raise PolicyRejected("forecast: no twin has tried this policy, and this installation asks for it")
 
-    def _admit(self, policy: SchedulingPolicy, found: Examination, actor: str) -> None:
+    def _admit(self, policy: SchedulingPolicy, found: Examination, *, now_s: float, actor: str) -> None:
         """Keep the policy as dispatching, its approval used up in the same transaction; raises ApprovalNeeded."""
 
         def work(transaction: Transaction) -> bool:
@@ -354,6 +354,8 @@ class Gate:
                 set_policy_status(transaction, policy.version, status, actor=actor)
             if is_free:
                 let_waiting_lapse(transaction, actor=actor)
+            else:
+                self._present(now_s).let_rest_lapse(transaction)
             return is_free
 
         if not self._store.write(work):

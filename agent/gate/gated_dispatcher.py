@@ -51,6 +51,9 @@ class GatedDispatcher:
     def states(self) -> tuple[TargetState, ...]:
         return self._gate.states()
 
+    def newest_version(self) -> int:
+        return self.inner.newest_version()
+
     def _numbered(self, policy: SchedulingPolicy) -> SchedulingPolicy:
         """The same decision as the next version of what is in force; it lives longer where a person must look."""
         desired, now_s, until_s = self._gate.desired, policy.valid_from_s, policy.valid_until_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from agent.dispatch.desired import DesiredState, target_of
-from agent.errors import PolicyInvalid
+from agent.errors import PolicyInvalid, StoreUnusable
 from agent.store.policies import PolicyStatus, StoredPolicy, find_policy, list_policies
 from agent.store.store import Store
 from telemetry_sim.topology import Topology
@@ -44,6 +44,23 @@ def state_as_of(store: Store, topology: Topology, version: int) -> DesiredState:
         state = "unknown" if stored is None else stored.status.value
         raise PolicyInvalid(f"version {version} is {state}; a rollback needs one that was dispatched")
     return _replayed(topology, _newest(store, topology, before=version + 1))
+
+
+def refuse_another_network(store: Store, topology: Topology) -> None:
+    """Raises StoreUnusable where the stored state is about cells or slices that the topology does not have."""
+    known_cells = {cell.id for cell in topology.cells}
+    known_slices = {profile.id for profile in topology.slices}
+    stored, _ = stored_state(store, topology)
+    cells = sorted({cell for cell, _ in stored.actions} - known_cells)
+    slices = sorted(
+        {str(slice_id) for _, slice_id in stored.actions if slice_id is not None and slice_id not in known_slices}
+    )
+    strange = [f"{kind} {ids[:10]}" for kind, ids in (("cells", cells), ("slices", slices)) if ids]
+    if strange:
+        raise StoreUnusable(
+            f"store: what it says is in force names {' and '.join(strange)}, which this network does not have; "
+            "a network of another scenario needs a store of its own (--store)"
+        )
 
 
 def _newest(store: Store, topology: Topology, *, before: int | None) -> list[StoredPolicy]:

@@ -9,6 +9,7 @@ from agent.store.policies import (
     PolicyStatus,
     StoredPolicy,
     find_policy,
+    let_waiting_lapse,
     save_policy,
     set_policy_status,
     supersede_before,
@@ -38,8 +39,14 @@ def note_refusal(transaction: Transaction, policy: SchedulingPolicy, reason: str
     transaction.audit("policy_refused", actor=actor, body=body)
 
 
-def require_waiting(transaction: Transaction, version: int, *, policy_hash: str) -> None:
-    """Raises PolicyInvalid unless the version with this very content awaits approval."""
+def keep_rollback(transaction: Transaction, policy: SchedulingPolicy, *, actor: str) -> None:
+    """As dispatching; what waits was planned against what is rolled back."""
+    save_policy(transaction, policy, PolicyStatus.DISPATCHING, actor=actor)
+    let_waiting_lapse(transaction, actor=actor)
+
+
+def require_waiting(transaction: Transaction, version: int, *, policy_hash: str) -> SchedulingPolicy:
+    """The policy of that version; raises PolicyInvalid unless it has this very content and awaits approval."""
     stored = find_policy(transaction.connection, version)
     if stored is None:
         raise PolicyInvalid(f"version {version} is unknown")
@@ -47,6 +54,7 @@ def require_waiting(transaction: Transaction, version: int, *, policy_hash: str)
         raise PolicyInvalid(f"version {version} has hash {stored.content_hash}, got {policy_hash!r}")
     if stored.status is not PolicyStatus.AWAITING_APPROVAL:
         raise PolicyInvalid(f"version {version} is {stored.status.value}, not awaiting_approval")
+    return stored.policy
 
 
 def reject_undecided(transaction: Transaction, version: int, *, actor: str, reason: str) -> None:

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-_MIN_HISTORY = 3
+MIN_HISTORY = 3
+"""Intervals after which it is known what is normal."""
 _QUANTILES = (12.85, 6.99, 5.32, 4.57, 4.15, 3.89, 3.7, 3.57, 3.47, 3.39, 3.33, 3.28, 3.23, 3.2, 3.17, 3.14, 3.11, 3.09)
 """Student's t at .997, one-sided, for 2 to 19 degrees of freedom: one bad interval in 300 is chance, two in a row
 hardly ever are."""
@@ -58,7 +59,7 @@ class RollbackWatch:
         if not math.isfinite(utility):
             return True
         history = self._levels if expected is None else self._surprises
-        if len(history) < _MIN_HISTORY:
+        if len(history) < MIN_HISTORY:
             return False
         normal = fmean(history) + (expected or 0.0)
         return utility < normal - max(drop, _noise(history))

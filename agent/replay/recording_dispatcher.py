@@ -41,6 +41,9 @@ class RecordingDispatcher:
             for cell, version in self._versions.items()
         )
 
+    def newest_version(self) -> int:
+        return self._latest
+
 
 def _outcome(version: int, cells: list[int]) -> DispatchOutcome:
     answers = tuple(Acknowledgement(cell=cell, policy_version=version, applied=True) for cell in cells)

@@ -90,7 +90,7 @@ def bench_table(document: dict[str, Any]) -> Table:
             f"{row['sla']['mean']:.3f}",
             f"{row['energy_kj']['mean']:.1f}",
             f"{row['not_below_best_trivial_pct']:.0f}",
-            f"{row['valid_pct']:.1f}",
+            _or_dash(row["valid_pct"], "{:.1f}"),
             f"{row['decision_p95_ms']:.1f}",
         )
     return table

@@ -65,6 +65,19 @@ def use_approval(transaction: Transaction, policy_hash: str) -> Approval | None:
     return live
 
 
+def withdraw_approval(transaction: Transaction, approval_id: str, *, actor: str, reason: str) -> bool:
+    """End an approval now; False where it was used, has expired or is unknown."""
+    now_us = transaction.now_us()
+    is_live = APPROVALS.c.used_us.is_(None) & (APPROVALS.c.expires_us > now_us)
+    ended = transaction.connection.execute(
+        update(APPROVALS).where(APPROVALS.c.id == approval_id, is_live).values(expires_us=now_us)
+    )
+    if ended.rowcount != 1:
+        return False
+    transaction.audit("approval_withdrawn", actor=actor, body={"id": approval_id, "reason": reason[:500]})
+    return True
+
+
 def find_live_approval(connection: Connection, policy_hash: str, *, now_us: int) -> Approval | None:
     """The first unused approval of this policy that is granted by now and has not expired."""
     query = (

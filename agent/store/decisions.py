@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from agent.store.audit_trail import canonical_json
 from agent.store.tables import DECISIONS
@@ -73,6 +73,11 @@ def save_decision(transaction: Transaction, record: DecisionRecord, *, actor: st
     }
     transaction.audit("decision_saved", actor=actor, body=body)
     return decision_id
+
+
+def count_decisions(connection: Connection) -> int:
+    """How many are kept."""
+    return int(connection.execute(select(func.count()).select_from(DECISIONS)).scalar_one())
 
 
 def list_decisions(

@@ -14,7 +14,7 @@ from agent.errors import StoreUnusable
 from agent.store.address import parse_address, told_address
 from agent.store.tables import AUDIT_HEAD, METADATA
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest migration."""
 _CREATION_LOCK = 0x65646765
 """Any number that no other program takes."""

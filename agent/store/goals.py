@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ OPERATOR_TYPE = ""
 _IS_KEY = (GOALS.c.policy_type == bindparam("key_type")) & (GOALS.c.id == bindparam("key_id"))
 # Built once: a PUT is answered when it is durable, and building statements is most of what it costs.
 _FIND = select(GOALS).where(_IS_KEY)
-_FIND_REVISION = select(GOALS.c.revision, GOALS.c.created_us).where(_IS_KEY)
+_FIND_REVISION = select(GOALS.c.revision).where(_IS_KEY)
 _INSERT = insert(GOALS)
 _UPDATE = update(GOALS).where(_IS_KEY)
 _UPDATE_STATUS = _UPDATE.where(
@@ -52,13 +53,22 @@ class StoredGoal:
     def key(self) -> tuple[str, str]:
         return (self.policy_type, self.id)
 
+    def says_same_as(self, other: StoredGoal) -> bool:
+        """Whether both ask for the same, whoever is to be told of it and in whatever order it is written."""
+        if self.goal != other.goal:
+            return False
+        return self.document == other.document or json.loads(self.document) == json.loads(other.document)
+
 
 def put_goal(
     transaction: Transaction, wanted: StoredGoal, *, actor: str, check: Check | None = None
 ) -> tuple[StoredGoal, bool]:
-    """Create or replace; returns what is kept and whether it is new."""
+    """Create or replace; returns what is kept and whether it is new.
+
+    A goal that says the same as the one that it replaces keeps that one's status and reason.
+    """
     now_us = transaction.now_us()
-    known = transaction.connection.execute(_FIND_REVISION, _key(*wanted.key)).one_or_none()
+    known = find_goal(transaction.connection, *wanted.key)
     if check is not None:
         check(None if known is None else known.revision)
     if known is None:
@@ -66,9 +76,15 @@ def put_goal(
         transaction.connection.execute(_INSERT, _row(kept))
     else:
         kept = replace(wanted, revision=known.revision + 1, created_us=known.created_us, updated_us=now_us)
+        if known.goal is not None and known.says_same_as(wanted):
+            kept = replace(kept, status=known.status, reason=known.reason)
         transaction.connection.execute(_UPDATE, _row(kept) | _key(*wanted.key))
     body = {"type": kept.policy_type, "id": kept.id, "revision": kept.revision, "document": kept.document}
     transaction.audit("goal_put", actor=actor, body=body)
+    # What can't be heeded at all never becomes anything else; all others begin as waiting.
+    is_news = kept.goal is None if known is None else (known.status, known.reason) != (kept.status, kept.reason)
+    if is_news:
+        _audit_status(transaction, kept, actor=actor)
     return kept, known is None
 
 
@@ -94,8 +110,7 @@ def set_goal_status(transaction: Transaction, goal: StoredGoal, *, actor: str) -
     )
     if changed.rowcount != 1:
         return False
-    body = {"type": goal.policy_type, "id": goal.id, "status": goal.status, "reason": goal.reason}
-    transaction.audit("goal_status", actor=actor, body=body)
+    _audit_status(transaction, goal, actor=actor)
     return True
 
 
@@ -110,6 +125,11 @@ def list_goals(connection: Connection, *, policy_type: str | None = None) -> lis
     if policy_type is not None:
         query = query.where(GOALS.c.policy_type == policy_type)
     return [_stored(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _audit_status(transaction: Transaction, goal: StoredGoal, *, actor: str) -> None:
+    body = {"type": goal.policy_type, "id": goal.id, "status": goal.status, "reason": goal.reason}
+    transaction.audit("goal_status", actor=actor, body=body)
 
 
 def _key(policy_type: str, goal_id: str) -> dict[str, str]:

@@ -29,14 +29,15 @@ class PolicyStatus(StrEnum):
     ABORTED = "aborted"
     """A target refused, so every target went back to what it had."""
     LAPSED = "lapsed"
-    """Waited for approval while another was dispatched."""
+    """Waited for approval while another was dispatched, or for too long."""
     SUPERSEDED = "superseded"
     """Was in force until another followed."""
     REVERTED = "reverted"
     """Was in force and has been rolled back."""
 
 
-_IN_FORCE = (PolicyStatus.DISPATCHING.value, PolicyStatus.ENFORCED.value, PolicyStatus.NOT_ENFORCED.value)
+IN_FORCE = (PolicyStatus.DISPATCHING, PolicyStatus.ENFORCED, PolicyStatus.NOT_ENFORCED)
+"""Of the latest policy that was dispatched and not withdrawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ def let_waiting_lapse(transaction: Transaction, *, actor: str) -> None:
 
 def supersede_before(transaction: Transaction, version: int, *, actor: str) -> None:
     """This version is in force now: those that were before it are so no more."""
-    were_in_force = (POLICIES.c.version < version) & POLICIES.c.status.in_(_IN_FORCE)
+    were_in_force = (POLICIES.c.version < version) & POLICIES.c.status.in_([status.value for status in IN_FORCE])
     versions = transaction.connection.execute(select(POLICIES.c.version).where(were_in_force)).scalars().all()
     for earlier in sorted(versions):
         why = f"version {version} followed"
@@ -120,6 +121,12 @@ def find_policy(connection: Connection, version: int) -> StoredPolicy | None:
         return None
     row = connection.execute(select(POLICIES).where(POLICIES.c.version == version)).mappings().one_or_none()
     return None if row is None else _stored(dict(row))
+
+
+def find_status(connection: Connection, version: int) -> PolicyStatus | None:
+    """Of a version, without reading what it says."""
+    found = connection.execute(select(POLICIES.c.status).where(POLICIES.c.version == version)).scalar()
+    return None if found is None else PolicyStatus(found)
 
 
 def list_policies(

@@ -22,6 +22,15 @@ POLICIES = Table(
     Index("ix_policies_status", "status"),
 )
 
+PLANNED_GOALS = Table(
+    "planned_goals",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("goals_hash", String(64), nullable=False),
+    Column("goals", Text),
+    Index("ix_planned_goals_goals_hash", "goals_hash"),
+)
+
 APPROVALS = Table(
     "approvals",
     METADATA,

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from agent.control_room import ControlRoom, goal_document
-from agent.store.decisions import list_decisions
+from agent.store.decisions import count_decisions
 from agent.store.policies import list_policies
 from agent.tools.finding import Finding, percent, require_cell, require_slice, sparkline
 from agent.tools.goal_words import describe_expectation, told_value
@@ -83,7 +83,7 @@ def show_history(room: ControlRoom, *, cell: int | None = None, slice: str | Non
     where = "" if cell is None else f" of cell {cell}"
     kept = room.store.read(lambda connection: list_policies(connection, limit=_SHOWN))
     versions = [{"version": k.policy.version, "planner": k.policy.planner, "status": k.status.value} for k in kept]
-    decisions = len(room.store.read(lambda connection: list_decisions(connection, limit=50)))
+    decisions = room.store.read(count_decisions)
     data: dict[str, object] = {"series_pct": values, "versions": versions, "num_decisions": decisions}
     data |= {"num_intervals": len(values), "version_in_force": room.gate.desired.version}
     under = _by_version(seen, profile)

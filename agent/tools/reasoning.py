@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from agent.control_room import ControlRoom, Proposal, examination_document, plan_of
+from agent.control_room import ControlRoom, examination_document, plan_of
 from agent.errors import AgentInputInvalid
 from agent.planner import baseline_planners
 from agent.policy import REASON_WORDS
@@ -18,7 +18,9 @@ from telemetry_sim.actions import ControlAction, SliceAction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.dispatch.desired import DesiredState
     from agent.goal import GoalTerms
+    from agent.planner import CellDecision
     from agent.policy import SchedulingPolicy
     from edge_preprocess.digest import EdgeDigest
 
@@ -95,7 +97,9 @@ def explain_decision(room: ControlRoom, *, cell: int | None = None) -> Finding:
     if cell is not None and not wanted:
         version = proposal.policy.version
         raise AgentInputInvalid(f"cell {cell} had no digest when version {version} was proposed; ask for a new plan")
-    rows = [_explained(room, proposal, decided.cell, digests[decided.cell]) for decided in wanted]
+    desired = room.gate.desired
+    after = desired.after(proposal.policy.actions, version=desired.version + 1)
+    rows = [_explained(room, decided, after, digests[decided.cell]) for decided in wanted]
     lost = lost_guarantees(room, proposal.policy.actions, [digests[decided.cell] for decided in wanted])
     data: dict[str, object] = {
         "version": proposal.policy.version,
@@ -211,25 +215,23 @@ def _reasons(policy: SchedulingPolicy) -> str:
     return ", ".join(REASON_WORDS[reason] for reason in policy.rationale) or "no reason was given"
 
 
-def _explained(room: ControlRoom, proposal: Proposal, cell: int, digest: EdgeDigest) -> dict[str, object]:
-    decided = next(d for d in proposal.decision.cells if d.cell == cell)
+def _explained(room: ControlRoom, decided: CellDecision, after: DesiredState, digest: EdgeDigest) -> dict[str, object]:
+    """One cell's part of a proposal; `after` is the state that its policy would bring."""
     terms: GoalTerms = room.terms((digest,))[0]
-    current = room.plan_in_force(cell)
-    plan = decided.plan or current
+    current = room.plan_in_force(decided.cell)
+    plan = plan_of(decided.cell, after, room.topology)
     rows = [
         {
             "slice": profile.name,
-            "share_now_pct": before.min_pct,
-            "share_then_pct": after.min_pct,
+            "share_now_pct": old.min_pct,
+            "share_then_pct": new.min_pct,
             "demand_mbps": round(row.demand_kbps / 1000.0, 1),
             "in_time_pct": percent(row.in_time_ratio),
         }
-        for profile, before, after, row in zip(
-            room.topology.slices, current.slices, plan.slices, digest.slices, strict=True
-        )
+        for profile, old, new, row in zip(room.topology.slices, current.slices, plan.slices, digest.slices, strict=True)
     ]
     return {
-        "cell": cell,
+        "cell": decided.cell,
         "source": decided.source.value,
         "note": decided.note,
         "repairs": list(decided.repairs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from agent.tools.seen import latest_interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_preprocess.digest import EdgeDigest
+    from edge_preprocess.digest import EdgeDigest, SliceDigest
     from telemetry_sim.topology import SliceProfile
 
 _MOST_FACTOR = 20.0
+_HANDED_OVER = ("demand_kbps", "forecast_demand_kbps", "tasks_per_s", "forecast_tasks_per_s")
+"""What the heirs of a lost cell take over, in equal parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,8 @@ class _Tried:
     in_time: Sequence[tuple[float, float]]
     """Of the slice."""
 
-    def finding(self, head: str, asked: dict[str, object]) -> Finding:
-        """`head` is what was tried, as a sentence begins; `asked` its figures."""
+    def finding(self, head: str, asked: dict[str, object], *more: str) -> Finding:
+        """`head` is what was tried, as a sentence begins; `asked` its figures, also those of `more` lines."""
         now, then = (percent(fmean(side)) for side in zip(*self.utilities, strict=True))
         in_time_now, in_time_then = (percent(fmean(side)) for side in zip(*self.in_time, strict=True))
         target, name = percent(self.profile.in_time_target), self.profile.name
@@ -53,7 +56,10 @@ class _Tried:
             f"{head}{where}, {whose} would go from {now:g} % to {then:g} % in the twin.\n"
             f"- {name} in time: {in_time_now:g} % to {in_time_then:g} % (target {target:g} %)"
         )
-        return Finding(text=text, data=data, focus={"slice": name} | ({} if self.cell is None else {"cell": self.cell}))
+        focus: dict[str, object] = {"slice": name}
+        if self.cell is not None:
+            focus["cell"] = self.cell
+        return Finding(text="\n".join((text, *more)), data=data, focus=focus)
 
 
 def what_if_down(room: ControlRoom, *, cell: int) -> Finding:
@@ -117,25 +123,29 @@ def what_if_demand(
 
 
 def what_if_share(room: ControlRoom, *, slice: str, value: float, cell: int | None = None) -> Finding:  # noqa: A002 - the operator's word
-    """Another guaranteed share of a slice in the twin, the others scaled to fit."""
+    """Another guaranteed share of a slice in the twin; the others keep theirs as far as these fit."""
     profile = require_slice(room.topology, slice)
     if not 0 <= value <= 100:
         raise AgentInputInvalid(f"share {value:g} %: 0 to 100 is allowed")
     seen, share_pct = latest_interval(room, cell), round(value)
     index = room.topology.slice_index(profile.id)
-    utilities, in_time = [], []
+    utilities, in_time, num_cut, num_pools = [], [], 0, 0
     for digest, term in zip(seen.digests, seen.terms, strict=True):
         current = room.plan_in_force(digest.cell)
         other = _with_share(current, index, share_pct)
-        utilities.append((room.twin.utility(current, digest, term), room.twin.utility(other, digest, term)))
-        expected = (room.twin.expected_in_time(plan, digest, term)[index] for plan in (current, other))
-        now, then = map(float, expected)
+        num_cut += _others(other, index) != _others(current, index)
+        num_pools += share_pct > 0 and not any(part.min_pct for part in current.slices)
+        outlook = room.twin.outlook(digest, term)
+        utilities.append((outlook.utility(current), outlook.utility(other)))
+        now, then = (float(outlook.expected_in_time(plan)[index]) for plan in (current, other))
         in_time.append((now, then))
     tried = _Tried(profile=profile, cell=cell, utilities=utilities, in_time=in_time)
     rounded = "" if share_pct == value else f" (shares are whole percents, so not {value:g} %)"
-    return tried.finding(
-        f"With {share_pct} % of the PRBs for {profile.name}{rounded}", {"share_pct": share_pct, "value": value}
-    )
+    asked: dict[str, object] = {"share_pct": share_pct, "value": value}
+    asked |= {"others_pct": 100 - share_pct, "num_cells_cut": num_cut}
+    asked |= {"num_pools_split": num_pools, "num_cells": len(utilities)}
+    head = f"With {share_pct} % of the PRBs for {profile.name}{rounded}"
+    return tried.finding(head, asked, *_told_of_others(asked))
 
 
 def _twin_rows(
@@ -168,18 +178,47 @@ def _with_demand(digest: EdgeDigest, index: int, factor: float) -> EdgeDigest:
 
 
 def _with_load_of(digest: EdgeDigest, lost: EdgeDigest, num_heirs: int) -> EdgeDigest:
-    """The digest with an equal part of a lost cell's demand."""
-    for index, row in enumerate(lost.slices):
-        own = digest.slices[index].forecast_demand_kbps
-        added = row.forecast_demand_kbps / max(num_heirs, 1)
-        digest = _with_demand(digest, index, 1.0 + added / own if own > 0 else 1.0)
-    return digest
+    """The digest with an equal part of a lost cell's devices, demand and tasks."""
+    rows = (_with_part_of(own, gone, num_heirs) for own, gone in zip(digest.slices, lost.slices, strict=True))
+    return digest.model_copy(update={"slices": tuple(rows)})
+
+
+def _with_part_of(own: SliceDigest, gone: SliceDigest, num_heirs: int) -> SliceDigest:
+    """What the heir can't know of a slice that it has not served is as it was in the lost cell."""
+    added = {name: getattr(own, name) + getattr(gone, name) / num_heirs for name in _HANDED_OVER}
+    borrowed = {name: getattr(own, name) or getattr(gone, name) for name in ("kbps_per_prb", "task_megacycles")}
+    num_devices = own.num_devices + math.ceil(gone.num_devices / num_heirs)
+    return own.model_copy(update=added | borrowed | {"num_devices": num_devices})
+
+
+def _told_of_others(asked: dict[str, object]) -> list[str]:
+    """What becomes of the other slices' guarantees."""
+
+    def where(num_cells: object) -> str:
+        return "" if asked["num_cells"] == 1 else f", in {num_cells} of {asked['num_cells']} cells"
+
+    cut, pools = asked["num_cells_cut"], asked["num_pools_split"]
+    lines = (
+        [f"- one pool serves all slices now; nothing is guaranteed to the others then{where(pools)}"] if pools else []
+    )
+    if cut:
+        lines.append(f"- to fit, the other slices' guarantees shrink to {asked['others_pct']} % together{where(cut)}")
+    elif pools != asked["num_cells"]:
+        lines.append("- the other slices keep what they are guaranteed")
+    return lines
+
+
+def _others(plan: CellPlan, index: int) -> list[int]:
+    """What all slices but one are guaranteed, in percent."""
+    return [part.min_pct for row, part in enumerate(plan.slices) if row != index]
 
 
 def _with_share(plan: CellPlan, index: int, share_pct: int) -> CellPlan:
-    others = [part.min_pct for row, part in enumerate(plan.slices) if row != index]
-    rest = iter(largest_remainder([float(x) for x in others], 100 - share_pct))
+    """Another share of a slice; what the others are guaranteed is cut in proportion only where all would pass 100."""
+    others = _others(plan, index)
+    left_pct = 100 - share_pct
+    kept = iter(others if sum(others) <= left_pct else largest_remainder([float(pct) for pct in others], left_pct))
     parts = tuple(
-        replace(part, min_pct=share_pct if row == index else next(rest)) for row, part in enumerate(plan.slices)
+        replace(part, min_pct=share_pct if row == index else next(kept)) for row, part in enumerate(plan.slices)
     )
     return replace(plan, slices=parts)

@@ -24,7 +24,7 @@ _ID = r"^[A-Za-z0-9._~:@+,=-]{1,128}$"
 TypeId = Annotated[str, Path(pattern=_ID)]
 PolicyId = Annotated[str, Path(pattern=_ID)]
 Destination = Annotated[str, Query(alias="notificationDestination", max_length=2000)]
-_COMMON = problem_responses(400, 401, 403, 404, 413, 415, 429, 503)
+_COMMON = problem_responses(400, 401, 403, 404, 408, 413, 415, 429, 503)
 _JSON_OBJECT = {"application/json": {"schema": {"type": "object"}}}
 _STATUS = {"application/json": {"schema": policy_type_document()["statusSchema"]}}
 

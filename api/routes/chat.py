@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from agent.errors import AgentError
 from api.bodies import read_model
-from api.context import Context, InContext, Operator, owner
+from api.context import Context, InContext, Operator, owner, require_current
 from api.errors import RequestRefused, as_problem, refuse
 from api.idempotency import IdempotencyKey, once
 from api.known_queries import require_known_queries
@@ -73,8 +73,7 @@ async def ask(request: Request, ctx: InContext, idempotency_key: IdempotencyKey 
     caller = owner(request)
     if not wanted.read_only and not may(caller, "operator"):
         raise refuse(403, f"role operator is needed to change anything, the token has {caller.role}")
-    if not ctx.operations.digests:
-        raise refuse(503, "no digest has come in yet; try again after the first interval")
+    require_current(ctx)
     if _STREAM in request.headers.get("accept", ""):
         if idempotency_key is not None:
             raise refuse(400, "a stream can't be given a second time; ask for JSON", param="Idempotency-Key")

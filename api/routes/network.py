@@ -24,7 +24,7 @@ from api.slice_sla import POLICY_TYPE_ID
 from edge_preprocess.digest import EdgeDigest
 from telemetry_sim.topology import CellSite
 
-COMMON = problem_responses(400, 401, 403, 404, 413, 415, 429, 503)
+COMMON = problem_responses(400, 401, 403, 404, 408, 413, 415, 429, 503)
 router = APIRouter(prefix="/v1", tags=["network"], responses=COMMON, dependencies=[Depends(require_known_queries)])
 CellId = Annotated[int, Path(ge=0, le=0xFFFF)]
 _KEEP_ALIVE_S = 15.0
@@ -36,6 +36,16 @@ _UNITS = {
     "RRU.PrbUsedDl": "PRB",
     "guaranteed_kbps": "kbit/s",
 }
+_AGED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Digest-Age": {
+                "description": "Wall-clock seconds since an edge last told of a new interval",
+                "schema": {"type": "integer", "minimum": 0},
+            }
+        }
+    }
+}
 
 
 @router.get("/topology")
@@ -44,31 +54,34 @@ async def read_topology(ctx: InContext) -> Response:
     return JsonResponse(ctx.operations.topology.model_dump_json())
 
 
-@router.get("/digests")
+@router.get("/digests", responses=_AGED)
 async def list_digests(ctx: InContext) -> Response:
-    """The latest interval's digests, one per cell."""
-    return JsonResponse("[" + ",".join(digest.model_dump_json() for digest in ctx.operations.digests) + "]")
+    """The latest interval's digests, one per cell; `Digest-Age` tells of how long ago they are."""
+    rows = ",".join(digest.model_dump_json() for digest in ctx.operations.digests)
+    return JsonResponse(f"[{rows}]", headers=_age(ctx))
 
 
-@router.get("/digests/{cell}")
+@router.get("/digests/{cell}", responses=_AGED)
 async def read_digest(cell: CellId, ctx: InContext) -> Response:
-    """One cell's latest digest."""
+    """One cell's latest digest; `Digest-Age` tells of how long ago it is."""
     found = next((digest for digest in ctx.operations.digests if digest.cell == cell), None)
     if found is None:
         raise refuse(404, f"no digest of cell {cell}")
-    return JsonResponse(found.model_dump_json())
+    return JsonResponse(found.model_dump_json(), headers=_age(ctx))
 
 
-@router.get("/kpis")
-async def list_kpis(ctx: InContext) -> list[KpiRow]:
+@router.get("/kpis", responses=_AGED)
+async def list_kpis(ctx: InContext, response: Response) -> list[KpiRow]:
     """Figures of the latest interval, per cell and slice, and what A1 policies ask of them.
 
-    A name of TS 28.552 is used only where the figure is what the standard defines under it.
+    A name of TS 28.552 is used only where the figure is what the standard defines under it. While no edge speaks the
+    last figures stay, `is_stale`; `Digest-Age` tells of how long ago they are.
     """
-    digests = ctx.operations.digests
+    digests, is_stale = ctx.operations.digests, _is_stale(ctx)
+    response.headers.update(_age(ctx))
     guarantees = _guarantees(ctx.operations.goals.of_type(POLICY_TYPE_ID), digests)
     return [
-        _kpis_of(digest, row, guarantees.get((index, row), []))
+        _kpis_of(digest, row, guarantees.get((index, row), []), is_stale=is_stale)
         for index, digest in enumerate(digests)
         for row in range(len(digest.slices))
     ]
@@ -125,7 +138,7 @@ async def stream_events(ctx: InContext, max_events: Annotated[int, Query(ge=0, l
 async def _events(ctx: Context, max_events: int) -> AsyncIterator[str]:
     yield f"event: state\ndata: {json.dumps(ctx.operations.live_state())}\n\n"
     num_sent = 1
-    with ctx.operations.listening() as queue:
+    with ctx.operations.events.listening() as queue:
         while num_sent != max_events:
             try:
                 event = await asyncio.wait_for(queue.get(), _KEEP_ALIVE_S)
@@ -143,7 +156,16 @@ def _site(ctx: Context, cell: int) -> CellSite:
     return found
 
 
-def _kpis_of(digest: EdgeDigest, row: int, asked: list[RateSeen]) -> KpiRow:
+def _age(ctx: Context) -> dict[str, str]:
+    return {"Digest-Age": str(int(ctx.metrics.digest_age_s()))}
+
+
+def _is_stale(ctx: Context) -> bool:
+    """Whether the latest digests are not of now, by the limit after which the server is not ready."""
+    return bool(ctx.operations.silence) or ctx.metrics.digest_age_s() > ctx.settings.stale_after_s
+
+
+def _kpis_of(digest: EdgeDigest, row: int, asked: list[RateSeen], *, is_stale: bool) -> KpiRow:
     """Of one slice in one cell; a guarantee is judged over all cells in its scope."""
     seen = digest.slices[row]
     guarantees = [each for each in asked if each.is_carried]
@@ -152,6 +174,7 @@ def _kpis_of(digest: EdgeDigest, row: int, asked: list[RateSeen]) -> KpiRow:
             "cell": digest.cell,
             "slice": str(seen.slice),
             "end_s": digest.end_s,
+            "is_stale": is_stale,
             "num_devices": seen.num_devices,
             "demand_kbps": seen.demand_kbps,
             "served_kbps": seen.served_kbps,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from agent.errors import AgentInputInvalid, ApprovalNeeded, PolicyInvalid
+from agent.errors import AgentError, AgentInputInvalid, ApprovalNeeded, PolicyInvalid
 from agent.policy import SchedulingPolicy
 from agent.store.approvals import list_approvals
 from agent.store.decisions import list_decisions
 from agent.store.policies import PolicyStatus, StoredPolicy, find_policy
 from agent.store.policies import list_policies as stored_policies
 from api.bodies import read_model
-from api.context import Approver, Context, InContext, Operator
+from api.context import Approver, Context, InContext, Operator, require_current
 from api.errors import refuse
 from api.idempotency import IdempotencyKey, once
 from api.known_queries import require_known_queries
@@ -58,8 +60,7 @@ async def propose_plan(
             raise refuse(400, f"{name}: only a plan for the live goals can be sent out", param=name)
     for goal in wanted.goals or ():
         require_askable(ctx, goal, param="goals")
-    if not ctx.operations.digests:
-        raise refuse(503, "no digest has come in yet; try again after the first interval")
+    require_current(ctx)
 
     async def work() -> tuple[int, dict[str, Any]]:
         return await asyncio.to_thread(_plan, ctx, wanted, caller.name)
@@ -149,7 +150,7 @@ async def list_waiting(ctx: InContext) -> list[dict[str, Any]]:
 async def approve_policy(
     request: Request, ctx: InContext, caller: Approver, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Approve the version with this very hash, and dispatch it."""
+    """Approve the version with this very hash, and dispatch it; an approval that nothing goes out on is withdrawn."""
     wanted, _ = await read_model(request, ApprovalRequest)
 
     async def work() -> tuple[int, dict[str, Any]]:
@@ -250,9 +251,21 @@ def _approve(ctx: Context, wanted: ApprovalRequest, actor: str) -> tuple[int, di
         )
     except (PolicyInvalid, AgentInputInvalid) as error:
         raise refuse(409, str(error)) from error
-    policy = _policy_of(ctx, wanted.policy_version)
-    outcome = operations.submit(policy, actor=actor)
+    with _withdrawing(ctx, approval_id, wanted.policy_version, actor):
+        outcome = operations.submit(_policy_of(ctx, wanted.policy_version), actor=actor)
     return 201, {"id": approval_id, "outcome": outcome_document(outcome, operations.topology)}
+
+
+@contextmanager
+def _withdrawing(ctx: Context, approval_id: str, version: int, actor: str) -> Iterator[None]:
+    """All or nothing: a yes that nothing went out on is taken back, lest it serve later when nobody looks."""
+    try:
+        yield
+    except Exception as error:
+        is_ended = ctx.operations.withdraw(approval_id, version=version, actor=actor, reason=str(error))
+        if is_ended and isinstance(error, AgentError):
+            raise type(error)(f"{error}; the approval was withdrawn, approve again once it can go out") from error
+        raise
 
 
 def _policy_of(ctx: Context, version: int) -> SchedulingPolicy:

@@ -1,4 +1,4 @@
-"""The whole chain in one go: sites' corpora, split federated fine-tuning of a base that saw no site, both side by side."""
+"""The whole chain: sites' corpora, split federated fine-tuning of a base that saw no site, both side by side."""
 
 from __future__ import annotations
 

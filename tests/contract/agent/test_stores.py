@@ -12,9 +12,9 @@ from sqlalchemy import create_engine, inspect, text
 from agent.errors import AgentInputInvalid, PolicyInvalid, StoreUnusable
 from agent.goal import Expectation, Goal, TargetMetric
 from agent.policy import SchedulingPolicy
-from agent.store.approvals import grant_approval, list_approvals, use_approval
+from agent.store.approvals import grant_approval, list_approvals, use_approval, withdraw_approval
 from agent.store.audit_trail import read_trail, verify_trail
-from agent.store.decisions import DecisionRecord, list_decisions, save_decision
+from agent.store.decisions import DecisionRecord, count_decisions, list_decisions, save_decision
 from agent.store.engine import open_engine
 from agent.store.goals import StoredGoal, delete_goal, find_goal, list_goals, put_goal, set_goal_status
 from agent.store.policies import (
@@ -120,6 +120,20 @@ def test_an_approval_serves_once(store):
     assert store.write(lambda t: use_approval(t, "a" * 64)) is None
 
 
+def test_an_approval_that_is_withdrawn_serves_no_more(store):
+    granted = store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
+    for is_ended in (True, False):
+        assert store.write(lambda t: withdraw_approval(t, granted.id, actor="ann", reason="frozen")) is is_ended
+    assert store.write(lambda t: use_approval(t, "a" * 64)) is None
+    assert [entry.kind for entry in store.read(lambda c: list(read_trail(c)))][-1] == "approval_withdrawn"
+
+
+def test_an_approval_that_was_used_is_not_withdrawn(store):
+    granted = store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
+    store.write(lambda t: use_approval(t, "a" * 64))
+    assert not store.write(lambda t: withdraw_approval(t, granted.id, actor="ann", reason="frozen"))
+
+
 def test_an_approval_is_for_one_policy_only(store):
     store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
     assert store.write(lambda t: use_approval(t, "b" * 64)) is None
@@ -169,6 +183,13 @@ def test_a_decision_comes_back_with_all_its_evidence(store):
     store.write(lambda t: save_decision(t, record, actor="loop"))
     (found,) = store.read(lambda c: list_decisions(c, policy_version=3))
     assert found.record == record
+
+
+def test_every_decision_is_counted(store):
+    record = DecisionRecord(time_s=30.0, planner="llm", digest_hash="d" * 64)
+    assert store.read(count_decisions) == 0
+    store.write(lambda t: [save_decision(t, record, actor="loop") for _ in range(60)])
+    assert store.read(count_decisions) == 60
 
 
 def goal(value: float = 2.0) -> Goal:
@@ -400,6 +421,7 @@ def test_a_store_of_the_first_schema_is_carried_over_with_what_is_superseded_and
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX ix_policies_status"))
+        connection.execute(text("DROP TABLE planned_goals"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
     with Store.open(url, clock) as store:
@@ -408,3 +430,4 @@ def test_a_store_of_the_first_schema_is_carried_over_with_what_is_superseded_and
         assert store.read(verify_trail).is_intact
         indices = store.read(lambda c: {index["name"] for index in inspect(c).get_indexes("policies")})
         assert "ix_policies_status" in indices
+        assert store.read(lambda c: inspect(c).has_table("planned_goals"))

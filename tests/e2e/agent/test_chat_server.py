@@ -14,14 +14,19 @@ from agent.chat.server_link import ServerLink, ServerRefused, ServerUnreachable
 from agent.chat.server_mirror import attach
 from agent.chat.session import ChatSession
 from agent.chat.slash import run_slash
+from agent.dispatch.desired import DesiredState
 from agent.errors import AgentError, AgentInputInvalid, PolicyRejected
+from agent.gate.risk import Mode
+from agent.gate.stops import Stops
 from agent.goal import Expectation, Goal, TargetMetric
 from agent.models.scripted_chat_model import ScriptedChatModel
+from agent.store.audit_trail import read_trail
 from agent.store.goals import OPERATOR_TYPE, StoredGoal, put_goal
+from agent.store.policies import PolicyStatus, list_policies
 from agent.store.store import Store
 from api.app import create_app
 from api.operations import Operations
-from tests.api_stage import TOPOLOGY
+from tests.api_stage import TOPOLOGY, Stage
 from tests.server_stage import RunningServer
 from tests.unit.api.test_a1 import BODY, POLICIES
 from tests.unit.api.test_operator import GOAL
@@ -42,6 +47,10 @@ def attached(url: str, store: Store) -> ChatSession:
     return ChatSession(room, model)
 
 
+def statuses(store: Store) -> dict[int, PolicyStatus]:
+    return {kept.policy.version: kept.status for kept in store.read(list_policies)}
+
+
 def test_the_mirror_holds_what_the_server_runs(operations: Operations, server: tuple[RunningServer, str]) -> None:
     with Store.open("sqlite://") as store:
         session = attached(server[1], store)
@@ -58,6 +67,77 @@ def test_the_mirror_holds_what_the_server_runs(operations: Operations, server: t
         assert [made["tool"] for made in answer.calls] == ["network_status"]
         assert room.gate.desired.version == operations.gate.desired.version
         assert run_slash(session, "/plan").exit_status == 0
+
+
+@pytest.mark.parametrize("num_waiting", [9, 60])
+def test_proposals_that_wait_do_not_hide_what_is_in_force(
+    operations: Operations, server: tuple[RunningServer, str], num_waiting: int
+) -> None:
+    operations.gate.set_stops(Stops(mode=Mode.SUGGEST_ONLY), actor="test")
+    for _ in range(num_waiting):
+        operations.keep(operations.propose()[0], actor="test")
+    assert operations.gate.desired.actions != DesiredState.initial(TOPOLOGY).actions
+    with Store.open("sqlite://") as store:
+        room = attached(server[1], store).room
+        assert room.gate.desired.actions == operations.gate.desired.actions
+        assert (room.gate.desired.version, operations.gate.desired.version) == (1, 1)
+        assert room.gate.policy_in_force == operations.gate.policy_in_force
+
+
+def test_a_policy_that_waits_for_a_person_is_found_behind_others(
+    operations: Operations, server: tuple[RunningServer, str]
+) -> None:
+    operations.gate.set_stops(Stops(mode=Mode.SUGGEST_ONLY), actor="test")
+    waiting, _ = operations.propose()
+    operations.hold(waiting, actor="test")
+    for _ in range(60):
+        operations.keep(operations.propose()[0], actor="test")
+    with Store.open("sqlite://") as store:
+        assert attached(server[1], store).room.find(None) == waiting
+
+
+def test_the_mirror_keeps_the_statuses_that_the_server_tells(stage: Stage, server: tuple[RunningServer, str]) -> None:
+    stage.network.down = {2}
+    stage.operations.turn()
+    with Store.open("sqlite://") as store:
+        room = attached(server[1], store).room
+        assert statuses(stage.store)[2] is PolicyStatus.NOT_ENFORCED
+        assert statuses(store) == statuses(stage.store)
+        stage.network.down = set()
+        stage.operations.turn()
+        room.refresh()
+        assert statuses(store) == statuses(stage.store)
+        assert store.read(lambda c: {entry.actor for entry in read_trail(c)}) == {"mirror"}
+
+
+def test_a_mirrored_plan_is_the_servers_own_with_the_word_of_the_servers_gate(
+    operations: Operations, server: tuple[RunningServer, str]
+) -> None:
+    operations.gate.set_stops(Stops(mode=Mode.AUTONOMOUS, is_killed=True), actor="test")
+    with Store.open("sqlite://") as store:
+        session = attached(server[1], store)
+        found = run_slash(session, "/plan")
+        asked = httpx.post(f"{server[1]}/v1/plans", json={}).json()
+        gate = found.data["gate"]
+        assert isinstance(gate, dict)
+        assert found.data["hash"] == asked["policy_hash"]
+        assert (gate["checks"], gate["risk"]) == (asked["checks"], asked["risk"])
+        assert gate["reasons"] == asked["risk_reasons"]
+        assert "the gate would refuse it: the kill switch is on" in found.text
+        assert found.data["reasons"] == asked["policy"]["rationale"]
+
+
+def test_a_mirrored_interval_is_credited_to_the_version_that_ran_during_it(
+    operations: Operations, server: tuple[RunningServer, str]
+) -> None:
+    with Store.open("sqlite://") as store:
+        room = attached(server[1], store).room
+        operations.turn()
+        room.refresh()
+        operations.gate.set_stops(Stops(mode=Mode.SUGGEST_ONLY), actor="test")
+        operations.turn()
+        room.refresh()
+        assert [interval.version for interval in room.intervals] == [0, 1, 2]
 
 
 def test_goals_of_one_id_over_rest_and_over_a1_are_both_mirrored(server: tuple[RunningServer, str]) -> None:

@@ -54,8 +54,8 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
     record = build_weights(SCHEDULE, out=out, work=work, device="cpu", on_step=on_step)
 
     assert seen == [("synthetic", 1, 2), ("synthetic", 2, 2), ("own", 1, 1)]
-    assert len(read_examples(work / TEMPLATE / "synthetic-30.jsonl")) == 30
-    own = read_examples(work / TEMPLATE / "own-20.jsonl")
+    assert len(read_examples(work / TEMPLATE / "seed-3" / "synthetic-30.jsonl")) == 30
+    own = read_examples(work / TEMPLATE / "seed-3" / "own-20.jsonl")
     assert any('{"1":' in example.prompt for example in own)
     assert {"\nlag " in example.prompt for example in own} == {True, False}
     assert [stage["num_examples"] for stage in record["stages"]] == [30, 28]
@@ -73,6 +73,27 @@ def test_weights_are_built_scored_and_loadable_and_built_once(tmp_path: Path) ->
     assert seen == []
     assert (again["stages"], again["static"]) == (record["stages"], record["static"])
     assert (out / "model.safetensors").read_bytes() == weights
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+def test_another_seed_in_the_same_work_folder_learns_from_its_own_rows(tmp_path: Path) -> None:
+    def cut(*_: object) -> None:
+        raise Interrupted
+
+    def built(seed: int, work: Path, out: Path) -> bytes:
+        schedule = replace(SCHEDULE, seed=seed)
+        build_weights(schedule, out=out, work=work, device="cpu", on_step=lambda *_: None)
+        return (out / "model.safetensors").read_bytes()
+
+    shared = tmp_path / "shared"
+    with pytest.raises(Interrupted):
+        build_weights(SCHEDULE, out=tmp_path / "cut", work=shared, device="cpu", on_step=cut)
+    after = built(7, shared, tmp_path / "after")
+    assert after == built(7, tmp_path / "alone", tmp_path / "fresh")
+    assert (tmp_path / "after" / "tokenizer.json").read_bytes() == (tmp_path / "fresh" / "tokenizer.json").read_bytes()
 
 
 def test_weights_that_fall_short_of_their_schedule_fail_the_command(

@@ -13,9 +13,13 @@ from click.testing import CliRunner, Result
 from agent.commands.bench import bench
 from agent.commands.corpus import corpus
 from agent.commands.pretrain import pretrain
-from agent.errors import AgentInputInvalid
+from agent.errors import AgentInputInvalid, ModelUnavailable
 from agent.pretraining.corpus import read_examples
 from agent.prompting import Prompt, parse_answer
+from tests.replay_stage import tiny_model_folder
+
+TINY = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home", "--workers", "1")
+UNREACHABLE = "http://127.0.0.1:9/v1"
 
 
 def typed(command: click.Command, *arguments: str) -> Result:
@@ -38,6 +42,13 @@ def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path: Path) -> None:
     assert plan["stages"][0]["steps"] == 700
     assert all(stage["expected_cpu_minutes"] > 0 and stage["examples"] > 0 for stage in plan["stages"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", ["policy", "operator", "twin"])
+def test_a_dry_run_needs_no_folder(task: str) -> None:
+    assert document(pretrain, "--task", task, "--dry-run")["seed"] == 5
+    ended = CliRunner().invoke(pretrain, ["--task", task])
+    assert (ended.exit_code, "Missing option --out" in ended.stderr) == (2, True)
 
 
 def test_a_quick_dry_run_promises_less_than_a_full_one(tmp_path: Path) -> None:
@@ -84,73 +95,91 @@ def test_rehearsed_rows_follow_a_site_s_own_and_differ_between_sites(tmp_path: P
 
 
 def test_a_bench_taken_up_again_runs_only_what_is_missing(tmp_path: Path) -> None:
-    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home", "--workers", "1")
-    where = ("--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
-    first = document(bench, *tiny, *where)
+    where = ("--model", str(tiny_model_folder()), "--work", str(tmp_path / "work"))
+    first = document(bench, *TINY, *where)
     (own,) = (tmp_path / "work").glob("episodes-*.jsonl")
     (store,) = (tmp_path / "work").glob("formulas-*.jsonl")
     (searches,) = (tmp_path / "work").glob("searches-*.jsonl")
     lines = store.read_text().splitlines()
 
     assert first["num_episodes"] == 2
-    assert first["warnings"]
+    assert first["warnings"] == []
     assert len(first["planners"]) == 11
     assert (len(own.read_text().splitlines()), len(lines)) == (2 * 2, 2 * 8)
     assert len(searches.read_text().splitlines()) == 2
     assert first["planners"]["optimiser"]["difference_to_optimiser"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
-    assert first["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
-    assert first["planners"]["llm_gated"]["valid_pct"] == 0.0
+    assert [name for name, row in first["planners"].items() if row["valid_pct"] is not None] == ["llm_gated", "llm_raw"]
     best = first["best_known_with_hindsight"]["utility"]["mean"]
     for row in first["planners"].values():
         assert row["utility"]["low"] <= row["utility"]["mean"] <= row["utility"]["high"]
         assert row["utility"]["mean"] <= best + 1e-6
-    # With no model there, the raw planner does nothing and the gated one is the optimiser.
-    figures = {row["figure"].partition(":")[0]: row for row in first["figures"]}
-    assert figures["llm_gated"]["measured"] == 100.0
-    assert not figures["llm_gated"]["holds"]
 
-    assert document(bench, *tiny, *where) == first
+    assert document(bench, *TINY, *where) == first
     assert store.read_text().splitlines() == lines
 
     # Killed while it wrote the fourteenth episode.
     store.write_text("\n".join([*lines[:13], lines[13][:40]]))
-    again = document(bench, *tiny, *where)
+    again = document(bench, *TINY, *where)
     resumed = store.read_text().splitlines()
     assert resumed[:13] == lines[:13]
     assert [without_times(line) for line in resumed] == [without_times(line) for line in lines]
     for name, row in again["planners"].items():
         assert row["utility"] == first["planners"][name]["utility"]
-    assert "optimiser" in typed(bench, *tiny, *where).stdout
+    assert "optimiser" in typed(bench, *TINY, *where).stdout
 
     store.write_text("\n".join([lines[0], "{}", *lines[2:], ""]))
     with pytest.raises(AgentInputInvalid, match=f"{store.name}', line 2: '{{}}'"):
-        typed(bench, *tiny, *where)
+        typed(bench, *TINY, *where)
     store.write_text("\n".join([*resumed, ""]))
 
     # Another model is compared with the same formulas, which are not run again.
-    document(bench, *tiny, "--model", str(tmp_path / "another"), "--work", str(tmp_path / "work"))
+    document(bench, *TINY, "--model", str(tiny_model_folder(1)), "--work", str(tmp_path / "work"))
     assert len(list((tmp_path / "work").iterdir())) == 4
     assert store.read_text().splitlines() == resumed
 
 
+@pytest.mark.parametrize("url", [UNREACHABLE, f"{UNREACHABLE}#named"])
+def test_an_endpoint_that_is_away_is_warned_of_and_no_stand_in_is_kept_for_it(tmp_path: Path, url: str) -> None:
+    where = ("--model", url, "--work", str(tmp_path / "work"))
+    result = typed(bench, *TINY, *where, "--json")
+    told = json.loads(result.stdout)
+
+    assert told["warnings"]
+    assert all(f"WARNING: {warning}" in result.stderr for warning in told["warnings"])
+    assert "4 episodes are not kept" in told["warnings"][-1]
+    assert told["planners"]["llm_gated"]["source_pct"] == {"fallback": 100.0}
+    assert told["planners"]["llm_gated"]["valid_pct"] == 0.0
+    # With no model there, the raw planner does nothing and the gated one is the expert.
+    figures = {row["figure"].partition(":")[0]: row for row in told["figures"]}
+    assert figures["llm_gated"]["measured"] == 100.0
+    assert not figures["llm_gated"]["holds"]
+    assert list((tmp_path / "work").glob("episodes-*")) == []
+    assert len(list((tmp_path / "work").iterdir())) == 2
+    assert "WARNING: 4 episodes are not kept" in typed(bench, *TINY, *where).stderr
+
+
+def test_a_mistyped_model_ends_a_bench_before_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="absent"):
+        typed(bench, *TINY, "--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
+    assert not list((tmp_path / "work").glob("*"))
+
+
 def test_another_twin_runs_the_search_anew_and_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home", "--workers", "1")
-    where = ("--model", str(tmp_path / "absent"), "--work", str(tmp_path / "work"))
-    document(bench, *tiny, *where)
+    where = ("--model", str(tiny_model_folder()), "--work", str(tmp_path / "work"))
+    document(bench, *TINY, *where)
     (store,) = (tmp_path / "work").glob("formulas-*.jsonl")
     written = store.stat().st_mtime_ns
     monkeypatch.setattr("agent.policy_bench.EMBEDDED_TWIN", tmp_path / "twin" / "model.safetensors")
-    document(bench, *tiny, *where)
+    document(bench, *TINY, *where)
     assert len(list((tmp_path / "work").glob("searches-*.jsonl"))) == 2
     assert list((tmp_path / "work").glob("formulas-*.jsonl")) == [store]
     assert store.stat().st_mtime_ns == written
 
 
 def test_a_bench_in_two_processes_tells_the_same(tmp_path: Path) -> None:
-    tiny = ("policies", "--episodes", "2", "--intervals", "2", "--scenario", "smart-home")
-    model = ("--model", str(tmp_path / "absent"))
+    model = ("--model", str(tiny_model_folder()))
     alone, shared = (
-        document(bench, *tiny, *model, "--work", str(tmp_path / count), "--workers", count) for count in ("1", "2")
+        document(bench, *TINY[:-2], *model, "--work", str(tmp_path / count), "--workers", count) for count in ("1", "2")
     )
 
     for told in (alone, shared):

@@ -139,6 +139,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             self.gate.approve(
                 policy.version,
                 policy_hash=policy.content_hash(),
+                now_s=0,
                 approver="ann",
                 reason="fine",
                 lifetime_s=lifetime_s,

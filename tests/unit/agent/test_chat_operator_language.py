@@ -15,7 +15,13 @@ from agent.models.operator_hearing import hear, normal_text
 from agent.models.operator_language import ARGUMENTS, CHANGING, Call, call, read_calls
 from agent.models.operator_model import CALIBRATION, Reading, load_operator_model
 from agent.models.tiny_llama import Cache, load_tiny_llama
-from agent.pretraining.operator_language.calibration import Trial, least_confidence, validation_cases
+from agent.pretraining.operator_language.calibration import (
+    Trial,
+    ask_back_until_calibrated,
+    calibrate,
+    least_confidence,
+    validation_cases,
+)
 from agent.pretraining.operator_language.examples import held_out_skeletons, operator_examples, training_phrasings
 from agent.pretraining.operator_language.held_out import TEST_SHA256, held_out_hash, read_held_out
 from agent.pretraining.operator_language.naming import naming_examples
@@ -251,6 +257,19 @@ def test_the_threshold_leaves_few_wrong_changes() -> None:
     assert case.calls != model_calls
     assert 0.9312 < least_confidence(trials) < 0.94
     assert least_confidence([]) == 0.5
+
+
+def test_a_calibration_hears_what_the_model_would_do_if_it_never_asked_back(
+    random_weights: Path, tmp_path: Path
+) -> None:
+    for name in _FILES:
+        (tmp_path / name).write_bytes((random_weights / name).read_bytes())
+    ask_back_until_calibrated(tmp_path)
+    told = calibrate(tmp_path, seed=3)
+
+    assert told["wrong_change_if_never_asking_back"] > 0.0
+    assert told["wrong_change"] <= 0.005
+    assert json.loads((tmp_path / CALIBRATION).read_text()) == {"least_confidence": told["least_confidence"]}
 
 
 def test_validation_cases_are_the_same_for_the_same_seed() -> None:

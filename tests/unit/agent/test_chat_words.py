@@ -8,6 +8,7 @@ from agent.cell_plan import CellPlan, SlicePlan
 from agent.control_room import ControlRoom
 from agent.goal import ContextKind
 from agent.planner import FormulaPlanner
+from agent.store.decisions import DecisionRecord, save_decision
 from agent.tools import acting, looking, reasoning
 from agent.tools.change_rows import change_rows
 from agent.tools.finding import sparkline
@@ -162,6 +163,14 @@ def test_the_history_tells_what_each_version_brought(room: ControlRoom) -> None:
     assert [(row["version"], row["num_intervals"]) for row in found.data["by_version"]] == [(1, 3), (0, 3)]  # type: ignore[attr-defined]
     assert "version 0 (as it was): " in found.text
     assert "enforced; " in found.text
+
+
+def test_the_history_counts_every_decision(room: ControlRoom) -> None:
+    record = DecisionRecord(time_s=0.0, planner="optimiser", digest_hash="d" * 64)
+    room.store.write(lambda transaction: [save_decision(transaction, record, actor="loop") for _ in range(60)])
+    found = looking.show_history(room)
+    assert found.data["num_decisions"] == 60
+    assert "60 decisions are on record" in found.text
 
 
 def test_an_incident_is_told_with_its_time(room: ControlRoom) -> None:

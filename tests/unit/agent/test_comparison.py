@@ -11,6 +11,7 @@ from agent.comparison import Episode, EpisodeSettings, run_episode, tabulate
 from agent.comparison_run import run_comparison
 from agent.control_loop import Turn
 from agent.errors import GoalInvalid
+from agent.event_planner import EventPlanner, Triggers
 from agent.goal import Expectation, Goal, TargetMetric
 from agent.planner import Planner, RawModelPlanner, Source, baseline_planners
 from telemetry_sim.scenarios import scenario
@@ -78,6 +79,7 @@ def test_an_episode_counts_every_decision_and_keeps_its_evidence() -> None:
 
     assert made.num_decisions == made.num_dispatched == 3 * num_cells
     assert made.sources == {Source.FORMULA: 3 * num_cells}
+    assert made.num_asked == made.num_valid == 0
     assert len(made.decision_log) == 3 * num_cells
     assert [policy["version"] for policy in made.policies] == [1, 2, 3]
     assert len(made.decision_s) == len(made.score.utility_per_interval) == 3
@@ -112,9 +114,23 @@ def test_model_shares_are_percentages_of_what_was_asked_and_dispatched() -> None
     assert (row.valid_pct, row.own_pct, row.fallback_pct) == (0.0, 0.0, 0.0)
 
     sources = {Source.MODEL: 5, Source.REPAIRED: 2, Source.FALLBACK: 1, Source.NONE: 2}
-    mixed = replace(made, sources=sources, num_valid=9, num_decisions=10, num_dispatched=8)
+    mixed = replace(made, sources=sources, num_asked=10, num_valid=9, num_decisions=13, num_dispatched=8)
     row = tabulate([mixed], NAMES)[0]
     assert (row.valid_pct, row.own_pct, row.fallback_pct, row.repaired_pct) == (90.0, 87.5, 12.5, 25.0)
+
+
+def test_what_a_model_was_not_asked_counts_neither_as_valid_nor_as_invalid() -> None:
+    rare = EventPlanner(planner=BABBLING, triggers=Triggers(load_change_pct=1e9, longest_rest=100))
+    made = run_episode(SETTINGS, rare, 7)
+
+    assert 0 < made.num_asked < made.num_decisions
+    assert made.num_valid == 0
+    assert tabulate([made], NAMES)[0].valid_pct == 0.0
+
+
+def test_a_model_that_nobody_asked_has_no_share_of_valid_answers() -> None:
+    made = replace(run_episode(SETTINGS, BABBLING, 7), num_asked=0, num_valid=0)
+    assert tabulate([made], NAMES)[0].valid_pct is None
 
 
 def test_a_goal_that_does_not_fit_the_scenario_is_refused_before_the_run() -> None:

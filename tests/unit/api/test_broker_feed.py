@@ -9,6 +9,7 @@ import pytest
 
 from api.broker_feed import BrokerFeed
 from api.errors import NetworkSilent
+from edge_preprocess.compact import pack
 from edge_preprocess.digest import EdgeDigest
 from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.mqtt_protocol import digest_topic
@@ -26,11 +27,15 @@ def feed(clock) -> Iterator[BrokerFeed]:
     made.close()
 
 
-def tell(feed: BrokerFeed, cell: int, end_s: float) -> None:
+def tell(feed: BrokerFeed, cell: int, end_s: float, *, is_compact: bool = False) -> None:
     digest = EdgePipeline(TOPOLOGY).digest((), ())[cell - 1]
     assert digest.cell == cell
-    text = digest.model_copy(update={"start_s": end_s - INTERVAL_S, "end_s": end_s}).model_dump_json()
-    feed._take(aiomqtt.Message(digest_topic(cell), text.encode(), qos=1, retain=False, mid=1, properties=None))
+    dated = digest.model_copy(update={"start_s": end_s - INTERVAL_S, "end_s": end_s})
+    send(feed, cell, pack(dated) if is_compact else dated.model_dump_json().encode())
+
+
+def send(feed: BrokerFeed, cell: int, payload: bytes) -> None:
+    feed._take(aiomqtt.Message(digest_topic(cell), payload, qos=1, retain=False, mid=1, properties=None))
 
 
 def seen(feed: BrokerFeed) -> list[tuple[int, float]]:
@@ -87,3 +92,23 @@ def test_an_edge_whose_clock_went_back_is_believed_once_what_it_said_is_old(feed
     clock.now_s += 3.5 * INTERVAL_S
     tell(feed, 1, 100.0)
     assert seen(feed) == [(1, 100.0)]
+
+
+def test_digests_in_few_bytes_are_read_like_those_in_full(feed):
+    tell(feed, 1, 100.0, is_compact=True)
+    tell(feed, 2, 100.0)
+    assert seen(feed) == [(1, 100.0), (2, 100.0)]
+    assert feed.num_quarantined == 0
+
+
+def test_the_first_message_of_a_topic_that_can_not_be_read_is_logged(feed, caplog):
+    unreadable = [b"rubbish", b"[1,[]]", b"[" * 5000, b"\xff", b"{}", b""]
+    for payload in unreadable:
+        send(feed, 1, payload)
+    assert (feed.num_quarantined, len(caplog.records)) == (len(unreadable), 1)
+    assert digest_topic(1) in caplog.text
+    tell(feed, 2, 100.0)
+    stranger = EdgePipeline(TOPOLOGY).digest((), ())[1].model_dump_json().encode()
+    send(feed, 3, stranger)
+    assert "tells of cell 2" in caplog.text
+    assert seen(feed) == [(2, 100.0)]

@@ -108,7 +108,7 @@ async def test_a_policy_that_falls_short_is_not_enforced_over_a1_and_v1_says_why
     kept = a1_policy(5_000)
     path = f"/A1-P/v2/policytypes/{POLICY_TYPE_ID}/policies/p"
     await client.put(path, content=kept.document, headers={"Content-Type": "application/json"})
-    operations.goals.planned(operations.goals.live_goals())
+    operations.goals.planned(operations.goals.live_goals(), version=1)
     operations.goals.refresh(operations.states())
     assert (await client.get(f"{path}/status")).json() == {"enforceStatus": "ENFORCED"}
     operations.goals.note_shortfalls({kept.key: "too much is asked"})

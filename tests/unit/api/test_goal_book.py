@@ -55,7 +55,7 @@ async def test_an_old_revisions_status_does_not_land_on_a_newer_one(client, stag
     with PausedWriter(stage.store) as writer:
         put = asyncio.create_task(client.put(PATH, json={**GOAL, "priority": 5}))
         await writer.has(1)
-        goals.planned([goals.find(*key).goal])
+        goals.planned([goals.find(*key).goal], version=1)
         (change,) = goals.refresh(stage.operations.states())
         await writer.has(2)
         assert (change.goal.revision, change.goal.status) == (1, "ENFORCED")

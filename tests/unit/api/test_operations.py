@@ -273,3 +273,31 @@ async def test_a_chat_tells_what_was_asked_over_a1_in_its_own_numbers(stage, cli
     own, over_a1 = sorted(list_goals(room).text.splitlines()[1:])
     assert own == "- control at 3 times the usual priority"
     assert "(asked over A1-P: slice 2-000001: guaDlThptPerSlice 5000 kbit/s over all cells)" in over_a1
+
+
+def test_intervals_without_a_digest_say_nothing_of_what_is_normal(stage):
+    stage.gate.set_stops(AUTONOMOUS, actor="ann")
+    stage.operations._loop.pipeline = SimpleNamespace(digest=lambda *_: ())
+    for _ in range(3):
+        stage.operations.turn()
+    for at_s in (10.0, 20.0, 30.0):
+        stage.gate.observe(0.8, version=0, now_s=at_s)
+    stage.gate.submit(split(stage, 70, 20, 10), now_s=30.0)
+    outcomes = [stage.gate.observe(0.4, version=1, now_s=at_s) for at_s in (40.0, 50.0)]
+    assert outcomes[1] is not None
+    assert outcomes[1].is_enforced
+
+
+def test_a_cell_that_first_speaks_late_stops_no_turn(stage):
+    digest = stage.operations._loop.pipeline.digest
+    spoken = [1]
+
+    def of_those_that_speak(frames, logs):
+        return tuple(d for d in digest(frames, logs) if d.cell in spoken)
+
+    stage.operations._loop.pipeline = SimpleNamespace(digest=of_those_that_speak)
+    for _ in range(6):
+        stage.operations.turn()
+    spoken.append(2)
+    for _ in range(3):
+        assert [d.cell for d in stage.operations.turn().digests] == [1, 2]

@@ -226,7 +226,7 @@ async def test_listeners_hear_of_a_new_interval(client, operations):
         return (await client.get("/v1/events?max_events=2")).text
 
     reading = asyncio.create_task(read())
-    while not operations._listeners:  # noqa: ASYNC110 (the server tells nobody when a listener has come)
+    while not operations.events:  # noqa: ASYNC110 (the server tells nobody when a listener has come)
         await asyncio.sleep(0)
     await asyncio.to_thread(operations.turn)
     text = await reading

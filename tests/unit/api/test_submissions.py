@@ -68,7 +68,12 @@ async def test_an_approval_serves_once_and_expires(client, stage: Stage, clock):
     await submit(client, first)
     await submit(client, second)
     stage.gate.approve(
-        second["policy"]["version"], policy_hash=second["policy_hash"], approver="a", reason="r", lifetime_s=10.0
+        second["policy"]["version"],
+        policy_hash=second["policy_hash"],
+        now_s=stage.operations.now_s,
+        approver="a",
+        reason="r",
+        lifetime_s=10.0,
     )
     clock.now_s += 11.0
     assert (await submit(client, second)).status_code == 202
@@ -78,6 +83,37 @@ async def test_an_approval_serves_once_and_expires(client, stage: Stage, clock):
     assert_is_problem(await approve(client, first), 409)
     assert_is_problem(await approve(client, second), 409)
     assert len(stage.network.applied) == before
+
+
+async def test_an_approval_that_nothing_goes_out_on_does_not_stand(client, stage: Stage):
+    plan = await kept_plan(client)
+    await submit(client, plan)
+    await client.put("/v1/stops", json={"freeze_s": 60})
+    for _ in range(2):
+        told = assert_is_problem(await approve(client, plan), 409, "POLICY_REJECTED")
+        assert told["detail"].startswith("changes are frozen")
+        assert told["detail"].endswith("; the approval was withdrawn, approve again once it can go out")
+    await client.put("/v1/stops", json={"freeze_s": 0})
+    assert (await submit(client, plan)).status_code == 202
+    assert stage.network.applied == []
+    trail = [entry["kind"] for entry in (await client.get("/v1/audit")).json()["items"]]
+    assert [kind for kind in trail if kind.startswith("approval_")] == ["approval_granted", "approval_withdrawn"] * 2
+    stage.clock.now_s += 1.0
+    assert (await approve(client, plan)).status_code == 201
+    assert stage.network.applied == [plan["policy"]["version"]]
+    read = (await client.get(f"/v1/policies/{plan['policy']['version']}")).json()
+    assert [approval["used_us"] is not None for approval in read["approvals"]] == [True, False, False]
+
+
+async def test_an_approval_that_was_given_before_is_not_withdrawn_with_another(client, stage: Stage):
+    plan = await kept_plan(client)
+    await submit(client, plan)
+    version, policy_hash = plan["policy"]["version"], plan["policy_hash"]
+    stage.operations.approve(version, policy_hash=policy_hash, approver="bob", reason="chat", lifetime_s=600.0)
+    await client.put("/v1/stops", json={"freeze_s": 60})
+    assert_is_problem(await approve(client, plan), 409)
+    await client.put("/v1/stops", json={"freeze_s": 0})
+    assert (await submit(client, plan)).status_code == 200
 
 
 async def test_a_held_plan_waits_even_where_the_mode_asks_for_no_approval(clock, tmp_path):

@@ -77,6 +77,24 @@ def test_a_number_beyond_use_is_refused_with_its_range(
     assert (result.exit_code, "is not in the range" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("task", "arguments", "told"),
+    [
+        ("operator", ("--device", "cuda"), "--device: cuda was given; the operator's model learns on the CPU"),
+        ("operator", ("--threads", "2"), "--threads: 2 was given; the operator's model learns on one thread"),
+        ("operator", ("--work", "w"), "--work: w was given; the operator's checkpoints lie in --out/.work"),
+        ("operator", ("--quick", "--steps", "50"), "--steps: 50 was given; --quick takes 300"),
+        ("twin", ("--steps", "50"), "--steps: 50 was given; the twin learns for a fixed time"),
+        ("twin", ("--device", "auto"), "--device: auto was given; the twin is fitted on the CPU"),
+        ("twin", ("--work", "w"), "--work: w was given; the twin is fitted in one go"),
+    ],
+)
+def test_an_option_that_a_task_has_no_use_for_is_refused(task: str, arguments: tuple[str, ...], told: str) -> None:
+    result = invoke(pretrain, "--task", task, "--dry-run", *arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for {told}" in result.stderr
+
+
 def test_a_corpus_that_can_not_be_put_in_its_place_names_it(tmp_path: Path) -> None:
     (tmp_path / "smart-home.jsonl").mkdir()
     with pytest.raises(AgentInputInvalid, match=r"--out '.*smart-home\.jsonl': Is a directory"):

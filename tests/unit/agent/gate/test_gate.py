@@ -42,7 +42,7 @@ def test_an_approved_policy_goes_out_once(gate, network, store):
     wanted = policy(1)
     with pytest.raises(ApprovalNeeded):
         gate.submit(wanted, now_s=0)
-    gate.approve(1, policy_hash=wanted.content_hash(), approver="ann", reason="fine", lifetime_s=60)
+    gate.approve(1, policy_hash=wanted.content_hash(), now_s=0, approver="ann", reason="fine", lifetime_s=60)
     assert gate.submit(wanted, now_s=0).is_enforced
     with pytest.raises(ApprovalNeeded):
         gate.submit(policy(2), now_s=0)
@@ -54,7 +54,7 @@ def test_an_approval_does_not_fit_a_policy_that_was_edited_since(gate, network):
     wanted = policy(1)
     with pytest.raises(ApprovalNeeded):
         gate.submit(wanted, now_s=0)
-    gate.approve(1, policy_hash=wanted.content_hash(), approver="ann", reason="fine", lifetime_s=60)
+    gate.approve(1, policy_hash=wanted.content_hash(), now_s=0, approver="ann", reason="fine", lifetime_s=60)
     with pytest.raises(PolicyInvalid, match="taken"):
         gate.submit(policy(1, *shares(90, 10)), now_s=0)
     assert network.versions == []
@@ -65,7 +65,7 @@ def test_an_approval_that_expired_lets_nothing_through(gate, network, clock):
     wanted = policy(1)
     with pytest.raises(ApprovalNeeded):
         gate.submit(wanted, now_s=0)
-    gate.approve(1, policy_hash=wanted.content_hash(), approver="ann", reason="fine", lifetime_s=60)
+    gate.approve(1, policy_hash=wanted.content_hash(), now_s=0, approver="ann", reason="fine", lifetime_s=60)
     clock.now_s += 61
     with pytest.raises(ApprovalNeeded):
         gate.submit(wanted, now_s=0)
@@ -74,12 +74,12 @@ def test_an_approval_that_expired_lets_nothing_through(gate, network, clock):
 
 def test_only_a_waiting_policy_can_be_approved_and_only_by_its_hash(gate):
     with pytest.raises(PolicyInvalid, match="unknown"):
-        gate.approve(1, policy_hash="0" * 64, approver="ann", reason="fine", lifetime_s=60)
+        gate.approve(1, policy_hash="0" * 64, now_s=0, approver="ann", reason="fine", lifetime_s=60)
     gate.submit(policy(1), now_s=0)
     with pytest.raises(PolicyInvalid, match="has hash"):
-        gate.approve(1, policy_hash="0" * 64, approver="ann", reason="fine", lifetime_s=60)
+        gate.approve(1, policy_hash="0" * 64, now_s=0, approver="ann", reason="fine", lifetime_s=60)
     with pytest.raises(PolicyInvalid, match="not awaiting_approval"):
-        gate.approve(1, policy_hash=policy(1).content_hash(), approver="ann", reason="fine", lifetime_s=60)
+        gate.approve(1, policy_hash=policy(1).content_hash(), now_s=0, approver="ann", reason="fine", lifetime_s=60)
 
 
 def test_what_was_only_put_forward_can_be_rejected_too(gate, network, store):

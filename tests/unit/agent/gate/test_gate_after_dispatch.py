@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from agent.dispatch.in_process import InProcessDispatcher
 from agent.errors import ApprovalNeeded, PolicyInvalid, PolicyRejected
-from agent.gate.gate import GateSettings
+from agent.gate.gate import Gate, GateSettings
 from agent.gate.limits import Limits
 from agent.gate.risk import Mode
 from agent.gate.stops import Stops
@@ -15,7 +16,7 @@ from agent.policy import RollbackTrigger
 from agent.store.audit_trail import read_trail, verify_trail
 from agent.store.policies import PolicyStatus
 from telemetry_sim.actions import CellAction
-from tests.gate_stage import ONE, RecordingNetwork, make_gate, policy, shares, status
+from tests.gate_stage import ONE, SETTINGS, TOPOLOGY, RecordingNetwork, make_gate, policy, shares, status
 
 
 def test_sending_the_latest_again_reaches_a_healed_cell_without_another_approval(gate, network, store):
@@ -220,3 +221,53 @@ def test_a_restart_after_a_rollback_takes_up_what_a_reverted_policy_had_set(gate
     assert again.desired == gate.desired
     assert fresh_network.state == network.state
     assert fresh_network.state[10, ONE].min_pct == 60
+
+
+def test_the_first_policy_of_a_new_store_is_held_to_the_state_before_it(gate, network, store):
+    for at_s in range(0, 40, 10):
+        assert gate.observe(0.8, version=0, now_s=at_s) is None
+    gate.submit(policy(1, *shares(90, 10), at_s=40), now_s=40)
+    assert gate.observe(0.4, version=1, now_s=50) is None
+    assert gate.observe(0.4, version=1, now_s=60).is_enforced
+    assert network.state[10, ONE].min_pct == 50
+    assert status(store, 1) is PolicyStatus.REVERTED
+
+
+def test_bad_intervals_before_any_policy_are_nobodys_fault(gate, network):
+    for utility in (0.8, 0.8, 0.8, 0.1, 0.1, 0.1):
+        assert gate.observe(utility, version=0, now_s=0) is None
+    assert network.versions == []
+
+
+def num_healed(store) -> int:
+    return sum('"healed"' in entry.body for entry in store.read(lambda c: list(read_trail(c))))
+
+
+def test_while_another_cell_is_away_no_version_is_called_healed_again_and_again(gate, network, store):
+    network.down.add(11)
+    gate.submit(policy(1, *shares(60, 40), *shares(60, 40, cell=11)), now_s=0)
+    gate.submit(policy(2, *shares(70, 30)), now_s=20)
+    assert status(store, 2) is PolicyStatus.ENFORCED
+    for _ in range(3):
+        gate.reconcile()
+    assert num_healed(store) == 0
+
+
+def test_a_version_is_called_healed_once(gate, network, store):
+    network.down |= {10, 11}
+    gate.submit(policy(1, *shares(60, 40), *shares(60, 40, cell=11)), now_s=0)
+    gate.submit(policy(2, *shares(70, 30)), now_s=20)
+    network.down.discard(10)
+    for _ in range(3):
+        gate.reconcile()
+    assert status(store, 2) is PolicyStatus.ENFORCED
+    assert num_healed(store) == 1
+
+
+def test_a_new_store_numbers_on_from_what_the_targets_obeyed(store, network):
+    dispatcher = InProcessDispatcher(network, TOPOLOGY)
+    dispatcher.dispatch(policy(7))
+    fresh = Gate(store=store, dispatcher=dispatcher, topology=TOPOLOGY, settings=SETTINGS)
+    fresh.set_stops(Stops(mode=Mode.AUTONOMOUS), actor="ann")
+    assert fresh.next_version() == 8
+    assert fresh.submit(policy(8, *shares(70, 30), parent=0), now_s=0).is_enforced

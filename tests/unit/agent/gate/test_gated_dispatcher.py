@@ -60,7 +60,7 @@ def test_while_one_suggestion_waits_no_other_is_made(gate, gated):
     assert [outcome.policy_version for outcome in outcomes] == [1, 0, 0]
     assert gate.next_version() == 2
     waiting = gate.waiting(20.0)
-    gate.approve(1, policy_hash=waiting.content_hash(), approver="ann", reason="fine", lifetime_s=60)
+    gate.approve(1, policy_hash=waiting.content_hash(), now_s=25.0, approver="ann", reason="fine", lifetime_s=60)
     assert gate.submit(waiting, now_s=25.0).is_enforced
 
 
@@ -73,7 +73,7 @@ def test_what_needs_a_person_waits_alone_and_long_enough_in_any_mode(gate, gated
         assert not gated.dispatch(brief(action, at_s=float(at_s))).is_enforced
     assert num_waiting(store) == 1
     waiting = gate.waiting(600.0)
-    gate.approve(1, policy_hash=waiting.content_hash(), approver="ann", reason="fine", lifetime_s=60)
+    gate.approve(1, policy_hash=waiting.content_hash(), now_s=600.0, approver="ann", reason="fine", lifetime_s=60)
     assert gate.submit(waiting, now_s=600.0).is_enforced
 
 
@@ -107,7 +107,7 @@ def test_a_deep_cut_that_a_person_agreed_to_stays(gate, gated, network):
     gated.dispatch(policy(1, power(-3)))
     deep = policy(2, power(-6), at_s=10.0)
     gate.hold(deep, now_s=10.0, actor="ann")
-    gate.approve(2, policy_hash=deep.content_hash(), approver="ann", reason="fine", lifetime_s=60)
+    gate.approve(2, policy_hash=deep.content_hash(), now_s=10.0, approver="ann", reason="fine", lifetime_s=60)
     assert gate.submit(deep, now_s=10.0).is_enforced
     assert gated.dispatch(policy(1, power(-6), at_s=20.0)).is_enforced
     assert network.state[10, None] == power(-6)

@@ -136,11 +136,14 @@ def test_the_bench_table_shows_means_with_their_intervals() -> None:
         "valid_pct": 99.5,
         "decision_p95_ms": 3.21,
     }
-    shown = drawn(bench_table({"num_episodes": 60, "num_intervals": 20, "planners": {"llm_gated": row}}))
+    planners = {"llm_gated": row, "uniform": {**row, "valid_pct": None}}
+    shown = drawn(bench_table({"num_episodes": 60, "num_intervals": 20, "planners": planners}))
 
     assert "60 episodes of 20 intervals" in shown
     for cell in ("llm_gated", "0.9123", "0.9000-0.9250", "-0.0123", "0.800", "12.3", "95", "99.5", "3.2"):
         assert cell in shown
+    (uniform,) = (line for line in shown.splitlines() if "uniform" in line)
+    assert uniform.split("│")[-3].strip() == "–"
 
 
 def test_the_worst_delay_is_of_what_was_served() -> None:
