@@ -130,9 +130,11 @@ def test_a_slash_command_about_a_silent_cell_is_told_what_is_missing(room: Contr
 
 
 def test_a_change_is_refused_plainly_before_the_first_digest(room: ControlRoom) -> None:
-    room.request_approval(room.propose().policy)
+    policy = room.propose().policy
+    room.request_approval(policy)
     hear(room, NOTHING)
     session = ChatSession(room, ScriptedChatModel(script=[]), decide=lambda _: True)
     answer = answer_line(session, "/apply 1")
     assert (answer.exit_status, "no cell has a digest now" in answer.text) == (2, True)
     assert room.gate.desired.version == 0
+    assert not room.has_approval(policy)
