@@ -49,9 +49,9 @@ class ServerRecords:
             version: self.link.get(f"/v1/policies/{version}")["policy"]
             for version in sorted(_wanted(rows) - self._copied.keys())
         }
-
+        known = self._copied.keys() | documents.keys()
         statuses = {int(row["version"]): PolicyStatus(row["status"]) for row in reversed(rows)}
-        kept = {version: status for version, status in statuses.items() if version in {*self._copied, *documents}}
+        kept = {version: status for version, status in statuses.items() if version in known}
 
         def work(transaction: Transaction) -> None:
             _copy_goals(transaction, goals)
