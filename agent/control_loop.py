@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Protocol
 
-from agent.cell_plan import CellPlan, SlicePlan, largest_remainder, to_actions
+from agent.cell_plan import CellPlan, SlicePlan, largest_remainder
 from agent.dispatch.port import Dispatcher, DispatchOutcome
 from agent.goal import Goal, GoalTerms, resolve_goals
 from agent.planner import CellDecision, Decision, Planner
 from agent.policy import ExpectedKpi, SchedulingPolicy
 from edge_preprocess.digest import EdgeDigest
 from edge_preprocess.pipeline import EdgePipeline
-from telemetry_sim.actions import ControlAction
 from telemetry_sim.records import Telemetry
 from telemetry_sim.topology import Topology
 
@@ -120,12 +119,8 @@ class ControlLoop:
     def _write_policy(
         self, decision: Decision, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]
     ) -> SchedulingPolicy | None:
-        actions: list[ControlAction] = []
-        expected: list[ExpectedKpi] = []
-        for decided, term in zip(decision.cells, terms, strict=True):
-            if decided.plan is not None:
-                actions.extend(to_actions(decided.plan, self.source.topology, term))
-                expected.extend(_expectations(decided, self.source.topology))
+        topology = self.source.topology
+        actions = decision.actions(topology, terms)
         if not actions:
             return None
         now_s = network_time_s(digests)
@@ -135,9 +130,14 @@ class ControlLoop:
             planner=decision.planner,
             valid_from_s=now_s,
             valid_until_s=now_s + 2 * self.interval_s,
-            actions=tuple(actions),
-            rationale=tuple(dict.fromkeys(r for d in decision.cells if d.plan is not None for r in d.plan.reasons)),
-            expected=tuple(expected),
+            actions=actions,
+            rationale=decision.reasons,
+            expected=tuple(
+                kpi
+                for decided in decision.cells
+                if decided.plan is not None
+                for kpi in _expectations(decided, topology)
+            ),
         )
 
     def _accept(self, policy: SchedulingPolicy, decision: Decision, outcome: DispatchOutcome) -> None:

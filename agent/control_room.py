@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Protocol
 
-from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier, to_actions
+from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier
 from agent.changes import LIVE_S, Changes, GatedChanges
 from agent.control_loop import TelemetrySource, digest_hash, network_time_s
 from agent.dispatch.desired import DesiredState
 from agent.dispatch.port import DispatchOutcome
 from agent.errors import AgentError, ApprovalNeeded, PolicyInvalid, PolicyRejected
+from agent.gate.drafting import draft
 from agent.gate.gate import Examination, Gate
 from agent.gate.history import state_as_of
 from agent.goal import Goal, GoalTerms, check_goal, resolve_goals
@@ -170,7 +171,9 @@ class ControlRoom:
         goals, digests = self.goals(), self.latest.digests
         terms = tuple(resolve_goals(goals, self.topology, digest) for digest in digests)
         decision = self.planner.decide(digests, terms, [self.plan_in_force(digest.cell) for digest in digests])
-        policy = decision.policy or self._write(decision, terms)
+        policy = decision.policy or draft(
+            self.gate, decision, self.topology, terms, now_s=self.now_s, lifetime_s=LIVE_S
+        )
         self.changes.keep(policy, goals=goals)
         now, then = self._foresee(policy, digests, terms)
         self.proposal = Proposal(
@@ -275,23 +278,6 @@ class ControlRoom:
         self.changes.delete_goals(ids)
         self.proposal = None
         return len(ids)
-
-    def _write(self, decision: Decision, terms: Sequence[GoalTerms]) -> SchedulingPolicy:
-        """The decision as the next version, as far as the gate lets it go."""
-        actions: list[ControlAction] = []
-        for decided, term in zip(decision.cells, terms, strict=True):
-            if decided.plan is not None:
-                actions.extend(to_actions(decided.plan, self.topology, term))
-        reasons = dict.fromkeys(r for d in decision.cells if d.plan is not None for r in d.plan.reasons)
-        return SchedulingPolicy(
-            version=self.gate.next_version(),
-            parent_version=self.gate.desired.version,
-            planner=decision.planner,
-            valid_from_s=self.now_s,
-            valid_until_s=self.now_s + LIVE_S,
-            actions=self.gate.within_steps(actions, now_s=self.now_s),
-            rationale=tuple(reasons),
-        )
 
     def _foresee(
         self, policy: SchedulingPolicy, digests: Sequence[EdgeDigest], terms: Sequence[GoalTerms]

@@ -6,20 +6,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Protocol
 
 from agent import baselines
-from agent.cell_plan import CellPlan
+from agent.cell_plan import CellPlan, to_actions
 from agent.errors import ModelUnavailable, PolicyInvalid
 from agent.expert import Expert, Foresight
 from agent.goal import GoalTerms
 from agent.guardrails import GuardRails, project
 from agent.models.port import PolicyModel
 from agent.optimiser import plan_cell
-from agent.policy import SchedulingPolicy
+from agent.policy import ReasonCode, SchedulingPolicy
 from agent.prompting import Prompt, parse_answer
 from agent.twin import Outlook, Twin
 from edge_preprocess.digest import EdgeDigest
+from telemetry_sim.actions import ControlAction
+from telemetry_sim.topology import Topology
 
 
 class Source(StrEnum):
@@ -66,6 +69,19 @@ class Decision:
     elapsed_s: float = 0.0
     policy: SchedulingPolicy | None = None
     """As a server wrote it; None where it is still to be written."""
+
+    def actions(self, topology: Topology, terms: Sequence[GoalTerms]) -> tuple[ControlAction, ...]:
+        """What all plans come to; `terms` are those that the cells were decided under, in order."""
+        pairs = zip(self.cells, terms, strict=True)
+        found = (to_actions(decided.plan, topology, term) for decided, term in pairs if decided.plan is not None)
+        return tuple(chain.from_iterable(found))
+
+    @property
+    def reasons(self) -> tuple[ReasonCode, ...]:
+        """Of all plans, each once."""
+        return tuple(
+            dict.fromkeys(r for decided in self.cells if decided.plan is not None for r in decided.plan.reasons)
+        )
 
 
 class Planner(Protocol):

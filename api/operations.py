@@ -9,12 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from agent.cell_plan import CellPlan, to_actions
+from agent.cell_plan import CellPlan
+from agent.changes import LIVE_S
 from agent.control_loop import ControlLoop, TelemetrySource, Turn, network_time_s
 from agent.control_room import plan_of
 from agent.dispatch.desired import target_of
 from agent.dispatch.port import DispatchOutcome, TargetState
 from agent.errors import AgentError, ApprovalNeeded, DispatchTimeout
+from agent.gate.drafting import draft
 from agent.gate.gate import Examination, Gate
 from agent.gate.gated_dispatcher import GatedDispatcher
 from agent.goal import Goal, GoalTerms, resolve_goals
@@ -33,7 +35,6 @@ from api.metrics import Metrics
 from api.planned_goals import PlannedGoals
 from api.yardstick import Yardstick, mean_utility
 from edge_preprocess.digest import EdgeDigest
-from telemetry_sim.actions import ControlAction
 from telemetry_sim.topology import Topology
 
 LOG = logging.getLogger("edgewright.operations")
@@ -172,7 +173,8 @@ class Operations:
         wanted = self.goals.live_goals() if goals is None else goals
         terms = tuple(resolve_goals(wanted, self.topology, digest) for digest in digests)
         decision = self.decide(digests, terms)
-        policy = self._as_policy(decision, terms)
+        lifetime_s = max(2 * self.interval_s, LIVE_S)
+        policy = draft(self.gate, decision, self.topology, terms, now_s=self.now_s, lifetime_s=lifetime_s)
         self._planned.note(policy.content_hash(), wanted)
         return policy, decision
 
@@ -337,11 +339,11 @@ class Operations:
             return
         expected = self._yardstick.expected(turn.digests, turn.terms)
         utility = mean_utility(turn.digests, turn.terms)
-        heeded = self._planned.of_version(self.gate.last_good_version)
+        last_good = self.gate.last_good_version
         outcome = self.gate.observe(utility, version=version, now_s=self.now_s, expected=expected)
         if outcome is not None:
             self._take_up_plans()
-            self._heed(outcome, heeded)
+            self._heed(outcome, self._planned.of_version(last_good))
         elif self.gate.last_good_version == version:
             self._yardstick.learn(plans, turn.digests, turn.terms)
 
@@ -350,22 +352,6 @@ class Operations:
         with self._planning:
             for cell in self.topology.cells:
                 self._loop.current[cell.id] = plan_of(cell.id, self.gate.desired, self.topology)
-
-    def _as_policy(self, decision: Decision, terms: tuple[GoalTerms, ...]) -> SchedulingPolicy:
-        actions: list[ControlAction] = []
-        for decided, term in zip(decision.cells, terms, strict=True):
-            if decided.plan is not None:
-                actions.extend(to_actions(decided.plan, self.topology, term))
-        reasons = dict.fromkeys(reason for d in decision.cells if d.plan is not None for reason in d.plan.reasons)
-        return SchedulingPolicy(
-            version=self.gate.next_version(),
-            parent_version=self.gate.desired.version,
-            planner=decision.planner,
-            valid_from_s=self.now_s,
-            valid_until_s=self.now_s + max(2 * self.interval_s, 900.0),
-            actions=self.gate.within_steps(actions, now_s=self.now_s),
-            rationale=tuple(reasons),
-        )
 
     def _keep_evidence(self, turn: Turn) -> None:
         record = decision_record(turn, now_s=self.now_s, refusal=self.dispatcher.last_refusal)

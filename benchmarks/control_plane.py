@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.control_plane_fan_out import measure_fan_out  # noqa: E402 (the path comes first)
 from benchmarks.control_plane_figures import figure  # noqa: E402 (the path comes first)
+from tests.service_fixtures import free_port  # noqa: E402 (the path comes first)
 
 POLICIES = "/A1-P/v2/policytypes/ORAN_SliceSLATarget_1.0.0/policies"
 BARE_APP = """
@@ -73,12 +74,6 @@ class Connection:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def free_port() -> int:
-    from tests.service_fixtures import free_port as found
-
-    return found()
 
 
 @contextlib.contextmanager

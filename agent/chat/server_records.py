@@ -113,8 +113,9 @@ def _wanted(rows: Sequence[_Row]) -> set[int]:
 
 
 def _copy_goals(transaction: Transaction, goals: Sequence[StoredGoal]) -> None:
+    wanted = {goal.key for goal in goals}
     for stored in list_goals(transaction.connection):
-        if stored.key not in {goal.key for goal in goals}:
+        if stored.key not in wanted:
             delete_goal(transaction, *stored.key, actor=_ACTOR)
     for goal in goals:
         put_goal(transaction, goal, actor=_ACTOR)

@@ -12,7 +12,7 @@ from agent.gate.risk import Mode
 from agent.gate.stops import Stops
 from agent.store.policies import PolicyStatus
 from agent.store.store import Store
-from tests.contract.agent.test_dispatchers import (
+from tests.dispatcher_stage import (
     MqttStage,
     full,
     in_force,

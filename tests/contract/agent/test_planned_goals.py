@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from sqlalchemy import func, select
 
 from agent.goal import Expectation, Goal, TargetMetric
 from agent.store.planned_goals import find_planned_goals, goal_digest, save_planned_goals
 from agent.store.store import Store
 from agent.store.tables import PLANNED_GOALS
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store(request, tmp_path) -> Iterator[Store]:
-    is_file = request.param == "sqlite"
-    with Store.open(f"sqlite:///{tmp_path}/store.db" if is_file else request.getfixturevalue("postgres_url")) as opened:
-        yield opened
 
 
 def save(store: Store, version: int, *digests: str) -> None:

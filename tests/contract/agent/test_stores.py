@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ from sqlalchemy import create_engine, inspect, text
 from agent.errors import AgentInputInvalid, PolicyInvalid, StoreUnusable
 from agent.goal import Expectation, Goal, TargetMetric
 from agent.policy import SchedulingPolicy
-from agent.store.approvals import grant_approval, list_approvals, use_approval, withdraw_approval
 from agent.store.audit_trail import read_trail, verify_trail
 from agent.store.decisions import DecisionRecord, count_decisions, list_decisions, save_decision
 from agent.store.engine import open_engine
@@ -30,32 +28,6 @@ from agent.store.store import Store
 from agent.store.tokens import create_token, has_tokens, owner_of, recall_response, remember_response, revoke_tokens
 from telemetry_sim.actions import SliceAction
 from telemetry_sim.topology import SliceId
-
-
-class SettableClock:
-    def __init__(self) -> None:
-        self.now_s = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> SettableClock:
-    return SettableClock()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def store(url, clock) -> Iterator[Store]:
-    with Store.open(url, clock) as opened:
-        yield opened
 
 
 def policy(version: int = 1, pct: int = 50) -> SchedulingPolicy:
@@ -112,59 +84,6 @@ def test_policies_are_filtered_and_paged_newest_first(store):
 def test_the_status_of_an_unknown_policy_cannot_be_set(store):
     with pytest.raises(PolicyInvalid, match="unknown"):
         store.write(lambda t: set_policy_status(t, 9, PolicyStatus.ENFORCED, actor="loop"))
-
-
-def test_an_approval_serves_once(store):
-    store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    assert store.write(lambda t: use_approval(t, "a" * 64)).approver == "ann"
-    assert store.write(lambda t: use_approval(t, "a" * 64)) is None
-
-
-def test_an_approval_that_is_withdrawn_serves_no_more(store):
-    granted = store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    for is_ended in (True, False):
-        assert store.write(lambda t: withdraw_approval(t, granted.id, actor="ann", reason="frozen")) is is_ended
-    assert store.write(lambda t: use_approval(t, "a" * 64)) is None
-    assert [entry.kind for entry in store.read(lambda c: list(read_trail(c)))][-1] == "approval_withdrawn"
-
-
-def test_an_approval_that_was_used_is_not_withdrawn(store):
-    granted = store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    store.write(lambda t: use_approval(t, "a" * 64))
-    assert not store.write(lambda t: withdraw_approval(t, granted.id, actor="ann", reason="frozen"))
-
-
-def test_an_approval_is_for_one_policy_only(store):
-    store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    assert store.write(lambda t: use_approval(t, "b" * 64)) is None
-
-
-def test_an_approval_expires(store, clock):
-    store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    clock.now_s += 60
-    assert store.write(lambda t: use_approval(t, "a" * 64)) is None
-
-
-def test_a_clock_that_jumps_back_revives_nothing(store, clock):
-    store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    clock.now_s -= 3600
-    assert store.write(lambda t: use_approval(t, "a" * 64)) is None
-
-
-@pytest.mark.parametrize(
-    ("approver", "reason", "lifetime_s"),
-    [("", "why", 60), ("ann", " ", 60), ("ann", "why", 0), ("ann", "why", 1e9), ("ann", "why", float("nan"))],
-)
-def test_an_approval_without_who_why_or_end_is_refused(store, approver, reason, lifetime_s):
-    with pytest.raises(AgentInputInvalid):
-        store.write(lambda t: grant_approval(t, "a" * 64, approver=approver, reason=reason, lifetime_s=lifetime_s))
-    assert store.read(list_approvals) == []
-
-
-def test_one_approval_serves_one_of_many_concurrent_users(store):
-    store.write(lambda t: grant_approval(t, "a" * 64, approver="ann", reason="looks right", lifetime_s=60))
-    futures = [store.submit(lambda t: use_approval(t, "a" * 64)) for _ in range(50)]
-    assert sum(future.result() is not None for future in futures) == 1
 
 
 def test_a_decision_comes_back_with_all_its_evidence(store):

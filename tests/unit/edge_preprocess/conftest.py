@@ -99,7 +99,7 @@ def make_cell_columns():
 
 
 @pytest.fixture
-def minute_of_lines(topology, make_frame):
+def lines(topology, make_frame):
     """A minute of telemetry: two frames in each of six intervals, log lines between them, one line of junk."""
     rng = np.random.default_rng(6)
     found = [dump_topology(topology)]

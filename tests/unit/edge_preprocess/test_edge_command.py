@@ -16,20 +16,7 @@ from edge_preprocess.commands import edge
 from edge_preprocess.edge_node import EdgeNode
 from edge_preprocess.edge_state import load_state, save_state
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
-
-
-@pytest.fixture
-def lines(minute_of_lines):
-    return minute_of_lines
-
-
-def _uninterrupted(folder, lines):
-    node = EdgeNode(folder / "whole", folder / "whole.jsonl")
-    for line in lines:
-        node.accept(line)
-    node.finish()
-    node.stop()
-    return (folder / "whole.jsonl").read_bytes()
+from tests.edge_stage import uninterrupted
 
 
 def _command(*arguments):
@@ -40,7 +27,7 @@ def _command(*arguments):
 
 
 def test_a_file_that_grows_is_taken_up_where_it_was_left(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
+    expected = uninterrupted(tmp_path, lines)
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     for end in (3, 10, 11, 20, len(lines)):
         source.write_bytes(b"".join(lines[:end]) + (lines[end][:10] if end < len(lines) else b""))
@@ -50,7 +37,7 @@ def test_a_file_that_grows_is_taken_up_where_it_was_left(tmp_path, lines):
 
 
 def test_sigterm_ends_a_piped_node_and_the_next_one_goes_on(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
+    expected = uninterrupted(tmp_path, lines)
     out = tmp_path / "out.jsonl"
     command = [sys.executable, "-c", "from edge_preprocess.commands import edge; edge()", "-"]
     command += ["--state", str(tmp_path / "state"), "--out", str(out), "--json"]
@@ -119,7 +106,7 @@ class TestFilesThatAreNotItsOwn:
             node.accept(line)
         node.finish()
         node.stop()
-        assert (begun / "out.jsonl").read_bytes() == _uninterrupted(begun, lines)
+        assert (begun / "out.jsonl").read_bytes() == uninterrupted(begun, lines)
 
     def test_are_not_cut_where_they_have_taken_the_place_of_its_own(self, begun, precious):
         precious.rename(begun / "out.jsonl")
@@ -137,7 +124,7 @@ class TestFilesThatAreNotItsOwn:
             node.accept(line)
         node.finish()
         node.stop()
-        assert before + (begun / "new.jsonl").read_bytes() == _uninterrupted(begun, lines)
+        assert before + (begun / "new.jsonl").read_bytes() == uninterrupted(begun, lines)
 
     def test_are_told_from_its_own_that_was_moved_with_the_state(self, begun):
         (begun / "moved").mkdir()
@@ -216,7 +203,7 @@ class TestAFileThatWasReadBefore:
     def test_is_read_on_once_it_grew(self, source, lines):
         source.write_bytes(b"".join(lines))
         assert json.loads(self._again(source).stdout)["ended"] == "source"
-        assert (source.parent / "out.jsonl").read_bytes() == _uninterrupted(source.parent, lines)
+        assert (source.parent / "out.jsonl").read_bytes() == uninterrupted(source.parent, lines)
 
 
 class TestALastLineWithoutAnEnd:
@@ -227,7 +214,7 @@ class TestALastLineWithoutAnEnd:
     def test_is_taken_where_it_can_be_read(self, tmp_path, lines):
         (tmp_path / "in.jsonl").write_bytes(b"".join(lines).rstrip(b"\n"))
         assert self._run(tmp_path)["untold"] == {}
-        assert (tmp_path / "out.jsonl").read_bytes() == _uninterrupted(tmp_path, lines)
+        assert (tmp_path / "out.jsonl").read_bytes() == uninterrupted(tmp_path, lines)
 
     def test_is_told_where_it_was_cut_off_and_read_once_it_is_whole(self, tmp_path, lines):
         (tmp_path / "in.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:-5])
@@ -246,4 +233,4 @@ class TestALastLineWithoutAnEnd:
         (tmp_path / "in.jsonl").write_bytes(b"".join(lines).rstrip(b"\n"))
         assert self._run(tmp_path, "--keep-open")["untold"] == {}
         assert self._run(tmp_path)["digests"] == 2
-        assert (tmp_path / "out.jsonl").read_bytes() == _uninterrupted(tmp_path, lines)
+        assert (tmp_path / "out.jsonl").read_bytes() == uninterrupted(tmp_path, lines)

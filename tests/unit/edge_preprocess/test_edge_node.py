@@ -14,43 +14,35 @@ from edge_preprocess.edge_node import EdgeNode
 from edge_preprocess.errors import SourceUnreadable, StateUnreadable
 from edge_preprocess.wire import dump_frame, dump_log, dump_topology, parse_line
 from telemetry_sim.records import LogRecord
+from tests.edge_stage import uninterrupted
 
 
-@pytest.fixture
-def lines(minute_of_lines):
-    return minute_of_lines
-
-
-def _uninterrupted(folder, lines):
-    node = EdgeNode(folder / "whole", folder / "whole.jsonl")
-    for line in lines:
-        node.accept(line)
-    node.finish()
-    node.stop()
-    return (folder / "whole.jsonl").read_bytes()
+def _killed_after(cut, folder, lines):
+    """What two nodes wrote, the second of which goes on where the first died."""
+    state, out = folder / f"cut{cut}", folder / f"cut{cut}.jsonl"
+    first = EdgeNode(state, out)
+    for line in lines[:cut]:
+        first.accept(line)
+    second = EdgeNode(state, out)
+    for line in lines[cut:]:
+        second.accept(line)
+    second.finish()
+    first.stop()
+    second.stop()
+    return out.read_bytes()
 
 
 def test_every_interval_gives_one_digest_per_cell(tmp_path, lines):
-    digests = [json.loads(line) for line in _uninterrupted(tmp_path, lines).splitlines()]
+    digests = [json.loads(line) for line in uninterrupted(tmp_path, lines).splitlines()]
     assert [(d["cell"], d["end_s"]) for d in digests] == [(c, 10.0 * n) for n in range(1, 7) for c in (7, 9)]
     assert sum(d["quality"]["rows_quarantined"] for d in digests) == 1
     assert sum(event["count"] for d in digests for event in d["events"]) == 12
 
 
 def test_killed_after_any_line_of_a_pipe_nothing_is_lost_or_repeated(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
+    expected = uninterrupted(tmp_path, lines)
     for cut in range(1, len(lines)):
-        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
-        first = EdgeNode(folder, out)
-        for line in lines[:cut]:
-            first.accept(line)
-        second = EdgeNode(folder, out)
-        for line in lines[cut:]:
-            second.accept(line)
-        second.finish()
-        assert out.read_bytes() == expected
-        first.stop()
-        second.stop()
+        assert _killed_after(cut, tmp_path, lines) == expected
 
 
 class _Outbox:
@@ -65,7 +57,7 @@ class _Outbox:
 
 
 def test_killed_after_any_line_each_digest_is_sent_at_least_once(tmp_path, lines):
-    _uninterrupted(tmp_path, lines)
+    uninterrupted(tmp_path, lines)
     digests = [json.loads(line) for line in (tmp_path / "whole.jsonl").read_text().splitlines()]
     expected = [(digest["cell"], digest["end_s"]) for digest in digests]
     for cut in range(1, len(lines)):
@@ -102,7 +94,7 @@ def test_a_broken_clock_and_a_long_gap_stop_no_node_wherever_it_is_killed(tmp_pa
         return dump_frame(make_frame(time_s, (1,), (0,), (0,), served_bits=1e5, prb=1)).encode() + b"\n"
 
     leaping = [*lines[:9], frame_at(9e9), *lines[9:12], *(frame_at(9000.0 + 4.0 * step) for step in range(6))]
-    expected = _uninterrupted(tmp_path, leaping)
+    expected = uninterrupted(tmp_path, leaping)
     digests = [json.loads(line) for line in expected.splitlines()]
     assert [d["end_s"] for d in digests if d["cell"] == 7] == [10.0, 20.0, 25.0, 9008.0, 9020.0]
     assert sum(d["quality"]["rows_quarantined"] for d in digests) == 3
@@ -125,22 +117,12 @@ def test_a_source_that_starts_again_stops_no_node_wherever_it_is_killed(tmp_path
         return dump_frame(make_frame(time_s, (1,), (0,), (0,), served_bits=1e5, prb=1)).encode() + b"\n"
 
     again = [*lines[:12], *(frame_at(4.0 * step) for step in range(1, 8))]
-    expected = _uninterrupted(tmp_path, again)
+    expected = uninterrupted(tmp_path, again)
     digests = [json.loads(line) for line in expected.splitlines() if json.loads(line)["cell"] == 7]
     assert [d["end_s"] for d in digests] == [10.0, 20.0, 25.0, 20.0, 28.0]
     assert [d["quality"]["rows_quarantined"] for d in digests] == [0, 1, 2, 0, 0]
     for cut in range(8, len(again)):
-        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
-        first = EdgeNode(folder, out)
-        for line in again[:cut]:
-            first.accept(line)
-        second = EdgeNode(folder, out)
-        for line in again[cut:]:
-            second.accept(line)
-        second.finish()
-        assert out.read_bytes() == expected
-        first.stop()
-        second.stop()
+        assert _killed_after(cut, tmp_path, again) == expected
 
 
 def test_frames_and_lines_without_end_fill_no_memory(tmp_path, lines, make_frame, monkeypatch):
@@ -265,7 +247,7 @@ def test_a_journalled_line_that_breaks_the_node_is_given_up_at_the_next_start(tm
 
 
 def test_killed_between_the_steps_of_writing_nothing_is_lost_or_repeated(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
+    expected = uninterrupted(tmp_path, lines)
     folder, out = tmp_path / "node", tmp_path / "node.jsonl"
     before, after = tmp_path / "before", tmp_path / "after"
     node = EdgeNode(folder, out)
@@ -303,7 +285,7 @@ def _same(one, other):
 
 
 def test_a_line_that_was_being_journalled_is_taken_again_from_the_sender(tmp_path, lines):
-    expected = _uninterrupted(tmp_path, lines)
+    expected = uninterrupted(tmp_path, lines)
     folder, out = tmp_path / "node", tmp_path / "node.jsonl"
     node = EdgeNode(folder, out)
     for line in lines[:9]:
@@ -321,7 +303,7 @@ def test_a_line_that_was_being_journalled_is_taken_again_from_the_sender(tmp_pat
 
 def test_a_damaged_or_foreign_state_is_refused(tmp_path, lines):
     folder, out = tmp_path / "whole", tmp_path / "whole.jsonl"
-    _uninterrupted(tmp_path, lines)
+    uninterrupted(tmp_path, lines)
     with pytest.raises(StateUnreadable, match="intervals"):
         EdgeNode(folder, out, interval_s=5.0)
     raw = bytearray((folder / "edge.state").read_bytes())
