@@ -46,8 +46,9 @@ SITES := --scenario smart-city --scenario intelligent-transport --scenario indus
 MODEL_WORK := .edgewright/model-5
 TUNE = $(BIN)/edgewright finetune --model agent/weights/policy-base --corpus $(MODEL_WORK)/corpus --scheme lean --u-shape \
 	--rank 32 --local-steps 6
-model: $(SET_UP) ## Rebuild the twin's and the embedded model's weights (hours, resumable)
+model: $(SET_UP) ## Rebuild all embedded weights: twin, operator, base and policy (hours, resumable)
 	$(BIN)/edgewright pretrain --task twin --threads 2 --out agent/weights/twin
+	$(BIN)/edgewright pretrain --task operator --out agent/weights/operator --work $(MODEL_WORK)/pretrain
 	$(BIN)/edgewright pretrain --out agent/weights/policy-base --work $(MODEL_WORK)/pretrain
 	test -f $(MODEL_WORK)/corpus/space-air-ground-sea.jsonl || $(BIN)/edgewright corpus $(SITES) --runs 12 --variants 3 \
 		--rehearsed 2000 --out $(MODEL_WORK)/corpus

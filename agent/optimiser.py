@@ -19,6 +19,7 @@ from agent.utility import (
     FLOOR_PENALTY,
     TIGHT_S,
     CellLoad,
+    Ratios,
     cloud_ratio,
     compute_ratio,
     contract_weight,
@@ -81,7 +82,7 @@ def complete_plan(held: Mapping[int, SlicePlan], digest: EdgeDigest, terms: Goal
 def _best_shares(load: CellLoad, terms: GoalTerms, held: Held) -> tuple[int, ...]:
     """PRB shares: the exact hard split, refined for idle guarantees being lent; what nobody needs goes by need."""
     part = np.where(load.tasks_per_s > 0, 0.5, 1.0)
-    worth = np.mean([_hard_worth(load, factor, terms) for factor in demand_factors(load.spread)], axis=0)
+    worth = _hard_worth(load, demand_factors(load.spread), terms).mean(axis=0)
     hard = best_split(part[:, None] * worth, spare_by=load.load_pct * terms.weight, held=held)
     return refine_lent(
         hard,
@@ -97,19 +98,21 @@ def _best_shares(load: CellLoad, terms: GoalTerms, held: Held) -> tuple[int, ...
     )
 
 
-def _hard_worth(load: CellLoad, factor: PerSlice, terms: GoalTerms) -> WorthTable:
-    """Worth ([S, 101]) of each hard share when demand is `factor` times the forecast."""
+def _hard_worth(load: CellLoad, factor: Ratios, terms: GoalTerms) -> Ratios:
+    """Worth ([5, S, 101]) of each hard share when demand is `factor` ([5, S]) times the forecast."""
     service = load.packets_per_s_full * _SHARES[:, None] / 100.0
-    ratio = in_time_fraction(load.packets_per_s * factor, service, load.budget_s).T
+    demand = (load.packets_per_s * factor)[:, None]
+    ratio = in_time_fraction(demand, service, load.budget_s).swapaxes(1, 2)
     floor = terms.floor[:, None]
     penalty = FLOOR_PENALTY * np.maximum(floor - ratio, 0.0) / np.maximum(floor, 1e-9) * (floor > 0)
-    worth: WorthTable = _met_worth(ratio, terms) - terms.weight[:, None] * penalty
+    worth: Ratios = _met_worth(ratio, terms) - terms.weight[:, None] * penalty
     return worth
 
 
-def _met_worth(ratio: WorthTable, terms: GoalTerms) -> WorthTable:
+def _met_worth(ratio: Ratios, terms: GoalTerms) -> Ratios:
+    """Worth ([..., S, 101]) of those in-time ratios."""
     credit = contract_weight(terms.weight)[:, None] * sla_credit(ratio, terms.target[:, None])
-    worth: WorthTable = 0.5 * (terms.weight[:, None] * service_worth(ratio) + credit)
+    worth: Ratios = 0.5 * (terms.weight[:, None] * service_worth(ratio) + credit)
     return worth
 
 
@@ -121,12 +124,16 @@ def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms, held: Ma
     if not computing:
         return best
     at_cloud = cloud_ratio(digest, load)
-    tables = {tier: _compute_worth(OFFLOAD_PCT[tier][1] / 100.0, load, terms, at_cloud) for tier in Tier}
+    choosable = {*_TIERS, *(part.tier for part in held.values())}
+    tables = {tier: _compute_worth(OFFLOAD_PCT[tier][1] / 100.0, load, terms, at_cloud) for tier in choosable}
+    most = {tier: table.max(axis=1).tolist() for tier, table in tables.items()}
     settled = {row: part.compute_pct for row, part in held.items()}
     for choice in product(*((held[row].tier,) if row in held else _TIERS for row in computing)):
         tiers = [Tier.EDGE] * num_slices
         for row, tier in zip(computing, choice, strict=True):
             tiers[row] = tier
+        if sum(most[tier][row] for row, tier in enumerate(tiers)) <= best.worth + _TIER_GAIN:
+            continue
         worth = np.stack([tables[tier][row] for row, tier in enumerate(tiers)])
         split = _compute_for(tuple(tiers), worth, load, settled)
         if split.worth > best.worth + _TIER_GAIN:

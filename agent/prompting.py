@@ -250,7 +250,8 @@ def _slice_columns(
         "dl": _decibel(1000.0 * load.task_budget_s * (load.tasks_per_s > 0)),
         "tt": _decibel(load.tasks_per_s * load.task_budget_s),
     }
-    return {name: np.clip(np.round(np.nan_to_num(column)), 0, _MOST_NUMBER) for name, column in columns.items()}
+    table = np.clip(np.round(np.nan_to_num(np.stack(list(columns.values())))), 0, _MOST_NUMBER)
+    return dict(zip(columns, table, strict=True))
 
 
 def _decibel(value: Float64[NDArray[np.float64], " s"]) -> Float64[NDArray[np.float64], " s"]:
@@ -258,7 +259,7 @@ def _decibel(value: Float64[NDArray[np.float64], " s"]) -> Float64[NDArray[np.fl
 
 
 def _bounded(value: float) -> int:
-    return int(np.clip(round(float(np.nan_to_num(value))), 0, _MOST))
+    return round(min(max(0.0, value), _MOST))
 
 
 def _closed_object(properties: dict[str, object]) -> dict[str, object]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _QUICK_OPERATOR_STEPS = 300
 _UNUSED = {
     "operator": {
-        "work": "the operator's checkpoints lie in --out/.work",
         "device": "the operator's model learns on the CPU",
         "threads": "the operator's model learns on one thread",
     },
@@ -35,7 +34,7 @@ _UNUSED = {
     default=Path(".edgewright/pretrain"),
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Corpora and checkpoints, apart for each seed; run again to resume. The policy's alone.",
+    help="Corpora and checkpoints, apart for each task and seed; run again to resume. Not the twin's.",
 )
 @click.option(
     "--task",
@@ -81,9 +80,8 @@ def pretrain(
     """Pretrain an embedded model: corpora, tokenizer, training, evaluation.
 
     The policy model reads digests of random cells, for which the optimiser writes the answers; what it learns of sites
-    comes by `edgewright corpus` and `edgewright finetune`. The operator's model reads
-    phrasings and writes tool calls; its checkpoints lie in --out/.work. The twin is fitted to trials in the simulator,
-    in one go.
+    comes by `edgewright corpus` and `edgewright finetune`. The operator's model reads phrasings and writes tool calls.
+    The twin is fitted to trials in the simulator, in one go.
     """
     _refuse_unused(click.get_current_context(), task, quick=quick)
     if dry_run:
@@ -94,7 +92,7 @@ def pretrain(
     if task == "twin":
         _fit_twin(_twin_plan(seed, quick=quick), out, threads, as_json=as_json)
     elif task == "operator":
-        _train_operator(_operator_steps(steps, quick=quick), seed, out, as_json=as_json)
+        _train_operator(_operator_steps(steps, quick=quick), seed, out, work, as_json=as_json)
     else:
         _train_policy(_policy_schedule(seed, steps, quick=quick), out, work, device, threads, as_json=as_json)
 
@@ -138,12 +136,13 @@ def _print_plan(task: str, seed: int, steps: int | None, *, quick: bool, as_json
         shown = f"twin {plan.num_runs} runs of each scenario, then {plan.num_epochs} epochs"
         click.echo(json.dumps(text) if as_json else shown)
     elif task == "operator":
-        from agent.pretraining.operator_language.recipe import naming_steps
+        from agent.pretraining.operator_language.recipe import expected_cpu_minutes, naming_steps
 
         num_steps = _operator_steps(steps, quick=quick)
         text = {"task": "operator", "naming_steps": naming_steps(num_steps), "steps": num_steps, "seed": seed}
+        text |= {"expected_cpu_minutes": expected_cpu_minutes(num_steps)}
         shown = f"operator {text['naming_steps']:>6} steps of 128 nicknames, then {num_steps} of 64 phrasings"
-        click.echo(json.dumps(text) if as_json else shown)
+        click.echo(json.dumps(text) if as_json else f"{shown}  about {text['expected_cpu_minutes']:.0f} CPU-minutes")
     else:
         _print_schedule(_policy_schedule(seed, steps, quick=quick), as_json=as_json)
 
@@ -208,7 +207,7 @@ def _refuse_if_short(closed: float, least: float | None) -> None:
         raise SystemExit(1)
 
 
-def _train_operator(num_steps: int, seed: int, out: Path, *, as_json: bool) -> None:
+def _train_operator(num_steps: int, seed: int, out: Path, work: Path, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -216,10 +215,15 @@ def _train_operator(num_steps: int, seed: int, out: Path, *, as_json: bool) -> N
     from agent.pretraining.operator_language.recipe import train_operator_model
 
     claim_folder("--out", out)
+    claim_folder("--work", work)
     with Progress(console=Console(stderr=True)) as bars:
         bar = bars.add_task("operator", total=num_steps)
         loss = train_operator_model(
-            out, seed=seed, num_steps=num_steps, on_step=lambda progress: bars.update(bar, completed=progress.step)
+            out,
+            work=work / "operator" / f"seed-{seed}",
+            seed=seed,
+            num_steps=num_steps,
+            on_step=lambda progress: bars.update(bar, completed=progress.step),
         )
     click.echo(json.dumps({"out": str(out), "loss": loss}) if as_json else f"weights in {out}, last loss {loss}")
 

@@ -1,14 +1,15 @@
 """Llama's forward pass with nothing around it, for decoding several prompts together.
 
 At a million parameters the arithmetic is a small part of a step: most of it is transformers' way from layer to layer,
-which costs as much for a small model as for a large one. Projections that read the same input are one matrix here.
+which costs as much for a small model as for a large one. Here projections of the same tokens are one matrix, and of
+the last layer's tokens only a row's last one, from which the next is foretold, asks anything.
 Shapes: B rows, L new tokens, T tokens so far, D width, H heads, K width of a head, C half of it, F width of the
 feed-forward part, V vocabulary, 1 broadcast. Matrices are kept in before out, in which order few rows take least time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,17 +23,16 @@ from torch.nn import functional
 _ROOM = 96
 """Tokens by which the caches grow."""
 
-_Attend = Callable[[Tensor, Tensor], Tensor]
-"""From a layer's queries, keys and values of new tokens ([B, L, 3, H, K]) and its cache to the mixed ([B, L, H, K])."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
     """One layer's weights; every head has keys and values of its own, also where the model shares them."""
 
     norm_D: Tensor
-    query_key_value: Tensor
-    """[D, 3HK]"""
+    query: Tensor
+    """[D, HK]"""
+    key_value: Tensor
+    """[D, 2HK]"""
     output: Tensor
     """[HK, D]"""
     second_norm_D: Tensor
@@ -42,14 +42,24 @@ class _Layer:
     """[F, D]"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """Tokens that look back: how they turn, and what they may not see."""
+
+    turn_BL1C: Tensor
+    """Of the rotary embedding at their places; complex."""
+    is_hidden_B1LT: Tensor | None
+    """None where all begin at place 0 and each sees those before it."""
+
+
 class LlamaDecoder:
     """A Llama's weights as they are when this is made; a model that learns on needs another."""
 
     @torch.no_grad()
     def __init__(self, model: Any) -> None:
         config = model.config
-        self.num_heads: int = config.num_attention_heads
-        self.head_width: int = model.model.layers[0].self_attn.head_dim
+        self.head_shape: tuple[int, int] = (config.num_attention_heads, model.model.layers[0].self_attn.head_dim)
+        """H, K"""
         self._eps: float = config.rms_norm_eps
         self.embedding_VD: Tensor = model.model.embed_tokens.weight
         self.norm_D: Tensor = model.model.norm.weight
@@ -88,70 +98,71 @@ class LlamaRows:
         self._decoder = decoder
         self._device = decoder.embedding_VD.device
         self._row_B1 = torch.arange(num_rows, device=self._device)[:, None]
-        self._length_B = torch.zeros(num_rows, dtype=torch.long, device=self._device)
-        # Keys and values of every layer: [layers, 2, B, T, H, K].
-        shape = (len(decoder.layers), 2, num_rows, 0, decoder.num_heads, decoder.head_width)
-        self._kept = decoder.embedding_VD.new_zeros(shape)
+        self._length_B1 = torch.zeros((num_rows, 1), dtype=torch.long, device=self._device)
+        # Keys and values of each layer: [2, B, H, T, K], so that what one head has read lies in one piece.
+        num_heads, head_width = decoder.head_shape
+        shape = (2, num_rows, num_heads, 0, head_width)
+        self._caches = [decoder.embedding_VD.new_zeros(shape) for _ in decoder.layers]
 
     def step(self, pending: Sequence[Sequence[int]]) -> Float64[NDArray[np.float64], "B V"]:
         """Read each row's tokens, and the logits after them; what a row without tokens gets means nothing."""
         decoder = self._decoder
         longest = max(map(len, pending))
         tokens_BL = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in pending], device=self._device)
+        count_B1 = torch.tensor([[len(ids)] for ids in pending], device=self._device)
         # What padding writes lies ahead of its row's tokens, where nothing looks, until a token overwrites it.
-        attend = self._begin(longest) if self._kept.shape[3] == 0 else self._go_on(longest)
+        place_BL = self._length_B1 + torch.arange(longest, device=self._device)
+        last_B1 = (count_B1 - 1).clamp(min=0)
+        are_first = self._caches[0].shape[3] == 0
+        num_kept = self._make_room(place_BL)
+        every, last = self._asking(place_BL, num_kept, are_first), self._asking(self._length_B1 + last_B1, num_kept)
         x_BLD = decoder.embedding_VD[tokens_BL]
-        for layer, kept in zip(decoder.layers, self._kept, strict=True):
-            parts = decoder.normed(x_BLD, layer.norm_D) @ layer.query_key_value
-            parts = parts.view(*tokens_BL.shape, 3, decoder.num_heads, decoder.head_width)
-            x_BLD = x_BLD + attend(parts, kept).flatten(2) @ layer.output
+        for layer, cache in zip(decoder.layers, self._caches, strict=True):
+            normed_BLD, asking = decoder.normed(x_BLD, layer.norm_D), every
+            key_value = (normed_BLD @ layer.key_value).view(*tokens_BL.shape, 2, *decoder.head_shape)
+            _rotate(key_value[:, :, 0], every.turn_BL1C)
+            cache[:, self._row_B1, :, place_BL] = key_value
+            if layer is decoder.layers[-1]:
+                x_BLD, normed_BLD, asking = x_BLD[self._row_B1, last_B1], normed_BLD[self._row_B1, last_B1], last
+            query = (normed_BLD @ layer.query).view(*x_BLD.shape[:2], *decoder.head_shape)
+            _rotate(query, asking.turn_BL1C)
+            mixed = _attend(query.transpose(1, 2), cache[:, :, :, :num_kept], asking.is_hidden_B1LT)
+            x_BLD = x_BLD + mixed.transpose(1, 2).flatten(2) @ layer.output
             gate, up = (decoder.normed(x_BLD, layer.second_norm_D) @ layer.gate_up).chunk(2, dim=-1)
             x_BLD = x_BLD + functional.silu(gate).mul_(up) @ layer.down
-        count_B = torch.tensor([len(ids) for ids in pending], device=self._device)
-        self._length_B += count_B
-        last_BD = x_BLD[self._row_B1[:, 0], (count_B - 1).clamp(min=0)]
-        scores_BV = decoder.normed(last_BD, decoder.norm_D) @ decoder.head_DV
+        self._length_B1 += count_B1
+        scores_BV = decoder.normed(x_BLD[:, 0], decoder.norm_D) @ decoder.head_DV
         logits_BV: NDArray[np.float64] = scores_BV.double().cpu().numpy()
         return logits_BV
 
-    def _begin(self, longest: int) -> _Attend:
-        """How the first tokens see one another: every row begins at place 0, so nothing is read from the caches."""
-        self._kept = functional.pad(self._kept, (0, 0, 0, 0, 0, longest + _ROOM))
-        turn = self._turn(torch.arange(longest, device=self._device)[None])
-
-        def attend(parts: Tensor, kept: Tensor) -> Tensor:
-            query, key, value = _rotated(parts[:, :, 0], turn), _rotated(parts[:, :, 1], turn), parts[:, :, 2]
-            kept[0, :, :longest], kept[1, :, :longest] = key, value
-            return functional.scaled_dot_product_attention(
-                query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
-            ).transpose(1, 2)
-
-        return attend
-
-    def _go_on(self, longest: int) -> _Attend:
-        """How further tokens see those before them and one another."""
-        position_BL = self._length_B[:, None] + torch.arange(longest, device=self._device)
-        num_kept = int(position_BL.max()) + 1
-        short = num_kept - self._kept.shape[3]
+    def _make_room(self, place_BL: Tensor) -> int:
+        """Grow the caches where a place lies beyond them, and how many tokens they hold then."""
+        num_kept = int(place_BL.max()) + 1
+        short = num_kept - self._caches[0].shape[3]
         if short > 0:
-            self._kept = functional.pad(self._kept, (0, 0, 0, 0, 0, short + _ROOM))
-        is_seen_B1LT = (torch.arange(num_kept, device=self._device) <= position_BL[..., None])[:, None]
-        turn = self._turn(position_BL)
+            self._caches = [functional.pad(cache, (0, 0, 0, short + _ROOM)) for cache in self._caches]
+        return num_kept
 
-        def attend(parts: Tensor, kept: Tensor) -> Tensor:
-            kept[0, self._row_B1, position_BL] = _rotated(parts[:, :, 1], turn)
-            kept[1, self._row_B1, position_BL] = parts[:, :, 2]
-            keys, values = kept[:, :, :num_kept].transpose(2, 3)
-            query = _rotated(parts[:, :, 0], turn).transpose(1, 2)
-            return functional.scaled_dot_product_attention(query, keys, values, attn_mask=is_seen_B1LT).transpose(1, 2)
+    def _asking(self, place_BL: Tensor, num_kept: int, are_first: bool = False) -> _Asking:
+        angle_BL1C = (place_BL[..., None] * self._decoder.frequency_C)[:, :, None]
+        turn_BL1C = torch.polar(torch.ones_like(angle_BL1C), angle_BL1C)
+        if are_first:
+            return _Asking(turn_BL1C=turn_BL1C, is_hidden_B1LT=None)
+        is_hidden_BLT = torch.arange(num_kept, device=self._device) > place_BL[..., None]
+        return _Asking(turn_BL1C=turn_BL1C, is_hidden_B1LT=is_hidden_BLT[:, None])
 
-        return attend
 
-    def _turn(self, position_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the rotary embedding at those places ([B, L, 1, C])."""
-        angle_BL1C = (position_BL[..., None] * self._decoder.frequency_C)[:, :, None]
-        dtype = self._decoder.embedding_VD.dtype
-        return angle_BL1C.cos().to(dtype), angle_BL1C.sin().to(dtype)
+def _attend(query_BHLK: Tensor, kept: Tensor, is_hidden_B1LT: Tensor | None) -> Tensor:
+    """What each query finds in the keys and values kept so far ([2, B, H, T, K]): [B, H, L, K]."""
+    if is_hidden_B1LT is None:
+        key_BHLK, value_BHLK = kept
+        return functional.scaled_dot_product_attention(query_BHLK, key_BHLK, value_BHLK, is_causal=True)
+    # For the few queries of a step on, two products of batches take half the time of the fused kernel above.
+    keys, values = kept.flatten(1, 2)
+    query = (query_BHLK * query_BHLK.shape[-1] ** -0.5).flatten(0, 1)
+    score = torch.bmm(query, keys.transpose(1, 2)).view(*query_BHLK.shape[:3], -1)
+    weight = score.masked_fill_(is_hidden_B1LT, -torch.inf).softmax(dim=-1)
+    return torch.bmm(weight.flatten(0, 1), values).view(query_BHLK.shape)
 
 
 def _projections(model: Any) -> Iterator[nn.Module]:
@@ -170,10 +181,11 @@ def _layer(layer: Any, sharing: int) -> _Layer:
         by_head = weight.view(-1, attention.head_dim, weight.shape[1])
         return by_head.repeat_interleave(sharing, dim=0).flatten(0, 1)
 
-    parts = (attention.q_proj.weight, own(attention.k_proj.weight), own(attention.v_proj.weight))
+    key = _paired(own(attention.k_proj.weight), attention.head_dim)
     return _Layer(
         norm_D=layer.input_layernorm.weight,
-        query_key_value=_in_before_out(torch.cat(parts)),
+        query=_in_before_out(_paired(attention.q_proj.weight, attention.head_dim)),
+        key_value=_in_before_out(torch.cat((key, own(attention.v_proj.weight)))),
         output=_in_before_out(attention.o_proj.weight),
         second_norm_D=layer.post_attention_layernorm.weight,
         gate_up=_in_before_out(torch.cat((feed.gate_proj.weight, feed.up_proj.weight))),
@@ -185,11 +197,15 @@ def _in_before_out(weight: Tensor) -> Tensor:
     return weight.t().contiguous()
 
 
-def _rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary position embedding ([..., B, L, H, K]), its halves as in Hugging Face's Llama.
+def _paired(weight: Tensor, head_width: int) -> Tensor:
+    """Hugging Face's Llama turns a head's first half with its second; here the two of a pair are neighbours."""
+    return weight.view(-1, 2, head_width // 2, weight.shape[1]).transpose(1, 2).flatten(0, 2)
+
+
+def _rotate(x_BLHK: Tensor, turn_BL1C: Tensor) -> None:
+    """Rotary position embedding, in place: neighbours are the real and the imaginary part of what is turned.
 
     Source: Su et al. 2021, RoFormer, section 3.4.2.
     """
-    cos, sin = turn
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    pairs = x_BLHK.view(*x_BLHK.shape[:-1], -1, 2)
+    pairs.copy_(torch.view_as_real(torch.view_as_complex(pairs.float()).mul_(turn_BL1C)))

@@ -24,6 +24,8 @@ from agent.models.vocabulary import Vocabulary, read_vocabulary
 from agent.prompting import TEMPLATE, Prompt, answer_schema
 
 _MAX_STEPS = 1024
+_MOST_ROWS = 32
+"""Prompts decoded together: a CPU's own caches hold what so many have read, and of 96 each takes a tenth longer."""
 
 
 class LocalModel:
@@ -45,9 +47,13 @@ class LocalModel:
         """Short name for logs and reports."""
         return self._name
 
-    @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
-        """One answer for each prompt, decoded together."""
+        """One answer for each prompt, many decoded together."""
+        groups = (prompts[first : first + _MOST_ROWS] for first in range(0, len(prompts), _MOST_ROWS))
+        return tuple(answer for group in groups for answer in self._answer_together(group))
+
+    @torch.inference_mode()
+    def _answer_together(self, prompts: Sequence[Prompt]) -> tuple[Answer, ...]:
         states = [self._blank(prompt.num_slices) for prompt in prompts]
         pending = [
             [*self._tokenizer(p.text, add_special_tokens=True)["input_ids"], *s.forced()]

@@ -31,6 +31,8 @@ NUM_STEPS = 6500
 _NUM_STEPS_PER_NAMING_STEP = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""
 _NAMING_BATCH_SIZE = 128
+_SECONDS_PER_NAMING_STEP, _SECONDS_PER_STEP = 0.1, 0.5
+"""Measured on one core with AVX2; one with instructions for bf16 takes less than half."""
 _PASSES = 2
 """How often each example is seen."""
 _MERGE_DROPOUT = 0.05
@@ -43,12 +45,13 @@ Source: Provilkov et al. 2020, BPE-dropout.
 def train_operator_model(
     out: Path,
     *,
+    work: Path,
     seed: int,
     num_steps: int = NUM_STEPS,
     batch_size: int = 64,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> float | None:
-    """Write weights (bf16), tokenizer, calibration and record to `out`; the last loss. Resumed from `out/.work`."""
+    """Write weights (bf16), tokenizer, calibration and record to `out`; the last loss. Resumed from `work`."""
     import torch
 
     from agent.pretraining.operator_language.calibration import calibrate
@@ -67,8 +70,8 @@ def train_operator_model(
         use_bf16=True,
         checkpoint_every=50,
     )
-    num_naming_steps = _learn_names(model, tokenizer, plan, out / ".work" / "names")
-    folder = out / ".work" / "phrasings"
+    num_naming_steps = _learn_names(model, tokenizer, plan, work / "names")
+    folder = work / "phrasings"
     loss = train(model, _encode(examples, tokenizer, folder), plan, folder=folder, on_step=on_step)
     _export(model, tokenizer, out)
     record = {
@@ -84,6 +87,11 @@ def train_operator_model(
     }
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     return loss
+
+
+def expected_cpu_minutes(num_steps: int) -> float:
+    """Of nicknames and `num_steps` on phrasings together, on one core, corpus and calibration included."""
+    return (naming_steps(num_steps) * _SECONDS_PER_NAMING_STEP + num_steps * _SECONDS_PER_STEP) / 60.0
 
 
 def naming_steps(num_steps: int) -> int:

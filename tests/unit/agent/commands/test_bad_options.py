@@ -82,7 +82,6 @@ def test_a_number_beyond_use_is_refused_with_its_range(
     [
         ("operator", ("--device", "cuda"), "--device: cuda was given; the operator's model learns on the CPU"),
         ("operator", ("--threads", "2"), "--threads: 2 was given; the operator's model learns on one thread"),
-        ("operator", ("--work", "w"), "--work: w was given; the operator's checkpoints lie in --out/.work"),
         ("operator", ("--quick", "--steps", "50"), "--steps: 50 was given; --quick takes 300"),
         ("twin", ("--steps", "50"), "--steps: 50 was given; the twin learns for a fixed time"),
         ("twin", ("--device", "auto"), "--device: auto was given; the twin is fitted on the CPU"),

@@ -38,7 +38,7 @@ def losses_until_cut(out: Path) -> list[float]:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train_operator_model(out, seed=5, num_steps=4, batch_size=4, on_step=on_step)
+        train_operator_model(out / "weights", work=out / "work", seed=5, num_steps=4, batch_size=4, on_step=on_step)
     return losses
 
 
@@ -51,7 +51,7 @@ def test_a_resumed_run_meets_the_rows_that_it_began_with(tmp_path: Path) -> None
 def test_weights_ask_back_from_the_moment_they_are_written(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").mkdir()
     with pytest.raises(Exception, match="directory"):
-        train_operator_model(tmp_path, seed=5, num_steps=2, batch_size=4)
+        train_operator_model(tmp_path, work=tmp_path / "work", seed=5, num_steps=2, batch_size=4)
 
     assert json.loads((tmp_path / CALIBRATION).read_text()) == {"least_confidence": 1.0}
 
