@@ -212,7 +212,8 @@ class Watch:
         """An edge node that leaves offered work undone while it is not busy."""
         offered, used = sighting.edge_cycles_offered, sighting.edge_cycles_used
         usable = (offered > 0) & ~np.isnan(used)
-        done = np.divide(used, offered, out=np.ones_like(offered), where=usable)
+        # By at least a cycle: a claim of far less would overflow.
+        done = np.divide(used, np.maximum(offered, 1.0), out=np.ones_like(offered), where=usable)
         idle = sighting.cells.edge_utilisation < self._config.busy_utilisation
         return np.where(usable & idle, _score(np.maximum(1.0 - done, 0.0), 1.0 - self._config.starved_share), 0.0)
 

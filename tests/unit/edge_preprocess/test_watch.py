@@ -73,6 +73,11 @@ def test_a_busy_edge_node_has_not_failed(after):
     assert _said(first) == []
 
 
+def test_a_claim_of_next_to_no_work_is_no_failure(after):
+    first, _ = after(slices={"edge_cycles_offered": [[5e-324, 0], [1e9, 1e9]], "edge_cycles_used": [[1e12, 0], [0, 0]]})
+    assert _said(first) == []
+
+
 def test_a_slow_backhaul_is_major(after):
     _, second = after(cells={"backhaul_delay_ms": (2.2, 30.0)})
     assert _said(second) == [(AnomalyKind.BACKHAUL, Severity.MAJOR)]
