@@ -53,6 +53,7 @@ _SITE_SEED = 3_000
 """Of the sites' cells, likewise."""
 _NUM_CORES = 2
 _NUM_BATCHES = 5
+_MOST_SLICES = 8
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ def static(model: PolicyModel, num_instances: int) -> list[Figure]:
 def latency(model: PolicyModel, folder: Path, adapter: Path | None) -> list[Figure]:
     """One cell alone, then many in batches, the twin's foresight included; the number of devices adds no length."""
     expert = Expert()
-    cases = _four_slices()
+    cases = _cells(4)
     alone_s = [_elapsed_s(lambda c=case: raw_plans(model, (c,), expert)) for case in cases[:60]]
     digest, terms = cases[0]
     lengths = [len(expert.foresee(_with_devices(digest, count), terms).prompt.text.split()) for count in (10, 10_000)]
@@ -113,40 +114,46 @@ def latency(model: PolicyModel, folder: Path, adapter: Path | None) -> list[Figu
             _batch_rate(folder, adapter, _NUM_CORES),
             50,
         ),
+        figure(
+            f"latency: cells a second of {_MOST_SLICES} slices, whose prompts are the longest, {_NUM_CORES} processes",
+            _batch_rate(folder, adapter, _NUM_CORES, num_slices=_MOST_SLICES),
+            12,
+        ),
         figure("prompt: words more at 10,000 devices than at 10", abs(lengths[1] - lengths[0]), 0, at_most=True),
     ]
 
 
-def _four_slices() -> list[Case]:
-    return [case for case in static_cases(400, seed=_SEED + 1) if len(case[0].slices) == 4][:96]
+def _cells(num_slices: int) -> list[Case]:
+    """At most a batch of 96, and not many fewer."""
+    return [case for case in static_cases(2_500, seed=_SEED + 1) if len(case[0].slices) == num_slices][:96]
 
 
-def _batch_rate(folder: Path, adapter: Path | None, num_processes: int) -> float:
+def _batch_rate(folder: Path, adapter: Path | None, num_processes: int, *, num_slices: int = 4) -> float:
     """Cells a second of some processes at work together, from when the last is warm until the last has done."""
     context = multiprocessing.get_context("spawn")
     is_warm = context.Barrier(num_processes)
     with ProcessPoolExecutor(
-        num_processes, mp_context=context, initializer=_prepare, initargs=(folder, adapter, is_warm)
+        num_processes, mp_context=context, initializer=_prepare, initargs=(folder, adapter, is_warm, num_slices)
     ) as pool:
         spans = list(pool.map(_batches, range(num_processes)))
     began_s, ended_s = zip(*spans, strict=True)
-    return num_processes * _NUM_BATCHES * len(_four_slices()) / (max(ended_s) - min(began_s))
+    return num_processes * _NUM_BATCHES * len(_cells(num_slices)) / (max(ended_s) - min(began_s))
 
 
 _WORKER: dict[str, Any] = {}
 
 
-def _prepare(folder: Path, adapter: Path | None, is_warm: Barrier) -> None:
+def _prepare(folder: Path, adapter: Path | None, is_warm: Barrier, num_slices: int) -> None:
     torch.set_num_threads(1)
-    _WORKER.update(model=load_local_model(str(folder), adapter=adapter), is_warm=is_warm)
+    _WORKER.update(model=load_local_model(str(folder), adapter=adapter), is_warm=is_warm, cases=_cells(num_slices))
 
 
 def _batches(_: int) -> tuple[float, float]:
     """When this process began and ended its batches, after a first one that warms up and a wait for the others."""
-    expert, cases = Expert(), _four_slices()
+    expert = Expert()
 
     def answer_all() -> None:
-        _WORKER["model"].answer(tuple(expert.foresee(*case).prompt for case in cases))
+        _WORKER["model"].answer(tuple(expert.foresee(*case).prompt for case in _WORKER["cases"]))
 
     answer_all()
     _WORKER["is_warm"].wait()
