@@ -31,8 +31,8 @@ NUM_STEPS = 6500
 _NUM_STEPS_PER_NAMING_STEP = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""
 _NAMING_BATCH_SIZE = 128
-_SECONDS_PER_NAMING_STEP, _SECONDS_PER_STEP = 0.1, 0.5
-"""Measured on one core with AVX2; one with instructions for bf16 takes less than half."""
+_SECONDS_PER_NAMING_STEP, _SECONDS_PER_STEP = 0.8, 0.55
+"""Measured on one core with AVX2, the making of examples included; with instructions for bf16 it takes less than half."""
 _PASSES = 2
 """How often each example is seen."""
 _MERGE_DROPOUT = 0.05
@@ -90,7 +90,7 @@ def train_operator_model(
 
 
 def expected_cpu_minutes(num_steps: int) -> float:
-    """Of nicknames and `num_steps` on phrasings together, on one core, corpus and calibration included."""
+    """Of `num_steps` on phrasings and those on nicknames before, on one core."""
     return (naming_steps(num_steps) * _SECONDS_PER_NAMING_STEP + num_steps * _SECONDS_PER_STEP) / 60.0
 
 
