@@ -132,6 +132,7 @@ def _best_compute(digest: EdgeDigest, load: CellLoad, terms: GoalTerms, held: Ma
         tiers = [Tier.EDGE] * num_slices
         for row, tier in zip(computing, choice, strict=True):
             tiers[row] = tier
+        # No split gives every slice its best at once, so a choice that would not win even then is not split.
         if sum(most[tier][row] for row, tier in enumerate(tiers)) <= best.worth + _TIER_GAIN:
             continue
         worth = np.stack([tables[tier][row] for row, tier in enumerate(tiers)])

@@ -259,6 +259,7 @@ def _decibel(value: Float64[NDArray[np.float64], " s"]) -> Float64[NDArray[np.fl
 
 
 def _bounded(value: float) -> int:
+    # In this order NaN becomes 0.
     return round(min(max(0.0, value), _MOST))
 
 

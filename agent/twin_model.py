@@ -33,7 +33,7 @@ class Perceptron:
     layers: tuple[Layer, ...]
 
     def outcome(self, features: Features) -> Outcome:
-        """What is expected of each row of features, such as each plan, future and slice ([P, K, S])."""
+        """What is expected of each plan, future and slice ([P, K, S], from features [P, K, S, F])."""
         # numpy multiplies the matrices of a stack one by one: the few slices of a cell would each take its overhead,
         # and all rows at once are many enough that its BLAS wakes threads, which costs more than they do.
         stacked = features.reshape(-1, features.shape[1], features.shape[-1]).astype(np.float32)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import islice
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -123,9 +124,10 @@ def latency(model: PolicyModel, folder: Path, adapter: Path | None) -> list[Figu
     ]
 
 
-def _cells(num_slices: int) -> list[Case]:
-    """At most a batch of 96, and not many fewer."""
-    return [case for case in static_cases(2_500, seed=_SEED + 1) if len(case[0].slices) == num_slices][:96]
+@cache
+def _cells(num_slices: int) -> tuple[Case, ...]:
+    """A batch of 96."""
+    return tuple(case for case in static_cases(2_500, seed=_SEED + 1) if len(case[0].slices) == num_slices)[:96]
 
 
 def _batch_rate(folder: Path, adapter: Path | None, num_processes: int, *, num_slices: int = 4) -> float:

@@ -28,6 +28,7 @@ from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.actions import Acknowledgement, ControlAction
 from telemetry_sim.records import Telemetry
 from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
+from tests.acknowledgements import acknowledged
 
 TOPOLOGY = Topology(
     cells=tuple(CellSite(id=cell, name=f"site {cell}", x_m=500.0 * cell, y_m=0) for cell in (1, 2, 3)),
@@ -57,15 +58,7 @@ class ObedientNetwork:
 
     def apply(self, actions: tuple[ControlAction, ...], *, policy_version: int) -> tuple[Acknowledgement, ...]:
         self.applied.append(policy_version)
-        return tuple(
-            Acknowledgement(
-                cell=cell,
-                policy_version=policy_version,
-                applied=cell not in self.down,
-                reason="cell out of service" if cell in self.down else "",
-            )
-            for cell in dict.fromkeys(action.cell for action in actions)
-        )
+        return acknowledged(actions, policy_version=policy_version, down=self.down)
 
 
 @dataclass(frozen=True)

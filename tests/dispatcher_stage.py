@@ -18,6 +18,7 @@ from telemetry_sim.actions import Acknowledgement, ControlAction, SliceAction
 from telemetry_sim.errors import ActionInvalid
 from telemetry_sim.mqtt_target import BrokerAddress, MqttTarget
 from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
+from tests.acknowledgements import acknowledged
 from tests.service_fixtures import Broker
 
 BROADBAND, URGENT = SliceId(sst=1), SliceId(sst=2)
@@ -70,15 +71,7 @@ class ObeyingNetwork:
                 raise ActionInvalid(f"cell {action.cell} is unknown")
         self.num_applied += 1
         self.state.update({target_of(action): action for action in actions if action.cell not in self.down})
-        return tuple(
-            Acknowledgement(
-                cell=cell,
-                policy_version=policy_version,
-                applied=cell not in self.down,
-                reason="cell is out of service" if cell in self.down else "",
-            )
-            for cell in dict.fromkeys(action.cell for action in actions)
-        )
+        return acknowledged(actions, policy_version=policy_version, down=self.down)
 
 
 class InProcessStage:

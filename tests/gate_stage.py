@@ -16,6 +16,7 @@ from agent.store.policies import PolicyStatus, find_policy
 from agent.store.store import Store
 from telemetry_sim.actions import Acknowledgement, ControlAction, SliceAction
 from telemetry_sim.topology import CellSite, SliceId, SliceProfile, Topology
+from tests.acknowledgements import acknowledged
 
 ONE, TWO = SliceId(sst=1), SliceId(sst=2)
 TOPOLOGY = Topology(
@@ -39,10 +40,7 @@ class RecordingNetwork:
         for action in actions:
             if action.cell not in self.down:
                 self.state[action.cell, getattr(action, "slice", None)] = action
-        return tuple(
-            Acknowledgement(cell=cell, policy_version=policy_version, applied=cell not in self.down)
-            for cell in dict.fromkeys(action.cell for action in actions)
-        )
+        return acknowledged(actions, policy_version=policy_version, down=self.down)
 
 
 class SettableClock:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.cell_plan import CellPlan, SlicePlan, Tier, largest_remainder
+from agent.cell_plan import OFFLOAD_PCT, CellPlan, SlicePlan, Tier, largest_remainder
 from agent.goal import GoalTerms
-from agent.optimiser import complete_plan, plan_cell
+from agent.optimiser import (
+    _TIER_GAIN,
+    _TIERS,
+    _best_compute,
+    _compute_for,
+    _compute_worth,
+    complete_plan,
+    plan_cell,
+)
 from agent.share_split import CellTable, _lent_worth, best_split, refine_lent
-from agent.utility import contract_weight, demand_factors, expected_load, in_time_fraction, lend_idle, slice_worth
+from agent.utility import (
+    cloud_ratio,
+    contract_weight,
+    demand_factors,
+    expected_load,
+    in_time_fraction,
+    lend_idle,
+    slice_worth,
+)
 from tests.agent_stage import random_case
 
 seeds = st.integers(0, 2**32 - 1)
@@ -213,3 +229,21 @@ def test_a_larger_weight_never_gets_less(weights: list[int]) -> None:
 
     if sum(weights):
         assert all(one[1] <= other[1] or one[0] == other[0] for one, other in combinations_with_replacement(ordered, 2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.integers(2, 4))
+def test_no_tiers_of_compute_are_worth_more_than_leaving_the_edge_must_gain(seed: int, num_slices: int) -> None:
+    digest, terms = random_case(seed, num_slices=num_slices)
+    load = expected_load(digest, terms)
+    found = _best_compute(digest, load, terms, {})
+    computing = [int(row) for row in np.flatnonzero(load.tasks_per_s > 0)]
+    at_cloud = cloud_ratio(digest, load)
+    tables = {tier: _compute_worth(OFFLOAD_PCT[tier][1] / 100.0, load, terms, at_cloud) for tier in _TIERS}
+    for choice in product(_TIERS, repeat=len(computing)):
+        tiers = [Tier.EDGE] * num_slices
+        for row, tier in zip(computing, choice, strict=True):
+            tiers[row] = tier
+        worth = np.stack([tables[tier][row] for row, tier in enumerate(tiers)])
+        other = _compute_for(tuple(tiers), worth, load, {})
+        assert not computing or other.worth <= found.worth + _TIER_GAIN + 1e-9

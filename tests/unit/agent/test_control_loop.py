@@ -19,6 +19,7 @@ from edge_preprocess.pipeline import EdgePipeline
 from telemetry_sim.actions import Acknowledgement, ControlAction
 from telemetry_sim.records import Telemetry
 from telemetry_sim.topology import Topology
+from tests.acknowledgements import acknowledged
 from tests.agent_stage import TOPOLOGY
 
 CELLS = tuple(cell.id for cell in TOPOLOGY.cells)
@@ -46,19 +47,10 @@ class ObedientNetwork:
     versions: dict[int, int] = field(default_factory=dict)
 
     def apply(self, actions: tuple[ControlAction, ...], *, policy_version: int) -> tuple[Acknowledgement, ...]:
-        cells = dict.fromkeys(action.cell for action in actions)
-        for cell in cells:
+        for cell in dict.fromkeys(action.cell for action in actions):
             if cell not in self.out_of_service:
                 self.versions[cell] = policy_version
-        return tuple(
-            Acknowledgement(
-                cell=cell,
-                policy_version=policy_version,
-                applied=cell not in self.out_of_service,
-                reason="cell out of service" if cell in self.out_of_service else "",
-            )
-            for cell in cells
-        )
+        return acknowledged(actions, policy_version=policy_version, down=self.out_of_service)
 
 
 @dataclass(slots=True)

@@ -99,17 +99,7 @@ def test_a_broken_clock_and_a_long_gap_stop_no_node_wherever_it_is_killed(tmp_pa
     assert [d["end_s"] for d in digests if d["cell"] == 7] == [10.0, 20.0, 25.0, 9008.0, 9020.0]
     assert sum(d["quality"]["rows_quarantined"] for d in digests) == 3
     for cut in range(8, len(leaping)):
-        folder, out = tmp_path / f"cut{cut}", tmp_path / f"cut{cut}.jsonl"
-        first = EdgeNode(folder, out)
-        for line in leaping[:cut]:
-            first.accept(line)
-        second = EdgeNode(folder, out)
-        for line in leaping[cut:]:
-            second.accept(line)
-        second.finish()
-        assert out.read_bytes() == expected
-        first.stop()
-        second.stop()
+        assert _killed_after(cut, tmp_path, leaping) == expected
 
 
 def test_a_source_that_starts_again_stops_no_node_wherever_it_is_killed(tmp_path, lines, make_frame):

@@ -46,6 +46,15 @@ def test_prompts_asked_together_and_one_by_one_get_the_same_answers() -> None:
     assert model.answer(prompts) == tuple(model.answer([prompt])[0] for prompt in prompts)
 
 
+def test_more_prompts_than_are_decoded_together_are_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = random_prompts(range(5))
+    together = untrained_model(1).answer(prompts)
+    monkeypatch.setattr("agent.models.local._MOST_ROWS", 2)
+
+    assert untrained_model(1).answer(prompts) == together
+    assert len({answer.text for answer in together}) > 1
+
+
 def test_equal_weights_give_equal_answers() -> None:
     prompts = random_prompts([11])
     twin = LocalModel(new_model(small_tokenizer(), TINY, seed=2), fast_tokenizer(small_tokenizer()), name="twin")
