@@ -31,7 +31,7 @@ NUM_STEPS = 6500
 _NUM_STEPS_PER_NAMING_STEP = 6
 """Steps on phrasings for each step on nicknames alone, which come first."""
 _NAMING_BATCH_SIZE = 128
-_SECONDS_PER_NAMING_STEP, _SECONDS_PER_STEP = 0.8, 0.55
+_SECONDS_PER_NAMING_STEP, _SECONDS_PER_STEP = 0.8, 0.6
 """Measured on one core with AVX2, the making of examples included; with instructions for bf16 less than half."""
 _PASSES = 2
 """How often each example is seen."""
