@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
-.PHONY: help demo test check bench model model-quick clean
+.PHONY: help demo test check bench model model-operator model-base model-quick clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,8 +48,8 @@ TUNE = $(BIN)/edgewright finetune --model agent/weights/policy-base --corpus $(M
 	--rank 32 --local-steps 6
 model: $(SET_UP) ## Rebuild all embedded weights: twin, operator, base and policy (hours, resumable)
 	$(BIN)/edgewright pretrain --task twin --threads 2 --out agent/weights/twin
-	$(BIN)/edgewright pretrain --task operator --out agent/weights/operator --work $(MODEL_WORK)/pretrain
-	$(BIN)/edgewright pretrain --out agent/weights/policy-base --work $(MODEL_WORK)/pretrain
+	# Each learns with one thread; side by side they take both cores.
+	$(MAKE) --no-print-directory -j 2 model-operator model-base
 	test -f $(MODEL_WORK)/corpus/space-air-ground-sea.jsonl || $(BIN)/edgewright corpus $(SITES) --runs 12 --variants 3 \
 		--rehearsed 2000 --out $(MODEL_WORK)/corpus
 	$(TUNE) --rounds 40 --out $(MODEL_WORK)/adapter-1 $(if $(wildcard $(MODEL_WORK)/adapter-1/run/checkpoints),--resume)
@@ -57,6 +57,12 @@ model: $(SET_UP) ## Rebuild all embedded weights: twin, operator, base and polic
 		$(if $(wildcard $(MODEL_WORK)/adapter/run/checkpoints),--resume)
 	$(BIN)/edgewright merge --model agent/weights/policy-base --adapter $(MODEL_WORK)/adapter \
 		--out agent/weights/policy --overwrite
+
+model-operator: $(SET_UP)
+	$(BIN)/edgewright pretrain --task operator --out agent/weights/operator --work $(MODEL_WORK)/pretrain
+
+model-base: $(SET_UP)
+	$(BIN)/edgewright pretrain --out agent/weights/policy-base --work $(MODEL_WORK)/pretrain
 
 model-quick: QUICK := .edgewright/quick
 model-quick: $(SET_UP) ## The same chain in minutes, to a lower figure
