@@ -42,3 +42,13 @@ def test_expected_time_grows_with_examples_and_steps_alike() -> None:
     assert minutes(0, 0) == 0.0
     assert minutes(1000, 0) + minutes(0, 500) == pytest.approx(minutes(1000, 500))
     assert minutes(2000, 1000) == pytest.approx(2 * minutes(1000, 500))
+
+
+def test_expected_time_is_of_the_machine_and_of_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def minutes(schedule: PretrainingSchedule, *, is_fast: bool) -> float:
+        monkeypatch.setattr("agent.weight_building.is_bf16_fast", lambda _: is_fast)
+        return schedule.with_first_steps(1000).stages[0].cpu_minutes
+
+    full, quick = SCHEDULES
+    assert minutes(full, is_fast=True) < minutes(full, is_fast=False)
+    assert minutes(quick, is_fast=False) < minutes(full, is_fast=False) / 2
